@@ -1,0 +1,279 @@
+package rowset
+
+import (
+	"database/sql/driver"
+	"encoding/binary"
+	"hash/crc32"
+	"io"
+	"math"
+	"reflect"
+	"time"
+)
+
+// Decode returns the rows of a payload, to be wrapped by [Rows] or [Row]. Rows are decoded as they are read, and each
+// value is made anew: nothing that a reader does to its values is seen by another reader of the same payload. The
+// payload must not be changed until the rows are closed.
+//
+// The error is [ErrCorrupt], wrapped, for anything but an intact payload of this version of the format, and for one
+// with time zones that this machine does not know.
+func Decode(payload []byte) (driver.Rows, error) {
+	rows, err := verify(payload)
+	if err != nil {
+		return nil, err
+	}
+	end := binary.LittleEndian.Uint32(payload[zonesAt:])
+	if end < columnsAt || uint64(end) > uint64(len(payload)) {
+		return nil, corrupt("zone table out of bounds")
+	}
+	r := &replay{left: rows}
+	if r.zones, err = decodeZones(payload[end:]); err != nil {
+		return nil, err
+	}
+	if r.columns, r.rest, err = decodeColumns(payload[columnsAt:end]); err != nil {
+		return nil, err
+	}
+	if uint64(rows) > uint64(len(r.rest)) { // each row takes a byte at least
+		return nil, corrupt("more rows than bytes")
+	}
+	return r, nil
+}
+
+// Count returns the number of rows in a payload, without decoding them. Errors are those of [Decode].
+func Count(payload []byte) (int, error) {
+	rows, err := verify(payload)
+	return int(rows), err
+}
+
+func verify(payload []byte) (rows uint32, err error) {
+	switch {
+	case len(payload) <= columnsAt:
+		return 0, corrupt("truncated")
+	case string(payload[:len(magic)]) != magic:
+		return 0, corrupt("foreign bytes")
+	case payload[len(magic)] != version:
+		return 0, corrupt("other version")
+	case crc32.Checksum(payload[checksumEnd:], castagnoli) != binary.LittleEndian.Uint32(payload[checksumAt:]):
+		return 0, corrupt("checksum")
+	}
+	return binary.LittleEndian.Uint32(payload[rowsAt:]), nil
+}
+
+// reader takes fields off the front of bytes. After a field that isn't there bad is set, and what comes is zero.
+type reader struct {
+	rest []byte
+	bad  bool
+}
+
+func (r *reader) uvarint() uint64 {
+	v, n := binary.Uvarint(r.rest)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *reader) varint() int64 {
+	v, n := binary.Varint(r.rest)
+	if n <= 0 {
+		r.fail()
+		return 0
+	}
+	r.rest = r.rest[n:]
+	return v
+}
+
+func (r *reader) byte() byte {
+	if len(r.rest) == 0 {
+		r.fail()
+		return 0
+	}
+	b := r.rest[0]
+	r.rest = r.rest[1:]
+	return b
+}
+
+// bytes returns the next n bytes, which stay part of the payload.
+func (r *reader) bytes(n uint64) []byte {
+	if n > uint64(len(r.rest)) {
+		r.fail()
+		return nil
+	}
+	b := r.rest[:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+func (r *reader) fail() {
+	r.rest = nil
+	r.bad = true
+}
+
+func decodeZones(b []byte) ([]*time.Location, error) {
+	r := reader{rest: b}
+	n := r.uvarint()
+	if n > uint64(len(r.rest)) {
+		return nil, corrupt("zone table")
+	}
+	var locations []*time.Location
+	if n > 0 {
+		locations = make([]*time.Location, n)
+	}
+	for i := range locations {
+		z := zone{kind: r.byte()}
+		z.name = string(r.bytes(r.uvarint()))
+		if z.kind == zoneFixed {
+			z.offset = int(r.varint())
+		}
+		if r.bad || z.kind > zoneNamed {
+			return nil, corrupt("zone table")
+		}
+		var ok bool
+		if locations[i], ok = z.location(); !ok {
+			return nil, corrupt("time zone " + z.name + " is not known here")
+		}
+	}
+	if r.bad || len(r.rest) > 0 {
+		return nil, corrupt("zone table")
+	}
+	return locations, nil
+}
+
+func decodeColumns(b []byte) (columns []column, rest []byte, err error) {
+	const shortest = 4 // two empty strings, scan type, flags
+	r := reader{rest: b}
+	n := r.uvarint()
+	if n > uint64(len(r.rest)/shortest) {
+		return nil, nil, corrupt("columns")
+	}
+	columns = make([]column, n)
+	for i := range columns {
+		c := &columns[i]
+		c.name = string(r.bytes(r.uvarint()))
+		c.databaseType = string(r.bytes(r.uvarint()))
+		c.scan = r.byte()
+		c.flags = r.byte()
+		if c.flags&hasLength != 0 {
+			c.length = r.varint()
+		}
+		if c.flags&hasPrecision != 0 {
+			c.precision = r.varint()
+			c.scale = r.varint()
+		}
+		if r.bad || int(c.scan) >= len(scanTypes) {
+			return nil, nil, corrupt("columns")
+		}
+	}
+	if r.bad {
+		return nil, nil, corrupt("columns")
+	}
+	return columns, r.rest, nil
+}
+
+// replay is the rows of a payload.
+type replay struct {
+	columns []column
+	zones   []*time.Location
+	rest    []byte // rows not yet read
+	left    uint32 // their number
+}
+
+// Columns returns a copy, as callers (gorm.Scan is one) write into it.
+func (r *replay) Columns() []string {
+	names := make([]string, len(r.columns))
+	for i := range r.columns {
+		names[i] = r.columns[i].name
+	}
+	return names
+}
+
+func (r *replay) Close() error {
+	r.rest, r.left = nil, 0
+	return nil
+}
+
+// Next decodes a row into dest.
+func (r *replay) Next(dest []driver.Value) error {
+	if r.left == 0 {
+		if len(r.rest) > 0 {
+			return corrupt("bytes after the last row")
+		}
+		return io.EOF
+	}
+	in := reader{rest: r.rest}
+	for i := range dest {
+		switch in.byte() {
+		case tagNil:
+			dest[i] = nil
+		case tagFalse:
+			dest[i] = false
+		case tagTrue:
+			dest[i] = true
+		case tagInt:
+			dest[i] = in.varint()
+		case tagUint:
+			dest[i] = in.uvarint()
+		case tagFloat64:
+			if b := in.bytes(8); b != nil {
+				dest[i] = math.Float64frombits(binary.LittleEndian.Uint64(b))
+			}
+		case tagFloat32:
+			if b := in.bytes(4); b != nil {
+				dest[i] = math.Float32frombits(binary.LittleEndian.Uint32(b))
+			}
+		case tagString:
+			dest[i] = string(in.bytes(in.uvarint()))
+		case tagBytes:
+			b := in.bytes(in.uvarint())
+			dest[i] = append(make([]byte, 0, len(b)), b...)
+		case tagNilBytes:
+			dest[i] = []byte(nil)
+		case tagUTC:
+			dest[i] = in.time(time.UTC)
+		case tagLocal:
+			dest[i] = in.time(time.Local)
+		case tagZoned:
+			z := in.uvarint()
+			if z >= uint64(len(r.zones)) {
+				return corrupt("zone of a value")
+			}
+			dest[i] = in.time(r.zones[z])
+		default:
+			return corrupt("tag of a value")
+		}
+	}
+	if len(r.columns) == 0 {
+		in.byte()
+	}
+	if in.bad {
+		return corrupt("row")
+	}
+	r.rest = in.rest
+	r.left--
+	return nil
+}
+
+func (r *reader) time(loc *time.Location) time.Time {
+	sec := r.varint()
+	return time.Unix(sec, int64(r.uvarint())).In(loc)
+}
+
+// ColumnTypeDatabaseTypeName implements driver.RowsColumnTypeDatabaseTypeName.
+func (r *replay) ColumnTypeDatabaseTypeName(i int) string { return r.columns[i].databaseType }
+
+// ColumnTypeScanType implements driver.RowsColumnTypeScanType.
+func (r *replay) ColumnTypeScanType(i int) reflect.Type { return r.columns[i].scanType() }
+
+// ColumnTypeNullable implements driver.RowsColumnTypeNullable.
+func (r *replay) ColumnTypeNullable(i int) (nullable, ok bool) { return r.columns[i].nullableOK() }
+
+// ColumnTypeLength implements driver.RowsColumnTypeLength.
+func (r *replay) ColumnTypeLength(i int) (length int64, ok bool) { return r.columns[i].lengthOK() }
+
+// ColumnTypePrecisionScale implements driver.RowsColumnTypePrecisionScale.
+func (r *replay) ColumnTypePrecisionScale(i int) (precision, scale int64, ok bool) {
+	return r.columns[i].precisionScale()
+}
+
+var _ columnTypes = (*replay)(nil)
