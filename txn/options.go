@@ -1,0 +1,79 @@
+package txn
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// DefaultFlushTimeout bounds a flush when Options.FlushTimeout is zero.
+const DefaultFlushTimeout = 5 * time.Second
+
+var (
+	// ErrResolverFirst is returned by Install when dbresolver was registered
+	// before: it has copied the bare connection pools then, and transactions
+	// begun on them would never be seen.
+	ErrResolverFirst = errors.New("dbresolver is registered already: call db.Use with the cache plugin before db.Use(dbresolver)")
+
+	// ErrOwner is returned by Install for a connection pool that another
+	// owner (Options.Owner) has wrapped: its commits flush that owner's
+	// journals, so that this one's would never be flushed.
+	ErrOwner = errors.New("connection pool is wrapped by another instance of the cache plugin")
+
+	// ErrNoJournal is returned by Install for Options without NewJournal.
+	ErrNoJournal = errors.New("txn: Options.NewJournal is nil")
+)
+
+// Journal collects what one transaction has changed.
+type Journal interface {
+	// Flush makes the changes known. It is called once, after COMMIT was
+	// tried and before Commit returns, whatever became of the COMMIT. The
+	// context is not cancelled with the transaction's, but carries its values
+	// and a deadline (Options.FlushTimeout).
+	//
+	// An error is returned by Commit; joined with COMMIT's own, if that
+	// failed too.
+	Flush(ctx context.Context) error
+}
+
+// Options configures the wrapped pools.
+type Options struct {
+	// NewJournal makes the journal of a transaction, at the first call of
+	// Tx.Journal or Tx.Record: a transaction that only reads has none.
+	// Required.
+	NewJournal func() Journal
+
+	// BeforeCommit, if set, is called before COMMIT is sent in a transaction
+	// that has a journal. An error aborts: the transaction is rolled back and
+	// Commit returns the error. The context is the one the transaction was
+	// begun with.
+	BeforeCommit func(ctx context.Context, j Journal) error
+
+	// FlushTimeout bounds Journal.Flush.
+	//
+	// Defaults to 5 seconds. -1 means no limit.
+	FlushTimeout time.Duration
+
+	// Owner identifies who installs, by ==, so that installing twice can be
+	// told from two plugins meeting on one pool. May stay nil if there is one
+	// owner only.
+	Owner any
+
+	// Dialect is the name of the GORM dialector ("postgres", "mysql",
+	// "sqlite"). It decides how texts are scanned for statements that end a
+	// transaction.
+	//
+	// Defaults to the dialector of the *gorm.DB given to Install.
+	Dialect string
+}
+
+func (o *Options) flushContext(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx = context.WithoutCancel(ctx)
+	switch {
+	case o.FlushTimeout < 0:
+		return ctx, func() {}
+	case o.FlushTimeout == 0:
+		return context.WithTimeout(ctx, DefaultFlushTimeout)
+	}
+	return context.WithTimeout(ctx, o.FlushTimeout)
+}
