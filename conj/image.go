@@ -1,0 +1,49 @@
+package conj
+
+import "slices"
+
+// Image is a row in canonical form, aligned with its table's Columns. An
+// empty Value is one that is not known.
+type Image []Value
+
+// Keys returns the keys of the conjunctions that a row is part of: one for
+// each of the schemes that are registered of the table, without repetition.
+// It is false if a scheme names a column that the image does not know or the
+// table does not have; then only dropping the whole table is safe.
+func (t *Table) Keys(img Image, schemes []Scheme) (keys []Key, ok bool) {
+	keys = make([]Key, 0, len(schemes))
+	var values []Value
+	for _, s := range schemes {
+		names := s.Columns()
+		if names == nil && s != "" {
+			return nil, false
+		}
+		values = values[:0]
+		for _, name := range names {
+			v, ok := t.value(img, name)
+			if !ok {
+				return nil, false
+			}
+			values = append(values, v)
+		}
+		if key := MakeKey(t.ID, s, values); !slices.Contains(keys, key) {
+			keys = append(keys, key)
+		}
+	}
+	return keys, true
+}
+
+// value returns an image's value of a column. NotNull does for an Opaque
+// column, of which a conjunction can only hold Null; of any other it says too
+// little.
+func (t *Table) value(img Image, name string) (Value, bool) {
+	i, ok := t.exact[name]
+	if !ok || i >= len(img) {
+		return "", false
+	}
+	v := img[i]
+	if v == "" || v == NotNull && t.columns[i].Kind != Opaque {
+		return "", false
+	}
+	return v, true
+}
