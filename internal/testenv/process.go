@@ -1,0 +1,223 @@
+package testenv
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"time"
+)
+
+// startTimeout bounds how long a server may take until it answers. It is long
+// because a first start on a loaded machine reads everything from disk.
+const startTimeout = 2 * time.Minute
+
+// errNotInstalled says that a server's program is not on this machine.
+var errNotInstalled = errors.New("not installed")
+
+// process is a server that this process has started and must end.
+type process struct {
+	cmd    *exec.Cmd
+	log    string
+	exited chan struct{} // closed once the server has ended and was reaped
+	guard  *watchdog
+}
+
+// launch starts a server in dir, its output in dir/<name>.log. cleanup is the
+// directory to remove should this process die before it can do so itself.
+func launch(name, dir, cleanup string, owner *account, bin string, args ...string) (*process, error) {
+	logPath := filepath.Join(dir, name+".log")
+	logFile, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
+	if err != nil {
+		return nil, fmt.Errorf("%s: log: %w", name, err)
+	}
+	defer logFile.Close()
+
+	cmd := exec.Command(bin, args...)
+	cmd.Dir = dir
+	cmd.Stdout, cmd.Stderr = logFile, logFile
+	owner.apply(cmd)
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
+	p := &process{cmd: cmd, log: logPath, exited: make(chan struct{})}
+	go func() {
+		_ = cmd.Wait() // how it ended is in its log
+		close(p.exited)
+	}()
+	p.guard, err = watch(cmd.Process.Pid, cleanup)
+	if err != nil {
+		p.end(signalKill)
+		return nil, fmt.Errorf("watchdog of %s: %w", name, err)
+	}
+	return p, nil
+}
+
+// end sends sig, waits until the server is gone, and insists if it takes long.
+func (p *process) end(sig signal) {
+	_ = sendSignal(p.cmd.Process, sig)
+	select {
+	case <-p.exited:
+	case <-time.After(15 * time.Second):
+		_ = sendSignal(p.cmd.Process, signalKill)
+		<-p.exited
+	}
+	p.guard.release()
+}
+
+// running reports whether the server has not ended.
+func (p *process) running() bool {
+	select {
+	case <-p.exited:
+		return false
+	default:
+		return true
+	}
+}
+
+// ready waits until probe succeeds. It fails as soon as the server ends, and
+// quotes its log.
+func (p *process) ready(probe func(ctx context.Context) error) error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	for {
+		attempt, done := context.WithTimeout(ctx, 5*time.Second)
+		err := probe(attempt)
+		done()
+		if !p.running() {
+			return fmt.Errorf("the server ended: %s", p.tail())
+		}
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-p.exited:
+		case <-ctx.Done():
+			return fmt.Errorf("no answer within %s: %w: %s", startTimeout, err, p.tail())
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// tail is the end of the server's log.
+func (p *process) tail() string {
+	content, err := os.ReadFile(p.log)
+	if err != nil {
+		return err.Error()
+	}
+	content = bytes.TrimSpace(content)
+	if limit := 2000; len(content) > limit {
+		content = content[len(content)-limit:]
+	}
+	return string(content)
+}
+
+// run runs a program to its end and quotes its output when it fails.
+func run(dir string, owner *account, bin string, args ...string) error {
+	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, bin, args...)
+	cmd.Dir = dir
+	owner.apply(cmd)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("%s: %w: %s", filepath.Base(bin), err, bytes.TrimSpace(out))
+	}
+	return nil
+}
+
+// serverDir makes a temporary directory that owner may write to.
+func serverDir(name string, owner *account) (string, error) {
+	dir, err := os.MkdirTemp("", "cacheplugin-"+name+"-")
+	if err != nil {
+		return "", err
+	}
+	if err := owner.own(dir); err != nil {
+		_ = os.RemoveAll(dir)
+		return "", err
+	}
+	return dir, nil
+}
+
+// freePort finds a port of the loopback interface that nobody listens on. It
+// looks below the range from which systems take the ports of outgoing
+// connections: a server that restarts must find its port free.
+func freePort() (int, error) {
+	var last error
+	for range 100 {
+		port := 12000 + rand.IntN(20000)
+		listener, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			last = err
+			continue
+		}
+		return port, listener.Close()
+	}
+	return 0, fmt.Errorf("no free port: %w", last)
+}
+
+// onFreePort calls start with a free port, and again with another one when the
+// server did not come up: a process next to us may have taken the port between
+// the look and the start.
+func onFreePort[T any](start func(port int) (T, error)) (T, error) {
+	var failures []error
+	var none T
+	for range 3 {
+		port, err := freePort()
+		if err != nil {
+			return none, err
+		}
+		server, err := start(port)
+		if err == nil {
+			return server, nil
+		}
+		failures = append(failures, err)
+	}
+	return none, errors.Join(failures...)
+}
+
+// program finds a server's binary: in the PATH, then in the further places
+// given as glob patterns, the last match (the newest version) first.
+func program(names []string, places ...string) (string, error) {
+	for _, place := range places {
+		for _, name := range names {
+			matches, err := filepath.Glob(filepath.Join(place, name))
+			if err != nil || len(matches) == 0 {
+				continue
+			}
+			newest := matches[0]
+			for _, match := range matches[1:] {
+				if newer(match, newest) {
+					newest = match
+				}
+			}
+			return newest, nil
+		}
+	}
+	for _, name := range names {
+		if path, err := exec.LookPath(name); err == nil {
+			return path, nil
+		}
+	}
+	return "", fmt.Errorf("%s: %w", names[0], errNotInstalled)
+}
+
+// newer orders paths by the first number in them, so that
+// /usr/lib/postgresql/15 counts as newer than /usr/lib/postgresql/9.6.
+func newer(a, b string) bool { return versionIn(a) > versionIn(b) }
+
+var versionNumber = regexp.MustCompile(`\d+(\.\d+)?`)
+
+func versionIn(path string) float64 {
+	version, err := strconv.ParseFloat(versionNumber.FindString(path), 64)
+	if err != nil {
+		return 0
+	}
+	return version
+}

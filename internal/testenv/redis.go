@@ -1,0 +1,277 @@
+package testenv
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+)
+
+// Redis returns a client of the process's shared server: the one that
+// CACHEPLUGIN_TEST_REDIS names, else redis-server started for this process, else
+// an embedded one. The server is shared with other tests: use a namespace of
+// your own, and flush nothing but it. The client is closed at the test's end.
+func Redis(tb testing.TB) redis.UniversalClient {
+	tb.Helper()
+	client := redis.NewClient(RedisOptions(tb))
+	tb.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// RedisOptions are the options of Redis's client, a copy of one's own: to set
+// timeouts and hooks, or to pass the address to another process.
+func RedisOptions(tb testing.TB) *redis.Options {
+	tb.Helper()
+	shared := environment.sharedRedis()
+	if shared.err != nil {
+		environment.missing(tb, "redis", shared.err)
+	}
+	if shared.options == nil {
+		tb.Fatalf("no Redis: %v", shared.err)
+	}
+	options := *shared.options
+	return &options
+}
+
+// RedisIsReal reports whether Redis is a real server and not the embedded one,
+// which knows neither memory limits nor slow logs.
+func RedisIsReal(tb testing.TB) bool {
+	tb.Helper()
+	_ = RedisOptions(tb)
+	return environment.sharedRedis().embedded == nil
+}
+
+// sharedRedis is the outcome of the one attempt to get a Redis.
+type sharedRedis struct {
+	options  *redis.Options // nil: none
+	own      *redisProcess
+	embedded *miniredis.Miniredis
+	err      error // why there is no real one
+}
+
+func openSharedRedis(url string) *sharedRedis {
+	if url != "" {
+		options, err := redis.ParseURL(url)
+		if err != nil {
+			return &sharedRedis{err: fmt.Errorf("CACHEPLUGIN_TEST_REDIS: %w", err)}
+		}
+		client := redis.NewClient(options)
+		defer client.Close()
+		if err := client.Ping(context.Background()).Err(); err != nil {
+			return &sharedRedis{err: fmt.Errorf("CACHEPLUGIN_TEST_REDIS: %w", err)}
+		}
+		return &sharedRedis{options: options}
+	}
+	own, err := newRedisProcess()
+	if err == nil {
+		return &sharedRedis{options: &redis.Options{Addr: own.addr()}, own: own}
+	}
+	embedded := miniredis.NewMiniRedis()
+	if errEmbedded := embedded.Start(); errEmbedded != nil {
+		return &sharedRedis{err: fmt.Errorf("%w; and embedded: %w", err, errEmbedded)}
+	}
+	return &sharedRedis{options: &redis.Options{Addr: embedded.Addr()}, embedded: embedded, err: err}
+}
+
+func (s *sharedRedis) stop() {
+	if s.own != nil {
+		s.own.discard()
+	}
+	if s.embedded != nil {
+		s.embedded.Close()
+	}
+}
+
+// RedisServer is a server of one test's own, to be stopped, killed and paused.
+// It is not safe for concurrent use, its clients are.
+type RedisServer struct {
+	// Addr is its address, the same after each Start.
+	Addr string
+	// Real is false where redis-server is not installed and an embedded server
+	// stands in, which can't be paused.
+	Real bool
+
+	own      *redisProcess
+	embedded *miniredis.Miniredis
+}
+
+// StartRedis starts a server, with further arguments of redis-server such as
+// "--maxmemory", "2mb". It keeps nothing on disk unless the arguments say so
+// ("--save", "3600 1"); its directory stays the same from Start to Start. It is
+// ended with the test. Where redis-server is not installed an embedded server
+// stands in; a test that passes arguments or pauses it is then skipped.
+func StartRedis(tb testing.TB, args ...string) *RedisServer {
+	tb.Helper()
+	own, err := newRedisProcess(args...)
+	if err == nil {
+		tb.Cleanup(own.discard)
+		return &RedisServer{Addr: own.addr(), Real: true, own: own}
+	}
+	environment.missing(tb, "redis", err)
+	if len(args) > 0 {
+		tb.Skipf("needs redis-server %q: %v", args, err)
+	}
+	embedded := miniredis.RunT(tb)
+	return &RedisServer{Addr: embedded.Addr(), embedded: embedded}
+}
+
+// Client returns a new client of the server, closed at the test's end. Its
+// timeouts and retries are go-redis's defaults.
+func (s *RedisServer) Client(tb testing.TB) redis.UniversalClient {
+	tb.Helper()
+	client := redis.NewClient(&redis.Options{Addr: s.Addr})
+	tb.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// Stop ends the server in order: it saves first if its arguments tell it to.
+func (s *RedisServer) Stop(tb testing.TB) {
+	tb.Helper()
+	if s.embedded != nil {
+		s.embedded.Close()
+		s.embedded.FlushAll()
+		return
+	}
+	s.own.end(signalTerminate)
+}
+
+// Kill ends the server as a crash of its machine would: nothing is saved.
+func (s *RedisServer) Kill(tb testing.TB) {
+	tb.Helper()
+	if s.embedded != nil {
+		s.Stop(tb)
+		return
+	}
+	s.own.end(signalKill)
+}
+
+// Start starts a stopped or killed server again, at the same address, with what
+// it had saved.
+func (s *RedisServer) Start(tb testing.TB) {
+	tb.Helper()
+	var err error
+	if s.embedded != nil {
+		err = s.embedded.Restart()
+	} else {
+		err = s.own.start()
+	}
+	if err != nil {
+		tb.Fatalf("start redis again: %v", err)
+	}
+}
+
+// Pause freezes the server: connections stay open, and nothing is answered.
+func (s *RedisServer) Pause(tb testing.TB) { tb.Helper(); s.signal(tb, signalStop) }
+
+// Resume lets a paused server go on; it answers what was sent meanwhile.
+func (s *RedisServer) Resume(tb testing.TB) { tb.Helper(); s.signal(tb, signalContinue) }
+
+func (s *RedisServer) signal(tb testing.TB, sig signal) {
+	tb.Helper()
+	if s.embedded != nil {
+		tb.Skip("needs redis-server: the embedded one can't be paused")
+	}
+	if err := sendSignal(s.own.process.cmd.Process, sig); err != nil {
+		tb.Fatalf("signal redis: %v", err)
+	}
+}
+
+// redisProcess is redis-server with a directory and a port of its own, which
+// outlive its restarts.
+type redisProcess struct {
+	bin     string
+	dir     string
+	port    int
+	args    []string
+	process *process
+}
+
+func newRedisProcess(args ...string) (*redisProcess, error) {
+	bin, err := program([]string{"redis-server", "valkey-server"})
+	if err != nil {
+		return nil, err
+	}
+	if _, err := ordinary("redis", "nobody"); err != nil {
+		return nil, err
+	}
+	dir, err := serverDir("redis", nil) // redis-server runs as anybody
+	if err != nil {
+		return nil, err
+	}
+	r, err := onFreePort(func(port int) (*redisProcess, error) {
+		r := &redisProcess{bin: bin, dir: dir, port: port, args: args}
+		return r, r.start()
+	})
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
+	return r, nil
+}
+
+func (r *redisProcess) addr() string {
+	return net.JoinHostPort("127.0.0.1", strconv.Itoa(r.port))
+}
+
+func (r *redisProcess) start() error {
+	if r.process != nil {
+		return fmt.Errorf("redis-server runs already")
+	}
+	args := append([]string{
+		"--port", strconv.Itoa(r.port), "--bind", "127.0.0.1", "--dir", r.dir,
+		"--save", "", "--appendonly", "no", "--daemonize", "no",
+	}, r.args...)
+	p, err := launch("redis", r.dir, r.dir, nil, r.bin, args...)
+	if err != nil {
+		return err
+	}
+	client := redis.NewClient(&redis.Options{Addr: r.addr(), MaxRetries: -1})
+	defer client.Close()
+	err = p.ready(func(ctx context.Context) error { return r.answers(ctx, client) })
+	if err != nil {
+		p.end(signalKill)
+		return fmt.Errorf("redis: %w", err)
+	}
+	r.process = p
+	return nil
+}
+
+// answers makes sure that the server that answers is ours (another one may have
+// taken the port first) and that it has loaded what it had saved.
+func (r *redisProcess) answers(ctx context.Context, client *redis.Client) error {
+	if err := client.Ping(ctx).Err(); err != nil {
+		return err
+	}
+	got, err := client.ConfigGet(ctx, "dir").Result()
+	if err != nil {
+		return err
+	}
+	want, err := filepath.EvalSymlinks(r.dir)
+	if err != nil {
+		return err
+	}
+	if got["dir"] != want {
+		return fmt.Errorf("another server answers, of %s", got["dir"])
+	}
+	return nil
+}
+
+func (r *redisProcess) end(sig signal) {
+	if r.process == nil {
+		return
+	}
+	_ = sendSignal(r.process.cmd.Process, signalContinue) // a paused server would never take sig
+	r.process.end(sig)
+	r.process = nil
+}
+
+func (r *redisProcess) discard() {
+	r.end(signalKill)
+	_ = os.RemoveAll(r.dir)
+}
