@@ -1,0 +1,183 @@
+-- Looks an entry up. On a miss it registers everything that the entry will
+-- depend on and takes a lease, all BEFORE the caller reads the database: a
+-- write that commits after the caller's read finds the registration and drops
+-- the lease.
+--
+-- KEYS  1 entry, 2 epoch, 3..2+n table hashes, 3+n.. conjunctions
+-- ARGV  1 mode: "sets" | "stamps"      2 n, the number of tables
+--       3 token, random per call       4 lease in ms; 0 only looks (peek)
+--       5 meta in ms: how long tables and conjunctions must live at least
+--       6 the entry's name inside sets 7 what precedes that name in its key
+--       8 cap of a set's size          9.. per table: k scheme1 .. schemek
+-- Returns {0} missing (peek only) | {1, offset, entry} hit, the payload starts
+--       at offset (0-based) | {2, lease id} leased | {3, lease id} busy: that
+--       lease is another's | {4} fenced: read the database, store nothing
+-- Complexity O(T + C) for a hit, O(T + C + schemes) for a miss; a set that is
+--       over its cap is halved, O(cap).
+--
+-- Wrong types and garbage under any key count as missing and are overwritten.
+local sets, n, token, lease = ARGV[1] == 'sets', tonumber(ARGV[2]), ARGV[3], ARGV[4]
+local first = 3 + n
+
+-- A server that restarted or was promoted may have lost invalidations; it has
+-- another replication id then. Embedded servers have none at all.
+local info = redis.pcall('INFO', 'replication')
+local identity = type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or 'none'
+
+local head = redis.call('MGET', KEYS[1], KEYS[2])  -- nil, not an error, for a wrong type
+local entry, epoch = head[1], head[2]
+local fresh = not epoch or string.sub(epoch, 1, #identity + 1) ~= identity .. ':'
+
+-- What isn't a hash counts as a table without fields.
+local function field(key, name)
+  local v = redis.pcall('HGET', key, name)
+  return type(v) == 'string' and v
+end
+
+-- No part contains the separator, so that a witness reads in one way only. A
+-- long one (many stamps) is kept as its digest.
+local function join(parts)
+  local w = table.concat(parts, '|')
+  if #w > 256 then return redis.sha1hex(w) end
+  return w
+end
+
+-- The witness of now: nil if some part of it is gone.
+local function current()
+  local parts = {string.sub(epoch, #identity + 2)}
+  for i = 3, first - 1 do
+    local g = field(KEYS[i], 'g')
+    if not g then return nil end
+    parts[#parts + 1] = g
+  end
+  if sets then
+    -- An entry that a set has forgotten (evicted, say) can't be dropped by it.
+    for i = first, #KEYS do
+      if redis.pcall('SISMEMBER', KEYS[i], ARGV[6]) ~= 1 then return nil end
+    end
+  else
+    for i = first, #KEYS, 1000 do
+      for _, stamp in ipairs(redis.call('MGET', unpack(KEYS, i, math.min(i + 999, #KEYS)))) do
+        if not stamp then return nil end
+        parts[#parts + 1] = stamp
+      end
+    end
+  end
+  return join(parts)
+end
+
+if entry and not fresh then
+  local w = current()
+  if w then
+    local kind = string.sub(entry, 1, 1)
+    if kind == 'V' then
+      local prefix = 'V' .. #w .. ':' .. w
+      if string.sub(entry, 1, #prefix) == prefix then return {1, #prefix, entry} end
+    elseif kind == 'L' and lease ~= '0' then
+      local bar = string.find(entry, '|', 1, true)
+      if bar and string.sub(entry, bar + 1) == w and string.sub(entry, 2, #token + 1) ~= token then
+        return {3, string.sub(entry, 2, bar - 1)}
+      end
+    end
+  end
+end
+if lease == '0' then return {0} end
+
+local time = redis.call('TIME')
+-- The client or the network may execute this call twice. Every id that it
+-- makes therefore carries the server's time: with the caller's token alone a
+-- late duplicate would bring back the lease, generation or stamp that an
+-- invalidation has just removed, and old entries with it.
+local id = token .. time[1] .. '.' .. time[2]
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+
+local tables = {}
+for i = 3, first - 1 do
+  local fields, h = redis.pcall('HGETALL', KEYS[i]), {}
+  if fields.err then fields = {} else h.hash = true end
+  for j = 1, #fields, 2 do
+    h[fields[j]] = fields[j + 1]
+    -- A transaction that writes to the table is about to commit.
+    if string.sub(fields[j], 1, 2) == 'f:' and (tonumber(fields[j + 1]) or 0) > now then return {4} end
+  end
+  tables[i] = h
+end
+
+local function keep(key)
+  local meta = tonumber(ARGV[5])
+  if redis.call('PTTL', key) < meta then redis.call('PEXPIRE', key, meta * 2) end
+end
+
+-- The first write must be one that a full server refuses: after any other it
+-- lets the rest of a script pass.
+if fresh then
+  redis.call('SET', KEYS[2], identity .. ':' .. id)
+  epoch = identity .. ':' .. id
+end
+
+local parts, a = {string.sub(epoch, #identity + 2)}, 9
+for i = 3, first - 1 do
+  local key, h, k = KEYS[i], tables[i], tonumber(ARGV[a])
+  if not h.hash then
+    redis.call('SET', key, '')
+    redis.call('UNLINK', key)
+  end
+  -- A generation without its list of schemes, or the other way round, is not
+  -- ours: start anew.
+  if not h.g or not h.sv then
+    h.g = id .. '.' .. i
+    redis.call('HSET', key, 'g', h.g, 'sv', id)
+  end
+  for j = a + 1, a + k do
+    local scheme = 's:' .. ARGV[j]
+    if not h[scheme] then redis.call('HSET', key, scheme, '1', 'sv', id) end
+  end
+  for name in pairs(h) do
+    if string.sub(name, 1, 2) == 'f:' then redis.call('HDEL', key, name) end
+  end
+  keep(key)
+  a = a + k + 1
+  parts[#parts + 1] = h.g
+end
+
+if not sets then
+  for i = first, #KEYS, 1000 do
+    local last = math.min(i + 999, #KEYS)
+    local stamps = redis.call('MGET', unpack(KEYS, i, last))
+    for j = i, last do
+      local stamp = stamps[j - i + 1]
+      if not stamp then
+        stamp = id .. '.' .. j
+        redis.call('SET', KEYS[j], stamp)
+      end
+      keep(KEYS[j])
+      parts[#parts + 1] = stamp
+    end
+  end
+end
+
+-- The lease replaces whatever was there before the sets learn of the entry: an
+-- old entry must not become a member again.
+redis.call('SET', KEYS[1], 'L' .. id .. '|' .. join(parts), 'PX', lease)
+
+if sets then
+  local cap = tonumber(ARGV[8])
+  for i = first, #KEYS do
+    local key = KEYS[i]
+    local size = redis.pcall('SCARD', key)
+    if type(size) ~= 'number' then
+      redis.call('UNLINK', key)
+    elseif size >= cap then
+      -- Members leave a set only together with their entries. This entry may
+      -- be one of them: then its lease is lost, which costs one store.
+      for _ = 1, math.ceil(size / 2000) do
+        local names = redis.call('SPOP', key, math.min(1000, math.ceil(size / 2)))
+        for j = 1, #names do names[j] = ARGV[7] .. names[j] end
+        if #names > 0 then redis.call('UNLINK', unpack(names)) end
+      end
+    end
+    redis.call('SADD', key, ARGV[6])
+    keep(key)
+  end
+end
+return {2, id}

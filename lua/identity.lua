@@ -1,0 +1,10 @@
+-- Tells what scripts see of the server's replication id, which is how a
+-- restart or a failover is noticed.
+--
+-- KEYS  1 epoch (not read; it routes the call)
+-- ARGV  none
+-- Returns {replication id or "none", role or ""}
+-- Complexity O(1).
+local info = redis.pcall('INFO', 'replication')
+if type(info) ~= 'string' then return {'none', ''} end
+return {string.match(info, 'master_replid:(%x+)') or 'none', string.match(info, 'role:(%a+)') or ''}

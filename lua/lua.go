@@ -1,0 +1,101 @@
+// Package lua holds the scripts of the cache protocol and runs them.
+//
+// Every step of a read or a write that touches Redis is one script: acquire
+// (the look-up before a read, which on a miss registers what the result will
+// depend on), save and release (after the read), and invalidate (after a
+// commit). Package store builds their keys and arguments; nothing but a script
+// changes a key of the protocol. Each file opens with its keys, arguments,
+// reply and complexity.
+package lua
+
+import (
+	"context"
+	_ "embed"
+
+	"github.com/redis/go-redis/v9"
+)
+
+//go:embed acquire.lua
+var acquireSource string
+
+//go:embed save.lua
+var saveSource string
+
+//go:embed release.lua
+var releaseSource string
+
+//go:embed invalidate.lua
+var invalidateSource string
+
+//go:embed identity.lua
+var identitySource string
+
+// The scripts. They are immutable and safe for concurrent use.
+var (
+	Acquire    = New(acquireSource)
+	Save       = New(saveSource)
+	Release    = New(releaseSource)
+	Invalidate = New(invalidateSource)
+	Identity   = New(identitySource)
+)
+
+// Script is a Lua script that is sent by its digest, and by its text to a
+// server that doesn't know it: one that has restarted, was promoted, or was
+// told to SCRIPT FLUSH.
+type Script struct {
+	source string
+	script *redis.Script
+}
+
+// New returns the script with the given text.
+func New(source string) *Script {
+	return &Script{source: source, script: redis.NewScript(source)}
+}
+
+// Run executes the script on its own.
+func (s *Script) Run(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd {
+	return s.script.Run(ctx, c, keys, args...)
+}
+
+// Call is one execution of a script in a pipeline.
+type Call struct {
+	Script *Script
+	Keys   []string
+	Args   []any
+}
+
+// Pipeliner is what Pipeline needs of a client; every redis.UniversalClient
+// is one.
+type Pipeliner interface {
+	Pipeline() redis.Pipeliner
+}
+
+// Pipeline executes the calls in one round trip and returns one result for
+// each, in order; every result carries its own error. Calls that the server
+// answers with NOSCRIPT are sent again with their text, in a second round
+// trip: a pipeline can't fall back by itself, since its replies are only seen
+// at the end. Calls are not atomic together.
+func Pipeline(ctx context.Context, c Pipeliner, calls []Call) []*redis.Cmd {
+	results := make([]*redis.Cmd, len(calls))
+	pipe := c.Pipeline()
+	for i, call := range calls {
+		results[i] = call.Script.script.EvalSha(ctx, pipe, call.Keys, call.Args...)
+	}
+	// The error is that of the first failed call; each call has its own.
+	_, _ = pipe.Exec(ctx)
+
+	pipe = nil
+	for i, call := range calls {
+		if !redis.HasErrorPrefix(results[i].Err(), "NOSCRIPT") {
+			continue
+		}
+		if pipe == nil {
+			pipe = c.Pipeline()
+		}
+		results[i] = call.Script.script.Eval(ctx, pipe, call.Keys, call.Args...)
+	}
+	if pipe != nil {
+		_, _ = pipe.Exec(ctx)
+	}
+	return results
+}

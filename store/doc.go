@@ -1,0 +1,34 @@
+// Package store keeps query results in Redis and drops them when the rows that
+// they depend on change. It knows nothing of SQL: callers give it the tables
+// and conjunctions that a result depends on (package conj), and those that a
+// write has touched.
+//
+// A read calls Acquire before it asks the database. A hit ends it there. On a
+// miss the result's dependencies are registered and a lease is taken in the
+// same call; the caller reads the database and calls Save, which refuses a
+// lease that has been dropped in the meantime. Reads in a transaction that has
+// written nothing may Peek: a hit or nothing, no trace is left.
+//
+// A write calls Invalidate (in practice that of Guard) after its COMMIT, with
+// the old and new row images turned into conjunctions by Change.Keys. Since
+// every dependency was registered before the database was read, an entry that
+// could be too old is found by the invalidation, or its lease is.
+//
+// What protects entries also vouches for them: an entry carries a witness made
+// of the namespace's epoch and the generations of its tables (and, in mode
+// InsideOut, the stamps of its conjunctions), and in mode ConjunctionSets must
+// still be a member of its conjunctions' sets. Losing any of these, by
+// eviction, a restart or a failover, makes entries invalid and never stale.
+//
+// Leases are those of Facebook's Memcache (NSDI 2013), schemes and conjunction
+// sets those of django-cacheops, stamps those of its insideout mode, and fences
+// the quarantine leases of the IQ framework (Middleware 2014).
+//
+// Keys, for a namespace ns (one hash slot in Redis Cluster):
+//
+//	{ns}N        epoch: the server's replication id and a random id
+//	{ns}t:table  hash: g generation, sv version of the scheme list,
+//	             s:scheme for each scheme, f:id fences (ms of expiry)
+//	{ns}c:key    conjunction: a set of entries, or a stamp
+//	{ns}e:key    entry: "V" length ":" witness payload, or "L" lease "|" witness
+package store

@@ -1,0 +1,193 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/lua"
+)
+
+// Dependency is what an entry depends on in one table. An entry without keys
+// is dropped only by invalidations of the whole table.
+type Dependency struct {
+	Table   string        // the table's identity, such as "public.users"
+	Schemes []conj.Scheme // the schemes of Keys
+	Keys    []conj.Key    // the conjunctions
+}
+
+// State is the outcome of a look-up.
+type State uint8
+
+// The states.
+const (
+	// Missing says that there is no valid entry. Peek only.
+	Missing State = iota
+	// Hit says that Lookup.Payload is the result.
+	Hit
+	// Leased says that there was no valid entry and that the caller holds
+	// Lookup.Lease: it should read the database, then Save or Release.
+	Leased
+	// Busy says that another caller holds the lease: wait and try again, or
+	// read the database without storing.
+	Busy
+	// Fenced says that a transaction that writes to one of the tables is
+	// about to commit: read the database without storing.
+	Fenced
+)
+
+func (s State) String() string {
+	switch s {
+	case Missing:
+		return "missing"
+	case Hit:
+		return "hit"
+	case Leased:
+		return "leased"
+	case Busy:
+		return "busy"
+	case Fenced:
+		return "fenced"
+	}
+	return "State(" + strconv.Itoa(int(s)) + ")"
+}
+
+// Lookup is the answer to Acquire and Peek.
+type Lookup struct {
+	State   State
+	Payload []byte // of a hit; the caller's own
+
+	// Lease is the caller's own if it is Leased. If it is Busy it is the
+	// other holder's, so that callers in one process recognise each other;
+	// it must not be saved or released then.
+	Lease Lease
+}
+
+// Lease is the right to store one entry until the lease runs out or is
+// dropped by an invalidation.
+type Lease struct {
+	Key EntryKey
+	ID  string
+}
+
+// Acquire looks an entry up before the database is read. If there is no valid
+// one it registers the dependencies and takes a lease. Entries must not be
+// stored for longer than ttl; what invalidates them is kept for longer.
+//
+// The dependencies and their order must be determined by the key.
+//
+// An error means that nothing is known: read the database, store nothing.
+func (s *Store) Acquire(ctx context.Context, key EntryKey, deps []Dependency, ttl time.Duration) (Lookup, error) {
+	name := encode(key)
+	keys := s.lookupKeys(name, deps)
+	args := make([]any, 0, 8+4*len(deps))
+	args = append(args, s.mode, strconv.Itoa(len(deps)), s.token(), s.leaseMS,
+		milliseconds(ttl+s.leaseTTL), name, s.entries, s.maxConjSet)
+	for _, d := range deps {
+		args = append(args, strconv.Itoa(len(d.Schemes)))
+		for _, scheme := range d.Schemes {
+			args = append(args, string(scheme))
+		}
+	}
+	l, err := s.lookup(ctx, keys, args)
+	if err != nil {
+		return Lookup{}, fmt.Errorf("store: acquire: %w", err)
+	}
+	l.Lease.Key = key
+	return l, nil
+}
+
+// Peek looks an entry up and leaves no trace: the answer is Hit or Missing.
+func (s *Store) Peek(ctx context.Context, key EntryKey, deps []Dependency) (Lookup, error) {
+	name := encode(key)
+	l, err := s.lookup(ctx, s.lookupKeys(name, deps),
+		[]any{s.mode, strconv.Itoa(len(deps)), "", "0", "0", name})
+	if err != nil {
+		return Lookup{}, fmt.Errorf("store: peek: %w", err)
+	}
+	return l, nil
+}
+
+func (s *Store) lookupKeys(name string, deps []Dependency) []string {
+	n := 2 + len(deps)
+	for _, d := range deps {
+		n += len(d.Keys)
+	}
+	keys := make([]string, 0, n)
+	keys = append(keys, s.entryPrefix+name, s.epochKey)
+	for _, d := range deps {
+		keys = append(keys, s.TableName(d.Table))
+	}
+	for _, d := range deps {
+		for _, k := range d.Keys {
+			keys = append(keys, s.ConjunctionName(k))
+		}
+	}
+	return keys
+}
+
+func (s *Store) lookup(ctx context.Context, keys []string, args []any) (Lookup, error) {
+	reply, err := bounded(ctx, s, func(ctx context.Context) ([]any, error) {
+		return lua.Acquire.Run(ctx, s.client, keys, args...).Slice()
+	})
+	if err != nil {
+		return Lookup{}, err
+	}
+	if len(reply) == 0 {
+		return Lookup{}, replyError("acquire", reply)
+	}
+	code, _ := reply[0].(int64)
+	switch {
+	case len(reply) == 3 && code == 1:
+		offset, ok1 := reply[1].(int64)
+		entry, ok2 := reply[2].(string)
+		if !ok1 || !ok2 || offset < 0 || offset > int64(len(entry)) {
+			return Lookup{}, replyError("acquire", reply)
+		}
+		return Lookup{State: Hit, Payload: []byte(entry[offset:])}, nil
+	case len(reply) == 2 && (code == 2 || code == 3):
+		id, ok := reply[1].(string)
+		if !ok {
+			return Lookup{}, replyError("acquire", reply)
+		}
+		return Lookup{State: State(code), Lease: Lease{ID: id}}, nil
+	case len(reply) == 1 && code == 4:
+		return Lookup{State: Fenced}, nil
+	case len(reply) == 1 && reply[0] == int64(0):
+		return Lookup{State: Missing}, nil
+	}
+	return Lookup{}, replyError("acquire", reply)
+}
+
+// Save stores the result of a lease for ttl, which must not be longer than
+// that given to Acquire. It reports false if the lease was lost, because an
+// invalidation dropped it or because it ran out. A call that the client had to
+// repeat may report false although the first one has stored. The payload must
+// not be changed afterwards, not even after an error.
+func (s *Store) Save(ctx context.Context, lease Lease, payload []byte, ttl time.Duration) (stored bool, err error) {
+	stored, err = s.withLease(ctx, lua.Save, lease, payload, milliseconds(ttl))
+	if err != nil {
+		return false, fmt.Errorf("store: save: %w", err)
+	}
+	return stored, nil
+}
+
+// Release gives a lease up, so that those who wait for it need not wait until
+// it runs out.
+func (s *Store) Release(ctx context.Context, lease Lease) error {
+	if _, err := s.withLease(ctx, lua.Release, lease); err != nil {
+		return fmt.Errorf("store: release: %w", err)
+	}
+	return nil
+}
+
+func (s *Store) withLease(ctx context.Context, script *lua.Script, lease Lease, args ...any) (bool, error) {
+	keys := []string{s.EntryName(lease.Key)}
+	args = append([]any{lease.ID}, args...)
+	n, err := bounded(ctx, s, func(ctx context.Context) (int64, error) {
+		return script.Run(ctx, s.client, keys, args...).Int64()
+	})
+	return n == 1, err
+}

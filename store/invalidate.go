@@ -1,0 +1,276 @@
+package store
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/lua"
+)
+
+const (
+	// keysPerCall bounds how long one script call keeps Redis busy.
+	keysPerCall = 1000
+	// callsPerRound bounds what must be done within one Timeout.
+	callsPerRound = 100
+	// schemeRounds is how often an invalidation follows a list of schemes
+	// that keeps growing before it drops the whole table.
+	schemeRounds = 4
+)
+
+// Change says what a write has changed in a table.
+type Change struct {
+	Table string
+
+	// All says that any row may have changed.
+	All bool
+
+	// Keys returns the conjunctions of the table, for the given schemes, that
+	// the old and new rows satisfy. It is called again when the list of
+	// schemes turns out to be newer; false says that it can't tell, and the
+	// table is dropped whole, as it is if Keys is nil.
+	Keys func(schemes []conj.Scheme) (keys []conj.Key, ok bool)
+}
+
+// Report says what an invalidation did to one table.
+type Report struct {
+	Table string
+	Whole bool // the whole table was dropped
+	Keys  int  // how many conjunctions were dropped
+	// Dropped is the number of entries and leases that were dropped in mode
+	// ConjunctionSets, of stamps in mode InsideOut. It is 1 for a whole table
+	// that had entries: how many is not known.
+	Dropped int
+}
+
+// schemeList is a table's list of schemes as of a version.
+type schemeList struct {
+	version string
+	schemes []conj.Scheme
+}
+
+// Schemes returns the schemes of a table as of this process's last
+// invalidation, and whether there was one. It is a hint for what a write
+// should collect; the list may have grown since. It must not be changed.
+func (s *Store) Schemes(table string) (schemes []conj.Scheme, known bool) {
+	if list := s.schemeList(table); list.version != "" {
+		return list.schemes, true
+	}
+	return nil, false
+}
+
+func (s *Store) schemeList(table string) *schemeList {
+	if list, ok := s.schemes.Load(table); ok {
+		return list.(*schemeList)
+	}
+	return &schemeList{}
+}
+
+// tableWork is what is left to be done for a table.
+type tableWork struct {
+	table   string
+	changes []Change
+	whole   bool
+	keys    []conj.Key
+	results []*redis.Cmd // of the present round
+}
+
+// Invalidate drops the entries and leases that depend on the changes. It must
+// be called after the COMMIT. When it returns, no read that starts later gets
+// a result that one of the changes has made wrong.
+//
+// It takes one round trip, and another if a list of schemes has changed. Each
+// is bounded by Options.Timeout. The error is an *InvalidateError; the reports
+// are of the tables that were done. Repeating it is harmless.
+func (s *Store) Invalidate(ctx context.Context, changes []Change) ([]Report, error) {
+	var reports []Report
+	var failed *InvalidateError
+	fail := func(w *tableWork, err error) {
+		if failed == nil {
+			failed = &InvalidateError{Err: err}
+		}
+		failed.Left = append(failed.Left, w.changes...)
+	}
+
+	todo := byTable(changes)
+	for round := 0; len(todo) > 0; round++ {
+		var calls []lua.Call
+		var spans []int // calls per table
+		for _, w := range todo {
+			c := s.calls(w, round >= schemeRounds)
+			calls = append(calls, c...)
+			spans = append(spans, len(c))
+		}
+		results, err := s.pipeline(ctx, calls)
+		var again []*tableWork
+		for i, w := range todo {
+			if len(results) < spans[i] {
+				results = nil // an outcome that is only partly known is not known
+				fail(w, err)
+				continue
+			}
+			report, retry, err := s.outcome(w, results[:spans[i]])
+			results = results[spans[i]:]
+			switch {
+			case err != nil:
+				fail(w, err)
+			case retry:
+				again = append(again, w)
+			default:
+				reports = append(reports, report)
+			}
+		}
+		todo = again
+	}
+	if failed != nil {
+		return reports, failed
+	}
+	return reports, nil
+}
+
+// byTable gathers the changes of each table, in order of first appearance.
+func byTable(changes []Change) []*tableWork {
+	var todo []*tableWork
+	index := make(map[string]*tableWork, len(changes))
+	for _, c := range changes {
+		w := index[c.Table]
+		if w == nil {
+			w = &tableWork{table: c.Table}
+			index[c.Table] = w
+			todo = append(todo, w)
+		}
+		w.changes = append(w.changes, c)
+		w.whole = w.whole || c.All || c.Keys == nil
+	}
+	return todo
+}
+
+// calls returns the script calls that a table takes with the list of schemes
+// as it is known here.
+func (s *Store) calls(w *tableWork, whole bool) []lua.Call {
+	list := s.schemeList(w.table)
+	w.keys = nil
+	seen := make(map[conj.Key]struct{})
+	w.whole = w.whole || whole
+	for _, c := range w.changes {
+		if w.whole {
+			break
+		}
+		keys, ok := c.Keys(list.schemes)
+		if !ok {
+			w.whole = true
+		}
+		for _, k := range keys {
+			if _, twice := seen[k]; !twice {
+				seen[k] = struct{}{}
+				w.keys = append(w.keys, k)
+			}
+		}
+	}
+	table := s.TableName(w.table)
+	if w.whole {
+		w.keys = nil
+		return []lua.Call{{Script: lua.Invalidate, Keys: []string{table}, Args: []any{s.mode, "table", "", s.entries}}}
+	}
+
+	// The version is compared by the first call only. The writer has not
+	// returned yet, so a scheme that appears between two calls belongs to a
+	// read that sees the committed data.
+	version := list.version
+	var calls []lua.Call
+	for start := 0; start == 0 || start < len(w.keys); start += keysPerCall {
+		part := w.keys[start:min(start+keysPerCall, len(w.keys))]
+		keys := make([]string, 0, 1+len(part))
+		keys = append(keys, table)
+		for _, k := range part {
+			keys = append(keys, s.ConjunctionName(k))
+		}
+		calls = append(calls, lua.Call{Script: lua.Invalidate, Keys: keys, Args: []any{s.mode, "keys", version, s.entries}})
+		version = "*"
+	}
+	return calls
+}
+
+// pipeline executes calls in order. It returns the results that are known;
+// the error says why they are fewer than the calls.
+func (s *Store) pipeline(ctx context.Context, calls []lua.Call) ([]*redis.Cmd, error) {
+	var results []*redis.Cmd
+	for start := 0; start < len(calls); start += callsPerRound {
+		part := calls[start:min(start+callsPerRound, len(calls))]
+		r, err := bounded(ctx, s, func(ctx context.Context) ([]*redis.Cmd, error) {
+			r := lua.Pipeline(ctx, s.client, part)
+			for _, cmd := range r {
+				if unreachable(cmd.Err()) {
+					return r, cmd.Err()
+				}
+			}
+			return r, nil
+		})
+		results = append(results, r...)
+		if err != nil {
+			return results, err
+		}
+	}
+	return results, nil
+}
+
+// outcome reads the replies to the calls of one table. retry says that its
+// list of schemes was an old one; the new one has been noted.
+func (s *Store) outcome(w *tableWork, results []*redis.Cmd) (report Report, retry bool, err error) {
+	report = Report{Table: w.table, Whole: w.whole, Keys: len(w.keys)}
+	for _, cmd := range results {
+		reply, err := cmd.Slice()
+		if err != nil {
+			return report, false, err
+		}
+		if len(reply) < 2 {
+			return report, false, replyError("invalidate", reply)
+		}
+		switch reply[0] {
+		case int64(0):
+			n, _ := reply[1].(int64)
+			report.Dropped += int(n)
+		case int64(1):
+			list, err := newSchemeList(reply[1:])
+			if err != nil {
+				return report, false, err
+			}
+			s.schemes.Store(w.table, list)
+			retry = true
+		default:
+			return report, false, replyError("invalidate", reply)
+		}
+	}
+	return report, retry, nil
+}
+
+func newSchemeList(reply []any) (*schemeList, error) {
+	list := &schemeList{schemes: make([]conj.Scheme, 0, len(reply)-1)}
+	for i, v := range reply {
+		text, ok := v.(string)
+		switch {
+		case !ok:
+			return nil, replyError("invalidate", v)
+		case i == 0:
+			list.version = text
+		default:
+			list.schemes = append(list.schemes, conj.Scheme(text))
+		}
+	}
+	return list, nil
+}
+
+// InvalidateAll drops every entry and lease of the namespace, and nothing of
+// others. It costs the same however many there are; what was dropped takes up
+// memory until it expires.
+func (s *Store) InvalidateAll(ctx context.Context) error {
+	_, err := bounded(ctx, s, func(ctx context.Context) (int64, error) {
+		return s.client.Unlink(ctx, s.epochKey).Result()
+	})
+	if err != nil {
+		return fmt.Errorf("store: invalidate all: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,213 @@
+package store
+
+import (
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+)
+
+// Mode says how entries are found when rows change. All processes that share
+// a namespace should use the same one; a mixture costs hits, not correctness.
+type Mode uint8
+
+const (
+	// ConjunctionSets keeps, for each conjunction, the set of the entries
+	// that depend on it, and drops these one by one. An entry counts as valid
+	// only while all of its sets still name it, so that any eviction policy
+	// of Redis is safe. The default.
+	ConjunctionSets Mode = iota
+	// InsideOut keeps a random stamp for each conjunction and repeats the
+	// stamps in the entries, so that dropping a conjunction costs the same
+	// whatever depends on it. Entries become invalid at once but take up
+	// memory until they expire.
+	InsideOut
+)
+
+func (m Mode) String() string {
+	switch m {
+	case ConjunctionSets:
+		return "ConjunctionSets"
+	case InsideOut:
+		return "InsideOut"
+	}
+	return "Mode(" + strconv.Itoa(int(m)) + ")"
+}
+
+// The defaults of Options.
+const (
+	DefaultNamespace  = "cacheplugin"
+	DefaultLeaseTTL   = 10 * time.Second
+	DefaultTimeout    = 500 * time.Millisecond
+	DefaultMaxConjSet = 10_000
+)
+
+// Options configure a Store. Only Client is required.
+type Options struct {
+	// Client is the Redis client: a *redis.Client (single server or
+	// Sentinel) or a *redis.ClusterClient that reads from masters. A
+	// *redis.Ring is refused: it moves keys between servers when one goes
+	// away, and back to their old state when it returns.
+	Client redis.UniversalClient
+
+	// Namespace separates caches in one Redis. In Redis Cluster each
+	// namespace lives in one slot. It must not contain braces.
+	// Defaults to "cacheplugin".
+	Namespace string
+
+	// Mode defaults to ConjunctionSets.
+	Mode Mode
+
+	// LeaseTTL is how long a reader may take to produce a missing result. A
+	// slower one's result is not stored; others who wait for it go on after
+	// this time at the latest. Defaults to 10 seconds.
+	LeaseTTL time.Duration
+
+	// Timeout bounds every round trip, whatever the client's own timeouts
+	// are. Defaults to 500 milliseconds.
+	Timeout time.Duration
+
+	// MaxConjSet is the number of entries at which a conjunction's set is
+	// halved, dropping the entries that leave it. It bounds what one
+	// invalidation costs Redis. ConjunctionSets only. Defaults to 10,000.
+	MaxConjSet int
+}
+
+// Store is a cache in one namespace of a Redis server or cluster. It is safe
+// for concurrent use. It needs no closing; the client remains the caller's.
+type Store struct {
+	client   redis.UniversalClient
+	leaseTTL time.Duration
+	timeout  time.Duration
+	breaker  breaker
+
+	tablePrefix, conjPrefix, entryPrefix string
+	epochKey                             string
+
+	// Arguments of the scripts that never change.
+	mode, leaseMS, maxConjSet, entries any
+
+	schemes sync.Map // table ID -> *schemeList
+
+	// token returns a random id; tests replace it.
+	token func() string
+}
+
+// New returns a Store, or an error that wraps ErrConfig. It does not connect;
+// see Check.
+func New(o Options) (*Store, error) {
+	if o.Namespace == "" {
+		o.Namespace = DefaultNamespace
+	}
+	if o.LeaseTTL == 0 {
+		o.LeaseTTL = DefaultLeaseTTL
+	}
+	if o.Timeout == 0 {
+		o.Timeout = DefaultTimeout
+	}
+	if o.MaxConjSet == 0 {
+		o.MaxConjSet = DefaultMaxConjSet
+	}
+	if err := checkClient(o.Client); err != nil {
+		return nil, err
+	}
+	switch {
+	case strings.ContainsAny(o.Namespace, "{}"):
+		return nil, configError("Namespace", strconv.Quote(o.Namespace), "it must not contain braces, which mark the hash slot in keys")
+	case o.Mode > InsideOut:
+		return nil, configError("Mode", o.Mode, "use ConjunctionSets or InsideOut")
+	case o.LeaseTTL < time.Millisecond:
+		return nil, configError("LeaseTTL", o.LeaseTTL, "it must be at least a millisecond; zero takes the default")
+	case o.Timeout < 0:
+		return nil, configError("Timeout", o.Timeout, "it must be positive; zero takes the default")
+	case o.MaxConjSet < 2:
+		return nil, configError("MaxConjSet", o.MaxConjSet, "it must be at least 2; zero takes the default")
+	}
+
+	tag := "{" + o.Namespace + "}"
+	s := &Store{
+		client:      o.Client,
+		leaseTTL:    o.LeaseTTL,
+		timeout:     o.Timeout,
+		breaker:     breaker{now: time.Now, probe: o.Timeout},
+		epochKey:    tag + "N",
+		tablePrefix: tag + "t:",
+		conjPrefix:  tag + "c:",
+		entryPrefix: tag + "e:",
+		mode:        "sets",
+		leaseMS:     milliseconds(o.LeaseTTL),
+		maxConjSet:  strconv.Itoa(o.MaxConjSet),
+		entries:     tag + "e:",
+		token:       randomToken,
+	}
+	if o.Mode == InsideOut {
+		s.mode = "stamps"
+	}
+	return s, nil
+}
+
+// checkClient refuses clients that may talk to anything but the one master.
+func checkClient(client redis.UniversalClient) error {
+	switch c := client.(type) {
+	case nil:
+		return configError("Client", nil, "set it to a redis client")
+	case *redis.Ring:
+		return configError("Client", "a *redis.Ring", "a ring moves keys between servers and back, which revives old entries: use redis.NewClient, NewFailoverClient or NewClusterClient")
+	case *redis.ClusterClient:
+		o := c.Options()
+		for _, f := range []struct {
+			name string
+			set  bool
+		}{{"ReadOnly", o.ReadOnly}, {"RouteByLatency", o.RouteByLatency}, {"RouteRandomly", o.RouteRandomly}} {
+			if f.set {
+				return configError("Client", "a cluster client with "+f.name, "replicas lag behind and would answer with entries that are invalid: give the cache a client without "+f.name)
+			}
+		}
+	}
+	return nil
+}
+
+// EntryKey names an entry: 128 bits of a hash over all that determines the
+// result and its dependencies.
+type EntryKey [16]byte
+
+// String returns the key as it is spelled in Redis.
+func (k EntryKey) String() string { return encode(k) }
+
+// EntryName returns the Redis key of an entry.
+func (s *Store) EntryName(k EntryKey) string { return s.entryPrefix + encode(k) }
+
+// ConjunctionName returns the Redis key of a conjunction.
+func (s *Store) ConjunctionName(k conj.Key) string { return s.conjPrefix + encode(k) }
+
+// TableName returns the Redis key of a table's hash.
+func (s *Store) TableName(table string) string { return s.tablePrefix + table }
+
+// encode spells 128 bits in 22 printable characters: members of sets then fit
+// the same allocation as raw bytes do.
+func encode[K ~[16]byte](k K) string {
+	raw := [16]byte(k)
+	return base64.RawURLEncoding.EncodeToString(raw[:])
+}
+
+func randomToken() string {
+	var raw [16]byte
+	_, _ = rand.Read(raw[:]) // never fails
+	return encode(raw)
+}
+
+// milliseconds formats a duration for Redis, which refuses zero.
+func milliseconds(d time.Duration) string {
+	return strconv.FormatInt(max(1, d.Milliseconds()), 10)
+}
+
+func replyError(what string, reply any) error {
+	return fmt.Errorf("%w to %s: %T", ErrReply, what, reply)
+}
