@@ -17,34 +17,34 @@ import (
 // The error is [ErrCorrupt], wrapped, for anything but an intact payload of this version of the format, and for one
 // with time zones that this machine does not know.
 func Decode(payload []byte) (driver.Rows, error) {
-	rows, err := verify(payload)
+	count, err := verify(payload)
 	if err != nil {
 		return nil, err
 	}
-	end := binary.LittleEndian.Uint32(payload[zonesAt:])
-	if end < columnsAt || uint64(end) > uint64(len(payload)) {
-		return nil, corrupt("zone table out of bounds")
+	first, end := binary.LittleEndian.Uint32(payload[rowsAt:]), binary.LittleEndian.Uint32(payload[zonesAt:])
+	if first < columnsAt || end < first || uint64(end) > uint64(len(payload)) {
+		return nil, corrupt("sections out of bounds")
 	}
-	r := &replay{left: rows}
+	r := &replay{rest: payload[first:end], left: count}
+	if uint64(count) > uint64(len(r.rest)) { // each row takes a byte at least
+		return nil, corrupt("more rows than bytes")
+	}
+	if r.columns, err = decodeColumns(payload[columnsAt:first]); err != nil {
+		return nil, err
+	}
 	if r.zones, err = decodeZones(payload[end:]); err != nil {
 		return nil, err
-	}
-	if r.columns, r.rest, err = decodeColumns(payload[columnsAt:end]); err != nil {
-		return nil, err
-	}
-	if uint64(rows) > uint64(len(r.rest)) { // each row takes a byte at least
-		return nil, corrupt("more rows than bytes")
 	}
 	return r, nil
 }
 
 // Count returns the number of rows in a payload, without decoding them. Errors are those of [Decode].
 func Count(payload []byte) (int, error) {
-	rows, err := verify(payload)
-	return int(rows), err
+	count, err := verify(payload)
+	return int(count), err
 }
 
-func verify(payload []byte) (rows uint32, err error) {
+func verify(payload []byte) (count uint32, err error) {
 	switch {
 	case len(payload) <= columnsAt:
 		return 0, corrupt("truncated")
@@ -52,10 +52,10 @@ func verify(payload []byte) (rows uint32, err error) {
 		return 0, corrupt("foreign bytes")
 	case payload[len(magic)] != version:
 		return 0, corrupt("other version")
-	case crc32.Checksum(payload[checksumEnd:], castagnoli) != binary.LittleEndian.Uint32(payload[checksumAt:]):
+	case crc32.Checksum(payload[checkedFrom:], castagnoli) != binary.LittleEndian.Uint32(payload[checksumAt:]):
 		return 0, corrupt("checksum")
 	}
-	return binary.LittleEndian.Uint32(payload[rowsAt:]), nil
+	return binary.LittleEndian.Uint32(payload[countAt:]), nil
 }
 
 // reader takes fields off the front of bytes. After a field that isn't there bad is set, and what comes is zero.
@@ -105,6 +105,16 @@ func (r *reader) bytes(n uint64) []byte {
 	return b
 }
 
+// part returns the next string as a part of text, which is what r read from the start.
+func (r *reader) part(text string) string {
+	n := uint64(len(r.bytes(r.uvarint())))
+	end := uint64(len(text) - len(r.rest))
+	if r.bad {
+		return ""
+	}
+	return text[end-n : end]
+}
+
 func (r *reader) fail() {
 	r.rest = nil
 	r.bad = true
@@ -140,18 +150,19 @@ func decodeZones(b []byte) ([]*time.Location, error) {
 	return locations, nil
 }
 
-func decodeColumns(b []byte) (columns []column, rest []byte, err error) {
+func decodeColumns(b []byte) ([]column, error) {
 	const shortest = 4 // two empty strings, scan type, flags
 	r := reader{rest: b}
 	n := r.uvarint()
 	if n > uint64(len(r.rest)/shortest) {
-		return nil, nil, corrupt("columns")
+		return nil, corrupt("columns")
 	}
-	columns = make([]column, n)
+	text := string(b) // one copy, of which all names are parts
+	columns := make([]column, n)
 	for i := range columns {
 		c := &columns[i]
-		c.name = string(r.bytes(r.uvarint()))
-		c.databaseType = string(r.bytes(r.uvarint()))
+		c.name = r.part(text)
+		c.databaseType = r.part(text)
 		c.scan = r.byte()
 		c.flags = r.byte()
 		if c.flags&hasLength != 0 {
@@ -162,13 +173,13 @@ func decodeColumns(b []byte) (columns []column, rest []byte, err error) {
 			c.scale = r.varint()
 		}
 		if r.bad || int(c.scan) >= len(scanTypes) {
-			return nil, nil, corrupt("columns")
+			return nil, corrupt("columns")
 		}
 	}
-	if r.bad {
-		return nil, nil, corrupt("columns")
+	if r.bad || len(r.rest) > 0 {
+		return nil, corrupt("columns")
 	}
-	return columns, r.rest, nil
+	return columns, nil
 }
 
 // replay is the rows of a payload.

@@ -40,6 +40,7 @@ func newEncoder(columns []column) *encoder {
 			e.buf = binary.AppendVarint(e.buf, c.scale)
 		}
 	}
+	binary.LittleEndian.PutUint32(e.buf[rowsAt:], uint32(len(e.buf)))
 	return e
 }
 
@@ -123,7 +124,7 @@ func (e *encoder) size() int { return len(e.buf) }
 
 // finish completes and returns the payload. It must be no longer than fits an uint32.
 func (e *encoder) finish() []byte {
-	binary.LittleEndian.PutUint32(e.buf[rowsAt:], e.rows)
+	binary.LittleEndian.PutUint32(e.buf[countAt:], e.rows)
 	binary.LittleEndian.PutUint32(e.buf[zonesAt:], uint32(len(e.buf)))
 	e.buf = binary.AppendUvarint(e.buf, uint64(len(e.zones)))
 	for _, z := range e.zones {
@@ -133,7 +134,7 @@ func (e *encoder) finish() []byte {
 			e.buf = binary.AppendVarint(e.buf, int64(z.offset))
 		}
 	}
-	binary.LittleEndian.PutUint32(e.buf[checksumAt:], crc32.Checksum(e.buf[checksumEnd:], castagnoli))
+	binary.LittleEndian.PutUint32(e.buf[checksumAt:], crc32.Checksum(e.buf[checkedFrom:], castagnoli))
 	return e.buf
 }
 

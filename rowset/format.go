@@ -9,8 +9,9 @@ import "hash/crc32"
 //	        3  version, 1 byte
 //	        4  CRC-32C of everything from offset 8 on
 //	        8  number of rows, uint32
-//	       12  offset of the zone table, uint32
-//	       16  number of columns (uvarint), then per column: name, database type name, scan type (1 byte),
+//	       12  offset of the first row, uint32
+//	       16  offset of the zone table, uint32
+//	       20  number of columns (uvarint), then per column: name, database type name, scan type (1 byte),
 //	           flags (1 byte) and, as the flags say, length (varint), precision and scale (varint)
 //	        -  the rows, one after the other: per column a tag (1 byte) and what the tag asks for;
 //	           a row without columns is one zero byte, so that no row is free
@@ -25,10 +26,11 @@ const (
 	version = 1
 
 	checksumAt  = 4
-	rowsAt      = 8
-	zonesAt     = 12
-	columnsAt   = 16
-	checksumEnd = rowsAt
+	countAt     = 8
+	rowsAt      = 12
+	zonesAt     = 16
+	columnsAt   = 20
+	checkedFrom = countAt
 )
 
 // Tags of values.
