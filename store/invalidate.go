@@ -30,7 +30,8 @@ type Change struct {
 	// Keys returns the conjunctions of the table, for the given schemes, that
 	// the old and new rows satisfy. It is called again when the list of
 	// schemes turns out to be newer; false says that it can't tell, and the
-	// table is dropped whole, as it is if Keys is nil.
+	// table is dropped whole, as it is if Keys is nil. It may be called later
+	// and by another goroutine if the change has to be queued.
 	Keys func(schemes []conj.Scheme) (keys []conj.Key, ok bool)
 }
 
