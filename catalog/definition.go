@@ -1,0 +1,80 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+)
+
+// definition is what a dialect's reader has found out about a table.
+type definition struct {
+	id, name    string
+	uncacheable string
+	base        bool
+	temporary   bool
+	triggers    bool
+	columns     []columnDefinition
+}
+
+// columnDefinition is a column of a definition.
+type columnDefinition struct {
+	name          string
+	kind          conj.Kind
+	key           int // 1-based position in the primary key, 0 if none
+	autoIncrement bool
+	deflt         ColumnDefault
+}
+
+func (d *definition) table(keys *foreignKeys) *Table {
+	columns := make([]conj.Column, len(d.columns))
+	t := &Table{
+		AutoIncrement: -1, Base: d.base, Triggers: d.triggers,
+		Defaults: make([]ColumnDefault, len(d.columns)),
+	}
+	for i, c := range d.columns {
+		columns[i] = conj.Column{Name: c.name, Kind: c.kind}
+		t.Defaults[i] = c.deflt
+		if c.autoIncrement && t.AutoIncrement < 0 {
+			t.AutoIncrement = i
+		}
+		if c.key > 0 {
+			t.PrimaryKey = append(t.PrimaryKey, i)
+		}
+	}
+	slices.SortFunc(t.PrimaryKey, func(a, b int) int { return d.columns[a].key - d.columns[b].key })
+	t.Table = conj.NewTable(d.id, d.name, columns)
+	t.Table.Uncacheable = d.uncacheable
+
+	var fires, firesToo bool
+	t.DeleteTouches, fires = keys.reach(d.id, true)
+	t.UpdateTouches, firesToo = keys.reach(d.id, false)
+	t.Triggers = t.Triggers || fires || firesToo
+	return t
+}
+
+// queryable keeps names from the database that none can have and that would
+// make a query fail.
+func queryable(name string) bool {
+	return name != "" && utf8.ValidString(name) && !strings.ContainsRune(name, 0)
+}
+
+// each runs a query and calls scan for every row. The rows are closed when it
+// returns.
+func each(ctx context.Context, q Querier, scan func(*sql.Rows) error, query string, args ...any) (err error) {
+	rows, err := q.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	for rows.Next() {
+		if err := scan(rows); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}

@@ -1,0 +1,223 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+)
+
+// mysqlTable reads a table and its columns. The server may match names
+// without regard to case; the reader does not leave it at that.
+const mysqlTable = `
+SELECT t.TABLE_SCHEMA, t.TABLE_NAME, t.TABLE_TYPE, t.ENGINE, @@lower_case_table_names,
+       @@character_set_client, @@character_set_connection, @@character_set_results,
+       EXISTS (SELECT 1 FROM information_schema.TRIGGERS g
+               WHERE g.EVENT_OBJECT_SCHEMA = t.TABLE_SCHEMA AND g.EVENT_OBJECT_TABLE = t.TABLE_NAME),
+       c.COLUMN_NAME, c.DATA_TYPE, c.IS_NULLABLE, c.COLUMN_DEFAULT, c.CHARACTER_SET_NAME, c.COLLATION_NAME, c.EXTRA,
+       k.SEQ_IN_INDEX
+FROM information_schema.TABLES t
+JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME
+LEFT JOIN information_schema.STATISTICS k ON k.TABLE_SCHEMA = t.TABLE_SCHEMA AND k.TABLE_NAME = t.TABLE_NAME
+      AND k.INDEX_NAME = 'PRIMARY' AND k.COLUMN_NAME = c.COLUMN_NAME
+WHERE t.TABLE_SCHEMA = `
+
+const mysqlTableEnd = ` AND t.TABLE_NAME = ? ORDER BY c.ORDINAL_POSITION`
+
+func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition, error) {
+	query, args := mysqlTable+"DATABASE()"+mysqlTableEnd, []any{name.Name}
+	if name.Schema != "" {
+		query, args = mysqlTable+"?"+mysqlTableEnd, []any{name.Schema, name.Name}
+	}
+	var def *definition
+	err := each(ctx, q, func(rows *sql.Rows) error {
+		var (
+			schema, table, tableType            string
+			engine, client, connection, results sql.NullString
+			lowerCase                           int
+			triggers                            bool
+			column, dataType, nullable, extra   string
+			deflt, charset, collation           sql.NullString
+			key                                 sql.NullInt64
+		)
+		if err := rows.Scan(&schema, &table, &tableType, &engine, &lowerCase, &client, &connection, &results, &triggers,
+			&column, &dataType, &nullable, &deflt, &charset, &collation, &extra, &key); err != nil {
+			return err
+		}
+		if lowerCase == 0 && (table != name.Name || name.Schema != "" && schema != name.Schema) {
+			return nil // another table, whose name differs in case
+		}
+		if def == nil {
+			def = &definition{id: schema + "." + table, name: table, triggers: triggers}
+			if lowerCase != 0 {
+				def.id = strings.ToLower(def.id)
+			}
+			def.uncacheable = mysqlUncacheable(schema, tableType, engine.String)
+			def.base = def.uncacheable == ""
+		}
+		extra = strings.ToLower(extra)
+		c := columnDefinition{
+			name: column, key: int(key.Int64), autoIncrement: strings.Contains(extra, "auto_increment"),
+			kind: mysqlKind(strings.ToLower(dataType), collation.String,
+				mysqlConnection{client.String, connection.String, results.String}),
+		}
+		switch {
+		case strings.Contains(extra, "on update"), strings.Contains(extra, "virtual"), strings.Contains(extra, "stored"),
+			strings.Contains(extra, "persistent"), strings.Contains(extra, "invisible") && strings.Contains(extra, "system"):
+			c.deflt = Generated
+		case nullable != "YES", deflt.Valid && deflt.String != "NULL", extra != "":
+			c.deflt = HasDefault // NOT NULL: outside of strict mode there is an implicit one
+		}
+		def.columns = append(def.columns, c)
+		return nil
+	}, query, args...)
+	return def, err
+}
+
+func mysqlUncacheable(schema, tableType, engine string) string {
+	switch strings.ToLower(schema) {
+	case "mysql", "information_schema", "performance_schema", "sys":
+		return "is a system table"
+	}
+	switch tableType {
+	case "BASE TABLE":
+	case "VIEW":
+		return "is a view"
+	case "SYSTEM VERSIONED":
+		return "is system-versioned"
+	default:
+		return "is a " + strings.ToLower(tableType)
+	}
+	switch strings.ToLower(engine) {
+	case "innodb", "myisam", "aria", "memory", "rocksdb":
+		return ""
+	}
+	return "has the storage engine " + engine // it may keep its rows elsewhere
+}
+
+// mysqlConnection holds a connection's character sets.
+type mysqlConnection struct{ client, connection, results string }
+
+// all tells whether each of the three is one of the given.
+func (c mysqlConnection) all(charsets ...string) bool {
+	for _, have := range []string{c.client, c.connection, c.results} {
+		ok := false
+		for _, charset := range charsets {
+			ok = ok || have == charset
+		}
+		if !ok {
+			return false
+		}
+	}
+	return true
+}
+
+func mysqlKind(dataType, collation string, conn mysqlConnection) conj.Kind {
+	switch dataType {
+	case "tinyint", "smallint", "mediumint", "int", "bigint":
+		return conj.Integer
+	case "decimal":
+		return conj.Decimal
+	case "uuid":
+		return conj.UUID
+	case "binary", "varbinary", "tinyblob", "blob", "mediumblob", "longblob":
+		return conj.Bytes
+	case "char", "varchar", "tinytext", "text", "mediumtext", "longtext":
+		return mysqlText(collation, conn)
+	}
+	return conj.Opaque
+}
+
+// mysqlText tells how text of a collation compares. A connection that can't
+// carry all of a column's characters shows a question mark for the others:
+// then rows are not readable.
+func mysqlText(collation string, conn mysqlConnection) conj.Kind {
+	charset, order, _ := strings.Cut(collation, "_")
+	if charset == "utf8" {
+		charset = "utf8mb3"
+	}
+	kind := conj.Opaque
+	switch {
+	case mysqlFolded[charset+"_"+order]:
+		kind = conj.FoldedText
+	case mysqlPadded[charset+"_"+order]:
+		kind = conj.PaddedText
+	}
+	switch {
+	case kind == conj.Opaque, conn.all("utf8mb4"):
+		return kind
+	case kind == conj.FoldedText && charset != "utf8mb4" && conn.all("utf8mb4", "utf8mb3", "utf8"):
+		return kind
+	}
+	return conj.Unreadable
+}
+
+// mysqlPadded are the collations that compare code points, with or without
+// regard to trailing blanks.
+var mysqlPadded = map[string]bool{
+	"utf8mb4_bin": true, "utf8mb4_nopad_bin": true, "utf8mb4_0900_bin": true,
+	"utf8mb3_bin": true, "utf8mb3_nopad_bin": true,
+}
+
+// mysqlFolded are the collations in which printable ASCII differs by more
+// than case and trailing blanks, or by less: none has rules of one language.
+var mysqlFolded = map[string]bool{
+	"utf8mb4_general_ci": true, "utf8mb4_general_nopad_ci": true,
+	"utf8mb4_unicode_ci": true, "utf8mb4_unicode_nopad_ci": true,
+	"utf8mb4_unicode_520_ci": true, "utf8mb4_unicode_520_nopad_ci": true,
+	"utf8mb4_0900_ai_ci": true, "utf8mb4_0900_as_ci": true, "utf8mb4_0900_as_cs": true,
+	"utf8mb4_uca1400_ai_ci": true, "utf8mb4_uca1400_as_ci": true,
+	"utf8mb4_uca1400_ai_cs": true, "utf8mb4_uca1400_as_cs": true,
+	"utf8mb4_uca1400_nopad_ai_ci": true, "utf8mb4_uca1400_nopad_as_ci": true,
+	"utf8mb4_uca1400_nopad_ai_cs": true, "utf8mb4_uca1400_nopad_as_cs": true,
+
+	"utf8mb3_general_ci": true, "utf8mb3_general_nopad_ci": true, "utf8mb3_general_mysql500_ci": true,
+	"utf8mb3_unicode_ci": true, "utf8mb3_unicode_nopad_ci": true,
+	"utf8mb3_unicode_520_ci": true, "utf8mb3_unicode_520_nopad_ci": true,
+	"utf8mb3_uca1400_ai_ci": true, "utf8mb3_uca1400_as_ci": true,
+
+	"latin1_swedish_ci": true, "latin1_general_ci": true, "ascii_general_ci": true,
+}
+
+const mysqlKeys = `
+SELECT UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, CONSTRAINT_SCHEMA, TABLE_NAME,
+       DELETE_RULE, UPDATE_RULE, @@lower_case_table_names
+FROM information_schema.REFERENTIAL_CONSTRAINTS`
+
+// readMySQLKeys reads the foreign keys. What they do fires no triggers.
+func readMySQLKeys(ctx context.Context, q Querier) ([]foreignKey, error) {
+	var keys []foreignKey
+	err := each(ctx, q, func(rows *sql.Rows) error {
+		var (
+			parentSchema, parent, childSchema, child string
+			onDelete, onUpdate                       string
+			lowerCase                                int
+		)
+		if err := rows.Scan(&parentSchema, &parent, &childSchema, &child, &onDelete, &onUpdate, &lowerCase); err != nil {
+			return err
+		}
+		key := foreignKey{
+			parent: parentSchema + "." + parent, child: childSchema + "." + child,
+			onDelete: ruleAction(onDelete, remove), onUpdate: ruleAction(onUpdate, change),
+		}
+		if lowerCase != 0 {
+			key.parent, key.child = strings.ToLower(key.parent), strings.ToLower(key.child)
+		}
+		keys = append(keys, key)
+		return nil
+	}, mysqlKeys)
+	return keys, err
+}
+
+// ruleAction reads an action as the SQL standard spells it. One that is not
+// known is taken for the widest.
+func ruleAction(rule string, cascade action) action {
+	switch strings.ToUpper(rule) {
+	case "NO ACTION", "RESTRICT", "NONE":
+		return refuse
+	case "SET NULL", "SET DEFAULT":
+		return change
+	}
+	return cascade
+}

@@ -1,0 +1,198 @@
+package catalog
+
+import (
+	"context"
+	"database/sql"
+	"strings"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+)
+
+// sqliteObject is a table or view as sqlite_master has it.
+type sqliteObject struct {
+	schema, name, kind, sql string
+	triggers                bool
+}
+
+func readSQLite(ctx context.Context, q Querier, name conj.TableName) (*definition, error) {
+	object, err := findSQLite(ctx, q, name)
+	if err != nil || object == nil {
+		return nil, err
+	}
+	def := &definition{
+		id: foldSQLite(object.schema + "." + object.name), name: object.name,
+		triggers: object.triggers, temporary: object.schema == "temp",
+	}
+	ddl := parseSQLiteTable(object.sql)
+	switch {
+	case def.temporary:
+		def.uncacheable = "is temporary"
+	case object.schema != "main":
+		def.uncacheable = "is in an attached database"
+	case object.kind == "view":
+		def.uncacheable = "is a view"
+	case ddl.virtual:
+		def.uncacheable = "is a virtual table"
+	}
+	def.base = def.uncacheable == ""
+	return def, readSQLiteColumns(ctx, q, object, ddl, def)
+}
+
+// findSQLite finds a table in the order that SQLite does: temporary tables,
+// the database's, attached ones'. Names are one if only ASCII case differs.
+func findSQLite(ctx context.Context, q Querier, name conj.TableName) (*sqliteObject, error) {
+	schemas := []string{"temp", "main"}
+	var attached []string
+	if err := each(ctx, q, func(rows *sql.Rows) error {
+		var schema string
+		if err := rows.Scan(&schema); err != nil {
+			return err
+		}
+		if schema != "temp" && schema != "main" {
+			attached = append(attached, schema)
+		}
+		return nil
+	}, `SELECT name FROM pragma_database_list ORDER BY seq`); err != nil {
+		return nil, err
+	}
+	for _, schema := range append(schemas, attached...) {
+		if name.Schema != "" && foldSQLite(name.Schema) != foldSQLite(schema) {
+			continue
+		}
+		object, err := findSQLiteIn(ctx, q, schema, name.Name)
+		if object != nil || err != nil {
+			return object, err
+		}
+	}
+	return nil, nil
+}
+
+func findSQLiteIn(ctx context.Context, q Querier, schema, name string) (*sqliteObject, error) {
+	master := quoteSQLite(schema) + ".sqlite_master"
+	var object *sqliteObject
+	err := each(ctx, q, func(rows *sql.Rows) error {
+		object = &sqliteObject{schema: schema}
+		return rows.Scan(&object.name, &object.kind, &object.sql, &object.triggers)
+	}, `SELECT m.name, m.type, coalesce(m.sql, ''),
+       EXISTS (SELECT 1 FROM `+master+` g WHERE g.type = 'trigger' AND g.tbl_name = m.name COLLATE NOCASE)
+       OR EXISTS (SELECT 1 FROM temp.sqlite_master g WHERE g.type = 'trigger' AND g.tbl_name = m.name COLLATE NOCASE)
+FROM `+master+` m WHERE m.type IN ('table', 'view') AND m.name = ? COLLATE NOCASE`, name)
+	return object, err
+}
+
+func readSQLiteColumns(ctx context.Context, q Querier, object *sqliteObject, ddl sqliteTable, def *definition) error {
+	var keyed int // columns of the primary key
+	rowid := -1
+	err := each(ctx, q, func(rows *sql.Rows) error {
+		var (
+			c        columnDefinition
+			declared string
+			deflt    sql.NullString
+			hidden   int
+			keyIndex bool
+		)
+		if err := rows.Scan(&c.name, &declared, &deflt, &c.key, &hidden, &keyIndex); err != nil {
+			return err
+		}
+		i := len(def.columns)
+		c.kind = sqliteKind(declared, ddl.binary(i, c.name))
+		switch {
+		case hidden == 2 || hidden == 3:
+			c.deflt = Generated
+		case hidden != 0:
+			c.kind = conj.Opaque
+		case deflt.Valid && !strings.EqualFold(strings.TrimSpace(deflt.String), "null"):
+			c.deflt = HasDefault
+		}
+		if c.key > 0 {
+			keyed++
+			if strings.EqualFold(declared, "integer") && !keyIndex {
+				rowid = i
+			}
+		}
+		def.columns = append(def.columns, c)
+		return nil
+	}, `SELECT x.name, x.type, x.dflt_value, x.pk, x.hidden,
+       EXISTS (SELECT 1 FROM pragma_index_list(?1, ?2) i WHERE i.origin = 'pk')
+FROM pragma_table_xinfo(?1, ?2) x ORDER BY x.cid`, object.name, object.schema)
+	if rowid >= 0 && keyed == 1 && def.base {
+		def.columns[rowid].autoIncrement = true
+		def.columns[rowid].deflt = HasDefault
+	}
+	return err
+}
+
+// sqliteKind follows SQLite's rules of affinity (section 3.1 of "Datatypes In
+// SQLite"). Columns declared as dates are Opaque: drivers turn their values
+// into times.
+func sqliteKind(declared string, binary bool) conj.Kind {
+	declared = strings.ToUpper(declared)
+	has := func(words ...string) bool {
+		for _, w := range words {
+			if strings.Contains(declared, w) {
+				return true
+			}
+		}
+		return false
+	}
+	switch {
+	case has("DATE", "TIME"), declared == "ANY":
+		return conj.Opaque
+	case !binary:
+		return conj.Opaque
+	case declared == "BOOLEAN":
+		return conj.Boolean
+	case has("INT"):
+		return conj.Integer
+	case has("CHAR", "CLOB", "TEXT"):
+		return conj.Text
+	case has("BLOB"), declared == "":
+		return conj.Bytes
+	case has("REAL", "FLOA", "DOUB"):
+		return conj.Opaque
+	}
+	return conj.Integer // NUMERIC affinity
+}
+
+const sqliteKeys = `
+SELECT f."table", m.name, f.on_delete, f.on_update,
+       EXISTS (SELECT 1 FROM main.sqlite_master g WHERE g.type = 'trigger' AND g.tbl_name = m.name COLLATE NOCASE)
+       OR EXISTS (SELECT 1 FROM temp.sqlite_master g WHERE g.type = 'trigger' AND g.tbl_name = m.name COLLATE NOCASE)
+FROM main.sqlite_master m, pragma_foreign_key_list(m.name, 'main') f WHERE m.type = 'table'`
+
+// readSQLiteKeys reads the foreign keys of the database's own tables, whether
+// or not the connection enforces them: others may.
+func readSQLiteKeys(ctx context.Context, q Querier) ([]foreignKey, error) {
+	var keys []foreignKey
+	err := each(ctx, q, func(rows *sql.Rows) error {
+		var (
+			parent, child, onDelete, onUpdate string
+			triggers                          bool
+		)
+		if err := rows.Scan(&parent, &child, &onDelete, &onUpdate, &triggers); err != nil {
+			return err
+		}
+		keys = append(keys, foreignKey{
+			parent: foldSQLite("main." + parent), child: foldSQLite("main." + child),
+			onDelete: ruleAction(onDelete, remove), onUpdate: ruleAction(onUpdate, change),
+			childTriggers: triggers,
+		})
+		return nil
+	}, sqliteKeys)
+	return keys, err
+}
+
+// foldSQLite folds a name as SQLite does: ASCII letters only.
+func foldSQLite(name string) string {
+	return strings.Map(func(r rune) rune {
+		if r >= 'A' && r <= 'Z' {
+			return r + 'a' - 'A'
+		}
+		return r
+	}, name)
+}
+
+// quoteSQLite quotes an identifier.
+func quoteSQLite(name string) string {
+	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+}
