@@ -1,0 +1,236 @@
+package cacheplugin
+
+import (
+	"log/slog"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cacheplugin/cacheplugin/store"
+)
+
+// ErrorPolicy says what a caller gets when Redis fails. The zero value is the
+// default of the field.
+type ErrorPolicy uint8
+
+// The policies.
+const (
+	// Fallback, for reads, asks the database.
+	Fallback ErrorPolicy = iota + 1
+	// Queue, for invalidations, returns nil although Redis could not be told
+	// within RetryFor of a write that the database has committed: the
+	// invalidation is queued and retried in the background, this process
+	// bypasses the cache for those tables meanwhile, and a loud log line and
+	// an Observer event say so. Other processes may see older results until
+	// the queue has drained.
+	Queue
+	// Return returns the error: for reads, that of Redis; for writes,
+	// ErrCommittedNotInvalidated, with the invalidation queued all the same.
+	Return
+)
+
+// Mode says how results are found when rows change; see the constants.
+type Mode = store.Mode
+
+// The modes. All processes of one Prefix should use the same.
+const (
+	// ConjunctionSets keeps for each conjunction the set of the results that
+	// depend on it, and drops these one by one: what is dropped is gone from
+	// memory at once.
+	ConjunctionSets = store.ConjunctionSets
+	// InsideOut keeps a random stamp for each conjunction and repeats the
+	// stamps in the results: a write costs the same however many results it
+	// drops, and these take up memory until they expire.
+	InsideOut = store.InsideOut
+)
+
+// UnknownWritePolicy says what happens on a statement that may write tables
+// which its text doesn't tell: CALL, DO, a text that isn't understood.
+type UnknownWritePolicy uint8
+
+// The policies.
+const (
+	// InvalidateEverything drops all that is cached in the namespace.
+	InvalidateEverything UnknownWritePolicy = iota
+	// Warn drops nothing and logs a warning: what the statement changed stays
+	// cached until its timeout.
+	Warn
+)
+
+// Config configures the plugin. The zero value of every field but Redis and
+// Profiles is a sensible default.
+type Config struct {
+	// Redis is the client of the server or cluster that holds the cache.
+	// Required. It is never closed by the plugin, and must not route reads to
+	// replicas.
+	Redis redis.UniversalClient
+
+	// Profiles says per table what is cached, and for how long. See Profiles
+	// for how patterns match.
+	Profiles Profiles
+
+	// Defaults fills what a profile leaves out.
+	Defaults Profile
+
+	// Prefix keeps several programs that share a Redis apart. All processes
+	// of one program, and only they, must use the same. It must not contain
+	// braces.
+	//
+	// Defaults to "cacheplugin".
+	Prefix string
+
+	// Mode says how results are found when rows change.
+	//
+	// Defaults to ConjunctionSets.
+	Mode Mode
+
+	// OnReadError says what a query gets when Redis fails.
+	//
+	// Defaults to Fallback: the database answers.
+	OnReadError ErrorPolicy
+
+	// OnInvalidateError says what a write's caller gets when Redis could not
+	// be told of a committed write.
+	//
+	// Defaults to Queue.
+	OnInvalidateError ErrorPolicy
+
+	// OnUnknownWrite says what happens on a statement that may write tables
+	// which its text doesn't tell.
+	//
+	// Defaults to InvalidateEverything.
+	OnUnknownWrite UnknownWritePolicy
+
+	// LeaseTTL is how long the computation of a missing result may take and
+	// still be stored.
+	//
+	// Defaults to 10 seconds.
+	LeaseTTL time.Duration
+
+	// LockWait is how long a query with Lock waits for another process's
+	// result before it asks the database itself.
+	//
+	// Defaults to 1 second.
+	LockWait time.Duration
+
+	// RedisTimeout bounds each look-up and each store.
+	//
+	// Defaults to 500 milliseconds.
+	RedisTimeout time.Duration
+
+	// RetryFor is how long a commit tries to reach Redis before
+	// OnInvalidateError applies.
+	//
+	// Defaults to 1 second.
+	RetryFor time.Duration
+
+	// LongDisjunction is the number of values up to which an IN list is kept
+	// as that many conjunctions; a longer one doesn't narrow.
+	//
+	// Defaults to 128.
+	LongDisjunction int
+
+	// MaxRows and MaxBytes bound a result that is cached. A larger one is
+	// streamed through.
+	//
+	// Default to 10,000 rows and 4 MiB.
+	MaxRows, MaxBytes int
+
+	// MaxImages is the number of rows up to which a write is invalidated row
+	// by row; one that changes more drops the whole table.
+	//
+	// Defaults to 1,000.
+	MaxImages int
+
+	// RequireRedis makes db.Use fail when Redis does not answer. Otherwise
+	// the plugin warns and works without the cache until it does.
+	RequireRedis bool
+
+	// Disabled makes the plugin a no-op, for tests: nothing is cached, and
+	// invalidation by hand does nothing.
+	Disabled bool
+
+	// Logger is told of lost servers, of queued invalidations and of writes
+	// that could not be understood.
+	//
+	// Defaults to slog.Default().
+	Logger *slog.Logger
+
+	// Observer is told of every hit, miss, store, skip, invalidation and
+	// error. It is called synchronously and must be fast and safe for
+	// concurrent use.
+	Observer Observer
+}
+
+// withDefaults validates the configuration and fills its defaults.
+func (c Config) withDefaults() (Config, error) {
+	if c.Redis == nil {
+		return c, configError("Redis", "nil", "pass a client, such as redis.NewClient(&redis.Options{Addr: \"localhost:6379\"})")
+	}
+	for _, f := range []struct {
+		name     string
+		value    *time.Duration
+		fallback time.Duration
+	}{
+		{"LeaseTTL", &c.LeaseTTL, 10 * time.Second},
+		{"LockWait", &c.LockWait, time.Second},
+		{"RedisTimeout", &c.RedisTimeout, 500 * time.Millisecond},
+		{"RetryFor", &c.RetryFor, time.Second},
+	} {
+		if *f.value < 0 {
+			return c, configError(f.name, *f.value, "use a positive duration, or zero for the default")
+		}
+		if *f.value == 0 {
+			*f.value = f.fallback
+		}
+	}
+	for _, f := range []struct {
+		name     string
+		value    *int
+		fallback int
+	}{
+		{"LongDisjunction", &c.LongDisjunction, 128},
+		{"MaxRows", &c.MaxRows, 10_000},
+		{"MaxBytes", &c.MaxBytes, 4 << 20},
+		{"MaxImages", &c.MaxImages, 1000},
+	} {
+		if *f.value < 0 {
+			return c, configError(f.name, *f.value, "use a positive number, or zero for the default")
+		}
+		if *f.value == 0 {
+			*f.value = f.fallback
+		}
+	}
+	if c.Mode > InsideOut {
+		return c, configError("Mode", c.Mode, "use ConjunctionSets or InsideOut")
+	}
+	switch c.OnReadError {
+	case 0:
+		c.OnReadError = Fallback
+	case Fallback, Return:
+	default:
+		return c, configError("OnReadError", c.OnReadError, "use Fallback or Return")
+	}
+	switch c.OnInvalidateError {
+	case 0:
+		c.OnInvalidateError = Queue
+	case Queue, Return:
+	default:
+		return c, configError("OnInvalidateError", c.OnInvalidateError, "use Queue or Return")
+	}
+	if c.OnUnknownWrite > Warn {
+		return c, configError("OnUnknownWrite", c.OnUnknownWrite, "use InvalidateEverything or Warn")
+	}
+	if c.Prefix == "" {
+		c.Prefix = "cacheplugin"
+	}
+	for _, r := range c.Prefix {
+		if r == '{' || r == '}' {
+			return c, configError("Prefix", c.Prefix, "braces mark a Redis Cluster slot and are added by the plugin: leave them out")
+		}
+	}
+	if c.Logger == nil {
+		c.Logger = slog.Default()
+	}
+	return c, nil
+}

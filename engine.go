@@ -1,0 +1,229 @@
+package cacheplugin
+
+import (
+	"context"
+	"database/sql"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/cacheplugin/cacheplugin/catalog"
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/txn"
+)
+
+const (
+	// resolverPlugin is the name of GORM's dbresolver, and resolverWrite the
+	// setting by which it is told to use a source.
+	resolverPlugin = "gorm:db_resolver"
+	resolverWrite  = "gorm:db_resolver:write"
+
+	planCacheSize    = 4096
+	profileCacheSize = 4096
+)
+
+// engine is the plugin on one handle: its callbacks, and what it knows of the
+// databases behind it.
+type engine struct {
+	*Plugin
+	db      *gorm.DB
+	dialect conj.Dialect
+
+	databases sync.Map // *sql.DB -> *database
+	main      *database
+
+	profiles     sync.Map // profileKey -> resolved
+	profileCount atomic.Int64
+}
+
+// database is what is known of one physical database.
+type database struct {
+	dialect conj.Dialect
+	limits  conj.Limits
+	catalog *catalog.Catalog
+	plans   *conj.PlanCache
+	// strange is set when a statement changed a pooled session in a way that
+	// may change what texts mean (search_path, role): which connection it was
+	// is unknown, so that nothing is cached from then on.
+	strange atomic.Bool
+}
+
+func newEngine(p *Plugin, db *gorm.DB, dialect conj.Dialect) *engine {
+	e := &engine{Plugin: p, db: db, dialect: dialect}
+	e.main = e.newDatabase()
+	if sqlDB, err := db.DB(); err == nil {
+		e.databases.Store(sqlDB, e.main)
+	}
+	return e
+}
+
+func (e *engine) newDatabase() *database {
+	return &database{
+		dialect: e.dialect,
+		limits:  conj.Limits{LongDisjunction: e.config.LongDisjunction},
+		catalog: catalog.New(e.dialect),
+		plans:   conj.NewPlanCache(planCacheSize),
+	}
+}
+
+// database finds what is known of the database behind a pool. Connections and
+// transactions that don't tell theirs belong to the handle's own.
+func (e *engine) database(pool gorm.ConnPool) *database {
+	var key *sql.DB
+	switch p := pool.(type) {
+	case *sql.DB:
+		key = p
+	case gorm.GetDBConnector:
+		key, _ = p.GetDBConn()
+	}
+	if key == nil {
+		return e.main
+	}
+	if d, ok := e.databases.Load(key); ok {
+		return d.(*database)
+	}
+	d, _ := e.databases.LoadOrStore(key, e.newDatabase())
+	return d.(*database)
+}
+
+// register wraps GORM's handlers. Handlers are wrapped, not registered around:
+// gorm:commit_or_rollback_transaction would otherwise run in between.
+func (e *engine) register(db *gorm.DB) error {
+	cb := db.Callback()
+	type processor interface {
+		Get(string) func(*gorm.DB)
+		Replace(string, func(*gorm.DB)) error
+	}
+	for _, h := range []struct {
+		processor processor
+		name      string
+		wrap      func(func(*gorm.DB)) func(*gorm.DB)
+	}{
+		{cb.Query(), "gorm:query", func(next func(*gorm.DB)) func(*gorm.DB) { return e.onQuery(next, false) }},
+		{cb.Row(), "gorm:row", func(next func(*gorm.DB)) func(*gorm.DB) { return e.onQuery(next, true) }},
+		{cb.Create(), "gorm:create", e.onWrite},
+		{cb.Update(), "gorm:update", e.onWrite},
+		{cb.Delete(), "gorm:delete", e.onWrite},
+		{cb.Raw(), "gorm:raw", e.onWrite},
+	} {
+		if err := h.processor.Replace(h.name, h.wrap(h.processor.Get(h.name))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// plan returns the plan of a text, from the cache or compiled. The catalog is
+// read through q, the statement's own connection, so that a transaction's own
+// tables are seen and a pool of one connection doesn't wait for itself.
+func (d *database) plan(ctx context.Context, q catalog.Querier, text string, keep bool) (*conj.Plan, error) {
+	if p := d.plans.Get(text); p != nil && keep {
+		return p, nil
+	}
+	version := d.catalog.Version()
+	unknown := false
+	p, err := conj.Compile(d.dialect, text, func(name conj.TableName) (*conj.Table, error) {
+		t, err := d.catalog.Table(ctx, q, name, keep)
+		if err != nil {
+			return nil, err
+		}
+		if t == nil {
+			unknown = true
+			return nil, nil
+		}
+		return t.Table, nil
+	}, d.limits)
+	if err != nil {
+		return nil, err
+	}
+	// A table that is unknown now may be made by another process.
+	if keep && !unknown {
+		d.plans.Put(text, p)
+		if d.catalog.Version() != version {
+			d.plans.Drop()
+		}
+	}
+	return p, nil
+}
+
+// forget drops what DDL may have changed.
+func (d *database) forget() {
+	d.catalog.Drop()
+	d.plans.Drop()
+}
+
+// keep tells whether what is read of the catalog may be remembered: not in a
+// transaction that has changed tables and may be rolled back.
+func keep(tx *txn.Tx) bool { return tx == nil || !tx.DDL() }
+
+type profileKey struct {
+	table string
+	model reflect.Type
+}
+
+// resolved is a table's profile as found.
+type resolved struct {
+	profile *Profile
+	found   bool
+	err     error
+}
+
+// forbidden tells whether queries that read the table must not be cached.
+func (r resolved) forbidden() bool { return r.found && r.profile == nil }
+
+// profile finds the profile of a table; model may be nil.
+func (e *engine) profile(table string, model reflect.Type) resolved {
+	key := profileKey{table, model}
+	if r, ok := e.profiles.Load(key); ok {
+		return r.(resolved)
+	}
+	var m profiler
+	if model != nil {
+		m, _ = reflect.New(model).Interface().(profiler)
+	}
+	var r resolved
+	r.profile, r.found, r.err = e.matcher.find(table, m)
+	// Table names can be made up by queries (db.Table with an expression).
+	if e.profileCount.Add(1) <= profileCacheSize {
+		e.profiles.Store(key, r)
+	}
+	return r
+}
+
+// forbidden tells whether a table's profile forbids caching, whatever model
+// the query uses.
+func (e *engine) forbidden(table *conj.Table) bool {
+	return e.profile(table.Name, nil).forbidden()
+}
+
+// flushTimeout bounds an invalidation: the retries of the commit path and
+// what comes around them.
+func (p *Plugin) flushTimeout() time.Duration {
+	return p.config.RetryFor + 2*p.config.RedisTimeout + time.Second
+}
+
+// logLimiter lets one message of a kind through in a while.
+type logLimiter struct {
+	last sync.Map // string -> *atomic.Int64, nanoseconds
+}
+
+const logEvery = 10 * time.Second
+
+func (l *logLimiter) allow(kind string) bool {
+	v, _ := l.last.LoadOrStore(kind, new(atomic.Int64))
+	last := v.(*atomic.Int64)
+	now := time.Now().UnixNano()
+	then := last.Load()
+	return (then == 0 || now-then >= int64(logEvery)) && last.CompareAndSwap(then, now)
+}
+
+// failed reports an error that the caller goes on without.
+func (p *Plugin) failed(ctx context.Context, what, table string, err error) {
+	p.observe(ctx, Event{Kind: EventError, Table: table, Reason: what, Err: err})
+	if p.limiter.allow(what) {
+		p.config.Logger.WarnContext(ctx, "cacheplugin: "+what, "table", table, "error", err)
+	}
+}

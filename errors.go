@@ -1,0 +1,24 @@
+package cacheplugin
+
+import "errors"
+
+// Errors that the plugin returns, wrapped with what was being done.
+var (
+	// ErrConfig is wrapped by every error about a wrong configuration. The
+	// message names the field and the remedy.
+	ErrConfig = errors.New("cacheplugin: configuration")
+
+	// ErrNotInstalled is returned by the functions that act on a database
+	// handle when db.Use was not called with the plugin.
+	ErrNotInstalled = errors.New("cacheplugin: the plugin is not installed on this handle: call db.Use(cacheplugin.New(config)) first")
+
+	// ErrCommittedNotInvalidated says that a write is committed in the
+	// database but that the cache could not be told, so that other processes
+	// may see older results until the invalidation, which stays queued, gets
+	// through. It is returned under OnInvalidateError: Return, and by the
+	// functions that invalidate by hand.
+	ErrCommittedNotInvalidated = errors.New("cacheplugin: committed, but the cache could not be invalidated yet")
+
+	// ErrUnknownTable is returned for a table that the database doesn't know.
+	ErrUnknownTable = errors.New("cacheplugin: unknown table")
+)

@@ -1,0 +1,125 @@
+package cacheplugin
+
+import (
+	"fmt"
+	"reflect"
+	"strings"
+
+	"gorm.io/gorm"
+
+	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/conj"
+)
+
+// Explanation says how a query would be cached, and what drops it.
+type Explanation struct {
+	// SQL is the query's text.
+	SQL string
+	// Op is its operation.
+	Op cache.Op
+	// Cached tells whether it is looked up in the cache. Otherwise Reason
+	// says why not.
+	Cached bool
+	Reason string
+	// Table is the table whose profile applies.
+	Table string
+	// Key is the entry's key in hexadecimal, as Observer events name it.
+	Key string
+	// Dependencies are the tables that the query reads, and which rows of
+	// them.
+	Dependencies []Dependency
+}
+
+// Dependency is a table that a query reads, and the conjunctions one of which
+// a row must satisfy, in its old or new state, to drop the result.
+type Dependency struct {
+	Table        string
+	Conjunctions []string
+}
+
+// String shows the explanation in a few lines.
+func (x Explanation) String() string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s\n  operation: %s\n", x.SQL, x.Op)
+	if x.Cached {
+		fmt.Fprintf(&b, "  cached by the profile of %s, key %s\n", x.Table, x.Key)
+	} else {
+		fmt.Fprintf(&b, "  not cached: %s\n", x.Reason)
+	}
+	for _, d := range x.Dependencies {
+		for _, c := range d.Conjunctions {
+			fmt.Fprintf(&b, "  dropped by rows of %s with %s\n", d.Table, c)
+		}
+	}
+	return b.String()
+}
+
+// Explain says how the query that a handle stands for would be cached, without
+// running it:
+//
+//	cacheplugin.Explain(db.Model(&User{}).Where("age = ?", 18))
+//
+// The handle is taken as a Find into a slice of its model, unless it has a
+// limit of one.
+func Explain(db *gorm.DB) (Explanation, error) {
+	e, err := engineOf(db)
+	if err != nil {
+		return Explanation{}, err
+	}
+	tx := db.Session(&gorm.Session{DryRun: true})
+	if tx.Statement.SQL.Len() == 0 {
+		dest := explainDest(tx)
+		tx = tx.Find(dest)
+		if tx.Error != nil {
+			return Explanation{}, fmt.Errorf("cacheplugin: explain: %w", tx.Error)
+		}
+	}
+	x := Explanation{SQL: tx.Statement.SQL.String()}
+	if e == nil {
+		x.Reason = "the plugin is disabled"
+		return x, nil
+	}
+	stmt := tx.Statement
+	d, reason, err := e.analyse(stmt.Context, tx, db.Statement.ConnPool, x.SQL, stmt.Vars)
+	if err != nil {
+		return x, fmt.Errorf("cacheplugin: explain: %w", err)
+	}
+	x.Op, x.Table, x.Reason = d.op, d.table, reason
+	if reason == "" {
+		x.Key = d.key.String()
+		x.Reason = d.admit(cache.Of(stmt)).reason
+		x.Cached = x.Reason == ""
+	}
+	for _, dep := range d.deps {
+		x.Dependencies = append(x.Dependencies, explainDependency(dep))
+	}
+	return x, nil
+}
+
+func explainDependency(dep conj.Dependency) Dependency {
+	out := Dependency{Table: dep.Table.ID}
+	for _, c := range dep.Conjunctions {
+		var terms []string
+		for _, t := range c.Terms {
+			terms = append(terms, t.String())
+		}
+		if len(terms) == 0 {
+			terms = []string{"any value"}
+		}
+		out.Conjunctions = append(out.Conjunctions, strings.Join(terms, " and "))
+	}
+	return out
+}
+
+// explainDest makes a destination for the handle's query.
+func explainDest(tx *gorm.DB) any {
+	model := tx.Statement.Model
+	if model == nil {
+		return &[]map[string]any{}
+	}
+	t := reflect.TypeOf(model)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Array {
+		t = t.Elem()
+	}
+	return reflect.New(reflect.SliceOf(t)).Interface()
+}

@@ -1,0 +1,206 @@
+package cacheplugin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/txn"
+)
+
+// journal collects what a transaction, or a statement outside of one, has
+// changed: row images per table, or the table as a whole. It implements
+// txn.Journal. Images are kept at a rollback to a savepoint: dropping too much
+// is safe.
+type journal struct {
+	plugin *Plugin
+
+	mu         sync.Mutex
+	tables     map[string]*changes // by the table's ID
+	everything bool
+	redefined  map[*database]struct{} // whose tables DDL has changed
+}
+
+// changes are the changes to one table.
+type changes struct {
+	table  *conj.Table
+	whole  bool
+	images []conj.Image
+}
+
+var _ txn.Journal = (*journal)(nil)
+
+func newJournal(p *Plugin) *journal {
+	return &journal{plugin: p, tables: map[string]*changes{}}
+}
+
+// add records row images of a table. More than MaxImages of them count as the
+// whole table.
+func (j *journal) add(table *conj.Table, images ...conj.Image) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := j.changesLocked(table.ID)
+	if c.whole {
+		return
+	}
+	// The columns may have been read anew since the first images; images of
+	// two layouts can't be told apart later.
+	if c.table != nil && c.table != table {
+		c.whole, c.images = true, nil
+		return
+	}
+	c.table = table
+	c.images = append(c.images, images...)
+	if len(c.images) > 2*j.plugin.config.MaxImages {
+		c.whole, c.images = true, nil
+	}
+}
+
+// whole records that any row of a table may have changed.
+func (j *journal) whole(tableID string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := j.changesLocked(tableID)
+	c.whole, c.images = true, nil
+}
+
+func (j *journal) changesLocked(tableID string) *changes {
+	c, ok := j.tables[tableID]
+	if !ok {
+		c = &changes{}
+		j.tables[tableID] = c
+	}
+	return c
+}
+
+// all records that anything may have changed.
+func (j *journal) all() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.everything = true
+}
+
+// redefine records that DDL has changed a database.
+func (j *journal) redefine(d *database) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.redefined == nil {
+		j.redefined = map[*database]struct{}{}
+	}
+	j.redefined[d] = struct{}{}
+}
+
+// empty tells whether there is nothing to flush.
+func (j *journal) empty() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return !j.everything && len(j.tables) == 0 && len(j.redefined) == 0
+}
+
+// Flush implements txn.Journal: it invalidates what was collected.
+func (j *journal) Flush(ctx context.Context) error {
+	err := j.plugin.flush(ctx, j)
+	if err == nil || j.plugin.config.OnInvalidateError == Return {
+		return err
+	}
+	return nil
+}
+
+// flush invalidates what a journal has collected. Its error wraps
+// ErrCommittedNotInvalidated; what could not be told to Redis is queued.
+func (p *Plugin) flush(ctx context.Context, j *journal) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for d := range j.redefined {
+		d.forget()
+	}
+	start := time.Now()
+	if j.everything {
+		err := p.guard.InvalidateAll(ctx)
+		p.observe(ctx, Event{Kind: EventInvalidate, Table: "*", Whole: true, Duration: time.Since(start)})
+		return p.flushed(ctx, err)
+	}
+	if len(j.tables) == 0 {
+		return nil
+	}
+	list := make([]store.Change, 0, len(j.tables))
+	for id, c := range j.tables {
+		change := store.Change{Table: id, All: c.whole}
+		if !c.whole {
+			change.Keys = func(schemes []conj.Scheme) ([]conj.Key, bool) {
+				return imageKeys(c.table, c.images, schemes)
+			}
+		}
+		list = append(list, change)
+	}
+	reports, err := p.guard.Invalidate(ctx, list)
+	took := time.Since(start)
+	for _, r := range reports {
+		p.observe(ctx, Event{
+			Kind: EventInvalidate, Table: r.Table, Whole: r.Whole,
+			Images: len(j.tables[r.Table].images), Keys: r.Keys, Dropped: r.Dropped, Duration: took,
+		})
+	}
+	return p.flushed(ctx, err)
+}
+
+// flushed reports a failed invalidation.
+func (p *Plugin) flushed(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	if errors.Is(err, store.ErrQueued) {
+		p.counters.queued.Add(1)
+	}
+	p.observe(ctx, Event{Kind: EventError, Reason: "an invalidation did not get through", Err: err})
+	p.config.Logger.ErrorContext(ctx, "cacheplugin: a committed write could not be told to Redis; it is queued, and this process bypasses the cache for its tables until it gets through", "error", err)
+	return fmt.Errorf("%w: %w", ErrCommittedNotInvalidated, err)
+}
+
+// imageKeys returns the conjunctions that a table's images satisfy.
+func imageKeys(table *conj.Table, images []conj.Image, schemes []conj.Scheme) ([]conj.Key, bool) {
+	seen := make(map[conj.Key]struct{}, len(images)*len(schemes))
+	keys := make([]conj.Key, 0, len(images)*len(schemes))
+	for _, img := range images {
+		ks, ok := table.Keys(img, schemes)
+		if !ok {
+			return nil, false
+		}
+		for _, k := range ks {
+			if _, twice := seen[k]; !twice {
+				seen[k] = struct{}{}
+				keys = append(keys, k)
+			}
+		}
+	}
+	return keys, true
+}
+
+// foreignDelay is how much later the writes of a transaction that the plugin
+// can't see the end of are invalidated again.
+const foreignDelay = time.Second
+
+// flushAgain invalidates the same changes once more after foreignDelay.
+func (p *Plugin) flushAgain(ctx context.Context, j *journal) {
+	ctx = context.WithoutCancel(ctx)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return
+	}
+	var timer *time.Timer
+	timer = time.AfterFunc(foreignDelay, func() {
+		p.mu.Lock()
+		_, mine := p.repeats[timer]
+		delete(p.repeats, timer)
+		p.mu.Unlock()
+		if mine {
+			_ = p.flush(ctx, j) // reported and queued by flush
+		}
+	})
+	p.repeats[timer] = j
+}

@@ -1,0 +1,103 @@
+package cacheplugin
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"reflect"
+	"strings"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/store"
+)
+
+// keyVersion is part of every entry's key. It changes with the format of
+// entries and of dependencies, so that builds of different versions never read
+// each other's.
+const keyVersion = "1"
+
+// entryKey identifies a result: everything that it depends on but the
+// database's state. It hashes with SHA-256 because parameters come from
+// outside, and two queries with one key would be answered with each other's
+// rows.
+func entryKey(d conj.Dialect, database string, plan *conj.Plan, query string, args []any, vary []string, extra []any) (store.EntryKey, bool) {
+	var stack [1024]byte
+	b := stack[:0]
+	b = appendString(b, keyVersion)
+	b = append(b, byte(d))
+	b = appendString(b, database)
+	b = appendString(b, query)
+	// The same text means other tables under another search_path.
+	b = binary.AppendUvarint(b, uint64(len(plan.Tables)))
+	for _, t := range plan.Tables {
+		b = appendString(b, t.ID)
+	}
+	b = binary.AppendUvarint(b, uint64(len(vary)))
+	for _, v := range vary {
+		b = appendString(b, v)
+	}
+	var ok bool
+	b = binary.AppendUvarint(b, uint64(len(args)))
+	for _, v := range args {
+		if b, ok = conj.AppendArg(b, v); !ok {
+			return store.EntryKey{}, false
+		}
+	}
+	b = binary.AppendUvarint(b, uint64(len(extra)))
+	for _, v := range extra {
+		n, err := conj.NormalizeArg(v)
+		if err != nil {
+			return store.EntryKey{}, false
+		}
+		if b, ok = conj.AppendArg(b, n); !ok {
+			return store.EntryKey{}, false
+		}
+	}
+	sum := sha256.Sum256(b)
+	var key store.EntryKey
+	copy(key[:], sum[:])
+	return key, true
+}
+
+func appendString(b []byte, s string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(s)))
+	return append(b, s...)
+}
+
+// normalize brings arguments to the values that reach the driver. Options of
+// the driver that come before the arguments are not understood.
+func normalize(args []any) (normal []any, reason string) {
+	normal = make([]any, len(args))
+	for i, a := range args {
+		if i == 0 && isDriverOption(a) {
+			return nil, "a driver option stands among the parameters"
+		}
+		v, err := conj.NormalizeArg(a)
+		if err != nil {
+			return nil, "a parameter has no value: " + err.Error()
+		}
+		normal[i] = v
+	}
+	return normal, ""
+}
+
+// isDriverOption tells whether an argument is an option of pgx, such as
+// pgx.QueryExecMode, which shifts the numbers of the parameters.
+func isDriverOption(a any) bool {
+	switch a.(type) {
+	case nil, int, int64, uint, string, bool:
+		return false
+	}
+	t := reflect.TypeOf(a)
+	return strings.HasPrefix(t.PkgPath(), "github.com/jackc/pgx/") && !strings.Contains(t.PkgPath(), "/pgtype")
+}
+
+// startsWithSelect tells whether a text begins, after white space, with the
+// word SELECT. Everything else is looked at by the parser.
+func startsWithSelect(text string) bool {
+	text = strings.TrimLeft(text, " \t\r\n\f")
+	if len(text) < 7 || !strings.EqualFold(text[:6], "select") {
+		return false
+	}
+	c := text[6]
+	return c != '_' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') && c < 0x80
+}

@@ -1,0 +1,132 @@
+package cacheplugin
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"github.com/cacheplugin/cacheplugin/cache"
+)
+
+// Observer is told what the plugin does. Observe is called synchronously, from
+// many goroutines.
+type Observer interface {
+	Observe(ctx context.Context, event Event)
+}
+
+// ObserverFunc makes a function an Observer.
+type ObserverFunc func(ctx context.Context, event Event)
+
+// Observe implements Observer.
+func (f ObserverFunc) Observe(ctx context.Context, event Event) { f(ctx, event) }
+
+// EventKind is what an Event tells of.
+type EventKind uint8
+
+// The kinds of events.
+const (
+	// EventHit is a query that was answered from the cache.
+	EventHit EventKind = iota + 1
+	// EventMiss is a query that could have been, and went to the database.
+	EventMiss
+	// EventStore is a result that was stored.
+	EventStore
+	// EventSkip is a query on a profiled table, or one cached by hand, that
+	// was not looked up or not stored, and Event.Reason says why.
+	EventSkip
+	// EventInvalidate is the invalidation of one table.
+	EventInvalidate
+	// EventError is an error of Redis or of the catalog. The query or write
+	// went on unless the configuration says otherwise.
+	EventError
+)
+
+func (k EventKind) String() string {
+	switch k {
+	case EventHit:
+		return "hit"
+	case EventMiss:
+		return "miss"
+	case EventStore:
+		return "store"
+	case EventSkip:
+		return "skip"
+	case EventInvalidate:
+		return "invalidate"
+	case EventError:
+		return "error"
+	}
+	return "unknown"
+}
+
+// Event is one thing that the plugin did. Fields that don't concern the kind
+// are zero.
+type Event struct {
+	Kind EventKind
+	// Table is the query's main table, or the table that was invalidated;
+	// "*" for everything.
+	Table string
+	// Op is the query's operation.
+	Op cache.Op
+	// Key is the entry's key in hexadecimal.
+	Key string
+	// Reason says why a query was skipped.
+	Reason string
+	// Rows and Bytes are the size of a result.
+	Rows, Bytes int
+	// Whole says that a table was dropped whole, Images how many row images
+	// were looked at, Keys how many conjunctions, Dropped how many results.
+	Whole                 bool
+	Images, Keys, Dropped int
+	// Duration is how long a look-up, a store or an invalidation took.
+	Duration time.Duration
+	// Err is the error of an EventError.
+	Err error
+}
+
+// Stats are counters since the plugin was made.
+type Stats struct {
+	Hits, Misses, Stores, Skips int64
+	// Refused are results that were not stored because what they depend on
+	// had been invalidated while they were read.
+	Refused int64
+	// Invalidations counts tables dropped from, Dropped the results dropped.
+	Invalidations, Dropped int64
+	// Queued counts invalidations that had to be queued.
+	Queued int64
+	Errors int64
+}
+
+type counters struct {
+	hits, misses, stores, skips, refused, invalidations, dropped, queued, errors atomic.Int64
+}
+
+func (c *counters) snapshot() Stats {
+	return Stats{
+		Hits: c.hits.Load(), Misses: c.misses.Load(), Stores: c.stores.Load(), Skips: c.skips.Load(),
+		Refused: c.refused.Load(), Invalidations: c.invalidations.Load(), Dropped: c.dropped.Load(),
+		Queued: c.queued.Load(), Errors: c.errors.Load(),
+	}
+}
+
+// observe counts an event and passes it on.
+func (p *Plugin) observe(ctx context.Context, e Event) {
+	switch e.Kind {
+	case EventHit:
+		p.counters.hits.Add(1)
+	case EventMiss:
+		p.counters.misses.Add(1)
+	case EventStore:
+		p.counters.stores.Add(1)
+	case EventSkip:
+		p.counters.skips.Add(1)
+	case EventInvalidate:
+		p.counters.invalidations.Add(1)
+		p.counters.dropped.Add(int64(e.Dropped))
+	case EventError:
+		p.counters.errors.Add(1)
+	}
+	if p.config.Observer != nil {
+		p.config.Observer.Observe(ctx, e)
+	}
+}

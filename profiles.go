@@ -1,0 +1,154 @@
+package cacheplugin
+
+import (
+	"fmt"
+	"path"
+	"sort"
+	"strings"
+	"time"
+
+	"github.com/cacheplugin/cacheplugin/cache"
+)
+
+// Profile says how queries on a table are cached.
+type Profile struct {
+	// Ops are the operations that are cached without being asked for. The
+	// zero value caches by hand only, by cache.Cache or cache.With.
+	Ops cache.Op
+
+	// Timeout is how long a result may live. Defaults to that of
+	// Config.Defaults; a profile that ends up with none is an error from
+	// db.Use.
+	Timeout time.Duration
+
+	// Lock makes one process compute a missing result while the others wait
+	// for it, for every query of the profile.
+	Lock bool
+
+	// Touches are the tables that triggers on this table write to. A write
+	// to a table that has triggers and no Touches drops everything that is
+	// cached, since a trigger's writes can't be seen. List the table itself
+	// when its triggers change its own rows; an empty, non-nil slice says
+	// that the triggers write nowhere.
+	Touches []string
+}
+
+// Profiles maps patterns of table names to profiles. A pattern is a table's
+// name or a glob (*, ?, [a-z]), such as "auth_*". The most exact pattern
+// applies: the name itself, then the longest glob, then "*". A nil profile
+// forbids caching of every query that reads the table, even by hand.
+type Profiles map[string]*Profile
+
+// profiler is a model that carries its own profile. It is found like GORM's
+// TableName; a pattern in Config.Profiles that names the table wins over it.
+type profiler interface{ CacheProfile() Profile }
+
+// validate reports the first field that is wrong.
+func (p Profile) validate(field string) error {
+	if !p.Ops.Valid() {
+		return configError(field+".Ops", p.Ops, "use the operations of package cache: Get, Fetch, Count, Aggregate, Exists, All")
+	}
+	if p.Timeout < 0 {
+		return configError(field+".Timeout", p.Timeout, "a timeout is positive; zero takes that of Defaults")
+	}
+	return nil
+}
+
+// merge fills what the profile leaves out.
+func (p Profile) merge(defaults Profile) Profile {
+	if p.Ops == 0 {
+		p.Ops = defaults.Ops
+	}
+	if p.Timeout == 0 {
+		p.Timeout = defaults.Timeout
+	}
+	p.Lock = p.Lock || defaults.Lock
+	return p
+}
+
+// matcher finds the profile of a table.
+type matcher struct {
+	exact    map[string]*Profile
+	globs    []string // longest first, "*" last
+	byGlob   map[string]*Profile
+	defaults Profile
+}
+
+func newMatcher(profiles Profiles, defaults Profile) (*matcher, error) {
+	if err := defaults.validate("Defaults"); err != nil {
+		return nil, err
+	}
+	m := &matcher{exact: map[string]*Profile{}, byGlob: map[string]*Profile{}, defaults: defaults}
+	for pattern, p := range profiles {
+		field := fmt.Sprintf("Profiles[%q]", pattern)
+		if pattern == "" {
+			return nil, configError(field, "", "a pattern is a table's name or a glob such as \"auth_*\"")
+		}
+		if _, err := path.Match(pattern, "x"); err != nil {
+			return nil, configError(field, pattern, "the glob is malformed: close its brackets")
+		}
+		if p != nil {
+			if err := p.validate(field); err != nil {
+				return nil, err
+			}
+			merged := p.merge(defaults)
+			if merged.Timeout == 0 {
+				return nil, configError(field+".Timeout", 0, "set it, or Defaults.Timeout: a timeout is the only bound that holds whatever fails")
+			}
+			p = &merged
+		}
+		if strings.ContainsAny(pattern, `*?[\`) {
+			m.globs = append(m.globs, pattern)
+			m.byGlob[pattern] = p
+		} else {
+			m.exact[pattern] = p
+		}
+	}
+	sort.Slice(m.globs, func(i, j int) bool {
+		a, b := m.globs[i], m.globs[j]
+		if len(a) != len(b) {
+			return len(a) > len(b)
+		}
+		return a < b
+	})
+	return m, nil
+}
+
+// find returns the profile of a table, and whether a pattern or the model has
+// one at all. A nil profile that was found forbids caching.
+func (m *matcher) find(table string, model profiler) (profile *Profile, found bool, err error) {
+	if p, ok := m.exact[table]; ok {
+		return p, true, nil
+	}
+	for _, glob := range m.globs {
+		if ok, _ := path.Match(glob, table); ok {
+			// A model's own profile is more exact than the pattern for
+			// everything.
+			if glob == "*" && model != nil {
+				break
+			}
+			return m.byGlob[glob], true, nil
+		}
+	}
+	if model == nil {
+		return nil, false, nil
+	}
+	p := model.CacheProfile()
+	field := fmt.Sprintf("%T.CacheProfile()", model)
+	if err := p.validate(field); err != nil {
+		return nil, false, err
+	}
+	p = p.merge(m.defaults)
+	if p.Timeout == 0 {
+		return nil, false, configError(field+".Timeout", 0, "set it, or Defaults.Timeout")
+	}
+	return &p, true, nil
+}
+
+// configError is an error about one field of the configuration.
+func configError(field string, value any, remedy string) error {
+	if s, ok := value.(string); ok {
+		value = fmt.Sprintf("%q", s)
+	}
+	return fmt.Errorf("%w: %s is %v: %s", ErrConfig, field, value, remedy)
+}
