@@ -49,7 +49,7 @@ type Kinds struct {
 	UUID  UUID
 }
 
-// TableName: the type's name is a plural already.
+// TableName is the type's name, which is a plural already.
 func (Kinds) TableName() string { return "kinds" }
 
 // Address is embedded in Kinds.

@@ -73,8 +73,10 @@ func (d *Data) join(tx *gorm.DB) error {
 			{"group_id": 2, "user_id": 5, "role": "guest", "created_at": Epoch},
 		}},
 		{"brand_labels", []map[string]any{
-			{"brand_id": 1, "label_id": 1}, {"brand_id": 1, "label_id": 2},
-			{"brand_id": 2, "label_id": 2}, {"brand_id": 2, "label_id": 3},
+			{"brand_id": 1, "label_id": 1},
+			{"brand_id": 1, "label_id": 2},
+			{"brand_id": 2, "label_id": 2},
+			{"brand_id": 2, "label_id": 3},
 		}},
 	} {
 		if err := tx.Table(rows.table).Create(rows.rows).Error; err != nil {
