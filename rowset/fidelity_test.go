@@ -349,3 +349,29 @@ func exactly(v any) string {
 	}
 	return fmt.Sprintf("%T %#v", v, v)
 }
+
+// TestDriversHideNothingFromATee fails when a driver's rows get a method that database/sql might use and that a tee
+// does not pass on: a driver that scans into destinations itself, say.
+func TestDriversHideNothingFromATee(t *testing.T) {
+	passedOn := []string{
+		"Close", "ColumnTypeDatabaseTypeName", "ColumnTypeLength", "ColumnTypeNullable", "ColumnTypePrecisionScale",
+		"ColumnTypeScanType", "Columns", "HasNextResultSet", "Next", "NextResultSet",
+	}
+	own := map[string][]string{"sqlite": {"DeclTypes"}} // of no interface
+	each(t, func(t *testing.T, db *gorm.DB, _ table) {
+		pool, err := db.DB()
+		require.NoError(t, err)
+		conn, err := pool.Conn(t.Context())
+		require.NoError(t, err)
+		defer conn.Close()
+		require.NoError(t, conn.Raw(func(c any) error {
+			rows, err := c.(driver.QueryerContext).QueryContext(t.Context(), "SELECT 1", nil)
+			require.NoError(t, err)
+			defer rows.Close()
+			for i := range reflect.TypeOf(rows).NumMethod() {
+				require.Contains(t, append(passedOn, own[db.Name()]...), reflect.TypeOf(rows).Method(i).Name)
+			}
+			return nil
+		}))
+	})
+}
