@@ -22,6 +22,9 @@ const resolverCallback = "gorm:db_resolver"
 // statements of the configuration share the wrapped one. So Install belongs
 // right after gorm.Open, and is not safe for use concurrent with statements.
 //
+// With both plugins in gorm.Config.Plugins, a map, GORM initializes them in any
+// order: use db.Use.
+//
 // Errors: ErrResolverFirst, ErrOwner, ErrNoJournal.
 func Install(db *gorm.DB, o Options) error {
 	if o.NewJournal == nil {

@@ -115,6 +115,8 @@ func (p *Pool) observe(query string, err error) {
 	if t.detaches || p.begunBySavepoint(t) {
 		p.unknown.Store(true)
 	}
+	// In doubt the transaction is open: a BEGIN that returned an error may
+	// have been followed by others in the same text.
 	delta := int32(t.begins)
 	if err == nil {
 		delta -= int32(t.ends)

@@ -116,6 +116,20 @@ func TestBeginByTextMakesThePoolForeign(t *testing.T) {
 	})
 }
 
+func TestSavepointOutsideOfATransactionMakesAnSQLitePoolForeign(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		if w.database.Dialect != "sqlite" {
+			return // an error, or nothing, elsewhere
+		}
+		pool, err := w.db.DB()
+		require.NoError(t, err)
+		pool.SetMaxOpenConns(1)
+		require.NoError(t, w.db.SavePoint("a").Error)
+		require.Equal(t, txn.Foreign, whereIs(w.db))
+		require.NoError(t, w.db.Exec("RELEASE a").Error)
+	})
+}
+
 func TestTransactionTextsAreNoticed(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		query := map[string]string{
