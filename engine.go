@@ -2,7 +2,10 @@ package cacheplugin
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
+	"errors"
+	"fmt"
 	"reflect"
 	"sync"
 	"sync/atomic"
@@ -35,6 +38,10 @@ type engine struct {
 	databases sync.Map // *sql.DB -> *database
 	main      *database
 
+	// instance identifies databases that have no identity of their own: those
+	// in memory, which no other process sees.
+	instance string
+
 	profiles     sync.Map // profileKey -> resolved
 	profileCount atomic.Int64
 }
@@ -45,6 +52,8 @@ type database struct {
 	limits  conj.Limits
 	catalog *catalog.Catalog
 	plans   *conj.PlanCache
+	// identity is part of every entry's key.
+	identity atomic.Pointer[string]
 	// strange is set when a statement changed a pooled session in a way that
 	// may change what texts mean (search_path, role): which connection it was
 	// is unknown, so that nothing is cached from then on.
@@ -52,7 +61,7 @@ type database struct {
 }
 
 func newEngine(p *Plugin, db *gorm.DB, dialect conj.Dialect) *engine {
-	e := &engine{Plugin: p, db: db, dialect: dialect}
+	e := &engine{Plugin: p, db: db, dialect: dialect, instance: rand.Text()}
 	e.main = e.newDatabase()
 	if sqlDB, err := db.DB(); err == nil {
 		e.databases.Store(sqlDB, e.main)
@@ -147,6 +156,71 @@ func (d *database) plan(ctx context.Context, q catalog.Querier, text string, kee
 		}
 	}
 	return p, nil
+}
+
+// identity tells the database behind a pool, and the settings of its sessions
+// that change what a query returns, from all others.
+func (e *engine) identity(ctx context.Context, d *database, q catalog.Querier) (string, error) {
+	if id := d.identity.Load(); id != nil {
+		return *id, nil
+	}
+	server, err := d.catalog.Server(ctx, q)
+	if err != nil {
+		return "", err
+	}
+	id := server.Database
+	if id == "" {
+		id = e.instance
+	}
+	settings, err := sessionSettings(ctx, e.dialect, q)
+	if err != nil {
+		return "", fmt.Errorf("read the session's settings: %w", err)
+	}
+	id += "\x00" + settings
+	d.identity.Store(&id)
+	return id, nil
+}
+
+// sessionSettings are the settings by which two handles on one database get
+// other values for the same query: time zones, and forms of output. MySQL's
+// driver has a zone of its own, which only shows in a value.
+func sessionSettings(ctx context.Context, dialect conj.Dialect, q catalog.Querier) (settings string, err error) {
+	var query string
+	switch dialect {
+	case conj.PostgreSQL:
+		query = "SELECT current_setting('TimeZone'), current_setting('DateStyle'), current_setting('IntervalStyle'), " +
+			"current_setting('bytea_output'), current_setting('extra_float_digits')"
+	case conj.MySQL:
+		query = "SELECT @@time_zone, @@sql_mode, @@character_set_results, CAST('2001-02-03 04:05:06' AS DATETIME)"
+	default:
+		return "", nil
+	}
+	rows, err := q.QueryContext(ctx, query)
+	if err != nil {
+		return "", err
+	}
+	defer func() { err = errors.Join(err, rows.Close()) }()
+	columns, err := rows.Columns()
+	if err != nil {
+		return "", err
+	}
+	values := make([]any, len(columns))
+	pointers := make([]any, len(columns))
+	for i := range values {
+		pointers[i] = &values[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(pointers...); err != nil {
+			return "", err
+		}
+	}
+	for _, v := range values {
+		if b, ok := v.([]byte); ok {
+			v = string(b)
+		}
+		settings += fmt.Sprintf("%T:%v\x00", v, v)
+	}
+	return settings, rows.Err()
 }
 
 // forget drops what DDL may have changed.

@@ -94,9 +94,7 @@ func (t *target) reach() {
 		t.touched = append(t.touched, t.table.DeleteTouches...)
 		t.touched = append(t.touched, t.table.UpdateTouches...)
 	case conj.Update:
-		if t.setsKey() {
-			t.touched = append(t.touched, t.table.UpdateTouches...)
-		}
+		t.touched = append(t.touched, t.table.UpdateTouches...)
 	case conj.Insert:
 		// An upsert updates.
 		if w.Wide != "" {
@@ -130,18 +128,24 @@ func (t *target) reach() {
 	}
 }
 
-// setsKey tells whether an update assigns a column that foreign keys may
-// refer to, or one that isn't known.
+// setsKey tells whether an update assigns a column of the primary key.
 func (t *target) setsKey() bool {
-	if t.write.Wide != "" {
-		return true
-	}
 	for _, a := range t.write.Set {
-		if t.table.Referenced(a.Column) {
+		if t.inKey(a.Column) {
 			return true
 		}
 	}
 	return false
+}
+
+// fills tells whether the database fills a column that an insert leaves out,
+// and generated whether it computes it also on updates.
+func (t *target) fills(column int) bool {
+	return t.table.Defaults[column] != catalog.DefaultNull || column == t.table.AutoIncrement
+}
+
+func (t *target) generated(column int) bool {
+	return t.table.Defaults[column] == catalog.Generated
 }
 
 // insert takes the images of new rows from the values that are sent.
@@ -165,7 +169,7 @@ func (t *target) insert() {
 func (t *target) blank() conj.Image {
 	img := make(conj.Image, len(t.table.Columns()))
 	for i := range img {
-		if t.table.Fills(i) {
+		if t.fills(i) {
 			img[i] = ""
 		} else {
 			img[i] = conj.Null
@@ -178,7 +182,7 @@ func (t *target) blank() conj.Image {
 // sure to be what a row will hold.
 func (t *target) assigned(column int, o conj.Operand) conj.Value {
 	v, known := o.Resolve(t.c.args)
-	if !known || t.table.Generated(column) {
+	if !known || t.generated(column) {
 		return ""
 	}
 	col := t.table.Columns()[column]
@@ -187,7 +191,7 @@ func (t *target) assigned(column int, o conj.Operand) conj.Value {
 		if t.lax() {
 			return ""
 		}
-		if t.table.Fills(column) && column == t.table.AutoIncrement {
+		if t.fills(column) && column == t.table.AutoIncrement {
 			return ""
 		}
 		return conj.Null
@@ -245,8 +249,8 @@ func (t *target) update() {
 		t.set[a.Column] = t.assigned(a.Column, a.Value)
 	}
 	for i := range t.set {
-		if t.changesAlong(i) {
-			assigned[i] = true
+		if t.generated(i) {
+			assigned[i] = true // changes without being named
 		}
 		if assigned[i] && t.set[i] == "" && (need[i] || !known) {
 			computed = false
@@ -272,17 +276,9 @@ func (t *target) update() {
 		t.locked = nil
 		return
 	}
-	for _, i := range t.table.PrimaryKey {
-		if assigned[i] {
-			t.widen("the key is assigned")
-			return
-		}
+	if t.setsKey() {
+		t.widen("the key is assigned")
 	}
-}
-
-// changesAlong tells whether a column changes without being assigned.
-func (t *target) changesAlong(column int) bool {
-	return t.table.Generated(column) || t.table.OnUpdate(column)
 }
 
 // delete takes the old images of the rows that will go.
@@ -308,8 +304,8 @@ func (t *target) needed() (need []bool, known bool) {
 		return need, false
 	}
 	for _, s := range schemes {
-		for _, i := range t.table.SchemeColumns(s) {
-			if i >= 0 {
+		for _, name := range s.Columns() {
+			if i := t.table.Index(t.c.engine.dialect, name); i >= 0 {
 				need[i] = true
 			}
 		}
@@ -423,7 +419,7 @@ func (c *capture) gapLocks() bool {
 func (t *target) lockSQLite() error {
 	column := ""
 	for i, c := range t.table.Columns() {
-		if !t.table.Generated(i) {
+		if !t.generated(i) {
 			column = t.quote(c.Name)
 			break
 		}
@@ -770,7 +766,7 @@ func (t *target) sentKeys() ([][]any, bool) {
 					continue
 				}
 				v, known := row[i].Resolve(t.c.args)
-				if !known || v == nil || t.table.Generated(k) {
+				if !known || v == nil || t.generated(k) {
 					return nil, false
 				}
 				key = append(key, v)

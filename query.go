@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -178,7 +179,7 @@ func (e *engine) decide(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, qu
 		engine: e, pool: d.pool, query: query, args: args,
 		table: d.table, op: d.op, timeout: adm.timeout, lock: adm.lock,
 		peek: d.tx != nil, drain: !row,
-		key: d.key, deps: store.Dependencies(d.deps),
+		key: d.key, deps: dependencies(d.deps),
 	}
 	for i := range d.deps {
 		rd.tables = append(rd.tables, d.deps[i].Table.ID)
@@ -290,7 +291,7 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 	if d.deps, err = plan.Bind(normal); err != nil {
 		return d, err.Error(), nil
 	}
-	server, err := base.catalog.Server(ctx, d.pool)
+	identity, err := e.identity(ctx, base, d.pool)
 	if err != nil {
 		return d, "", err
 	}
@@ -298,7 +299,7 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 	if settings != nil {
 		extra = settings.Extra
 	}
-	key, ok := entryKey(e.dialect, server.Identity, plan, query, normal, cache.VaryOf(ctx), extra)
+	key, ok := entryKey(e.dialect, identity, plan, query, normal, cache.VaryOf(ctx), extra)
 	if !ok {
 		return d, "a parameter or an extra value is of a type that has no stable form", nil
 	}
@@ -564,4 +565,20 @@ func (r *read) save(ctx context.Context, lease store.Lease, rec rowset.Recording
 			Rows: rec.Rows, Bytes: len(rec.Payload), Duration: time.Since(start),
 		})
 	}
+}
+
+// dependencies names a query's conjunctions to the store.
+func dependencies(deps []conj.Dependency) []store.Dependency {
+	out := make([]store.Dependency, len(deps))
+	for i, d := range deps {
+		out[i].Table = d.Table.ID
+		out[i].Keys = make([]conj.Key, len(d.Conjunctions))
+		for n, c := range d.Conjunctions {
+			out[i].Keys[n] = c.Key
+			if !slices.Contains(out[i].Schemes, c.Scheme) {
+				out[i].Schemes = append(out[i].Schemes, c.Scheme)
+			}
+		}
+	}
+	return out
 }
