@@ -66,7 +66,7 @@ type Guard struct {
 	pause    time.Duration
 	nextTry  time.Time
 	closed   bool
-	worker   chan struct{} // closed when the background goroutine has ended; nil if none runs
+	worker   chan struct{}      // closed when the background goroutine has ended; nil if none runs
 	stop     context.CancelFunc // ends the worker
 
 	now   func() time.Time

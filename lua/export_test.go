@@ -1,0 +1,9 @@
+package lua
+
+// Sources returns the scripts' texts.
+func Sources() map[string]string {
+	return map[string]string{
+		"acquire": acquireSource, "save": saveSource, "release": releaseSource,
+		"invalidate": invalidateSource, "identity": identitySource,
+	}
+}

@@ -1,0 +1,90 @@
+package lua_test
+
+import (
+	"context"
+	"regexp"
+	"testing"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
+	"github.com/cacheplugin/cacheplugin/lua"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// onEachServer runs a test on a server of its own: a real one and the
+// embedded one.
+func onEachServer(t *testing.T, test func(t *testing.T, client redis.UniversalClient)) {
+	t.Run("redis", func(t *testing.T) { test(t, testenv.StartRedis(t).Client(t)) })
+	t.Run("embedded", func(t *testing.T) {
+		client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+		defer client.Close()
+		test(t, client)
+	})
+}
+
+var (
+	echo = lua.New(`return {KEYS[1], ARGV[1]}`)
+	fail = lua.New(`return redis.error_reply('ODD no luck')`)
+)
+
+func TestRunFallsBackToTheTextOfAnUnknownScript(t *testing.T) {
+	onEachServer(t, func(t *testing.T, client redis.UniversalClient) {
+		ctx := t.Context()
+		for range 2 {
+			got, err := echo.Run(ctx, client, []string{"k"}, "a\x00b").StringSlice()
+			require.NoError(t, err)
+			require.Equal(t, []string{"k", "a\x00b"}, got)
+			require.NoError(t, client.ScriptFlush(ctx).Err())
+		}
+	})
+}
+
+func TestPipelineFallsBackForUnknownScriptsOnly(t *testing.T) {
+	onEachServer(t, func(t *testing.T, client redis.UniversalClient) {
+		ctx := t.Context()
+		require.NoError(t, echo.Run(ctx, client, []string{"k"}, "1").Err())
+		calls := []lua.Call{
+			{Script: echo, Keys: []string{"k"}, Args: []any{"1"}},
+			{Script: fail},
+			{Script: lua.Release, Keys: []string{"e"}, Args: []any{"id"}},
+			{Script: echo, Keys: []string{"k"}, Args: []any{"2"}},
+		}
+		for range 2 {
+			results := lua.Pipeline(ctx, client, calls)
+			require.Len(t, results, len(calls))
+			for i, want := range []string{"1", "", "", "2"} {
+				if want == "" {
+					continue
+				}
+				got, err := results[i].StringSlice()
+				require.NoError(t, err)
+				require.Equal(t, []string{"k", want}, got)
+			}
+			require.True(t, redis.HasErrorPrefix(results[1].Err(), "ODD"), "%v", results[1].Err())
+			n, err := results[2].Int()
+			require.NoError(t, err)
+			require.Zero(t, n)
+			require.NoError(t, client.ScriptFlush(ctx).Err())
+		}
+	})
+}
+
+func TestPipelineReportsTheLossOfTheServerForEveryCall(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})
+	defer client.Close()
+	for _, r := range lua.Pipeline(context.Background(), client, []lua.Call{{Script: echo, Keys: []string{"k"}}, {Script: fail}}) {
+		require.Error(t, r.Err())
+	}
+}
+
+func TestScriptsOpenWithTheirContract(t *testing.T) {
+	for name, source := range lua.Sources() {
+		for _, part := range []string{`(?m)^-- KEYS `, `(?m)^-- ARGV `, `(?m)^-- Returns `, `(?m)^-- Complexity `} {
+			require.Regexp(t, regexp.MustCompile(part), source, name)
+		}
+	}
+}

@@ -1,0 +1,226 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
+	"github.com/cacheplugin/cacheplugin/store"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// backend is a server and a mode to test with.
+type backend struct {
+	client redis.UniversalClient
+	mode   store.Mode
+}
+
+var modes = []store.Mode{store.ConjunctionSets, store.InsideOut}
+
+// onEach runs a test in every mode, on a real server (if there is one) and on
+// the embedded one.
+func onEach(t *testing.T, test func(t *testing.T, b backend)) {
+	t.Helper()
+	embedded := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	t.Cleanup(func() { _ = embedded.Close() })
+	for _, mode := range modes {
+		for name, client := range map[string]redis.UniversalClient{"redis": testenv.Redis(t), "embedded": embedded} {
+			t.Run(fmt.Sprintf("%v/%s", mode, name), func(t *testing.T) {
+				test(t, backend{client: client, mode: mode})
+			})
+		}
+	}
+}
+
+var namespaces atomic.Int64
+
+func newNamespace() string { return fmt.Sprintf("store-test-%d", namespaces.Add(1)) }
+
+// open returns a store in a namespace of its own.
+func (b backend) open(t testing.TB, change ...func(*store.Options)) *store.Store {
+	t.Helper()
+	o := store.Options{Client: b.client, Mode: b.mode, Namespace: newNamespace(), Timeout: 10 * time.Second}
+	for _, f := range change {
+		f(&o)
+	}
+	s, err := store.New(o)
+	require.NoError(t, err)
+	return s
+}
+
+func in(namespace string) func(*store.Options) {
+	return func(o *store.Options) { o.Namespace = namespace }
+}
+
+// A table of rows with an id and a group.
+var (
+	whole   = conj.MakeScheme(nil)
+	byID    = conj.MakeScheme([]string{"id"})
+	byGroup = conj.MakeScheme([]string{"grp"})
+)
+
+func key(table string, s conj.Scheme, values ...string) conj.Key {
+	vs := make([]conj.Value, len(values))
+	for i, v := range values {
+		vs[i] = conj.Value(v)
+	}
+	return conj.MakeKey(table, s, vs)
+}
+
+// on returns a dependency on the rows of a table of one group.
+func on(table, group string) store.Dependency {
+	return store.Dependency{Table: table, Schemes: []conj.Scheme{byGroup}, Keys: []conj.Key{key(table, byGroup, group)}}
+}
+
+// row is an image: its keys for whatever schemes there are.
+type row struct{ id, group string }
+
+func (r row) keys(table string, schemes []conj.Scheme) (keys []conj.Key, ok bool) {
+	for _, s := range schemes {
+		switch s {
+		case whole:
+			keys = append(keys, key(table, s))
+		case byID:
+			keys = append(keys, key(table, s, r.id))
+		case byGroup:
+			keys = append(keys, key(table, s, r.group))
+		default:
+			return nil, false
+		}
+	}
+	return keys, true
+}
+
+// changed returns the change of some rows of a table.
+func changed(table string, rows ...row) store.Change {
+	return store.Change{Table: table, Keys: func(schemes []conj.Scheme) (all []conj.Key, ok bool) {
+		for _, r := range rows {
+			keys, ok := r.keys(table, schemes)
+			if !ok {
+				return nil, false
+			}
+			all = append(all, keys...)
+		}
+		return all, true
+	}}
+}
+
+func entry(name string) store.EntryKey {
+	var k store.EntryKey
+	copy(k[:], name)
+	return k
+}
+
+const ttl = time.Minute
+
+func acquire(t testing.TB, s *store.Store, name string, deps ...store.Dependency) store.Lookup {
+	t.Helper()
+	l, err := s.Acquire(context.Background(), entry(name), deps, ttl)
+	require.NoError(t, err)
+	return l
+}
+
+func lease(t testing.TB, s *store.Store, name string, deps ...store.Dependency) store.Lease {
+	t.Helper()
+	l := acquire(t, s, name, deps...)
+	require.Equal(t, store.Leased, l.State)
+	return l.Lease
+}
+
+func save(t testing.TB, s *store.Store, l store.Lease, payload string) bool {
+	t.Helper()
+	stored, err := s.Save(context.Background(), l, []byte(payload), ttl)
+	require.NoError(t, err)
+	return stored
+}
+
+// fill stores an entry.
+func fill(t testing.TB, s *store.Store, name, payload string, deps ...store.Dependency) {
+	t.Helper()
+	require.True(t, save(t, s, lease(t, s, name, deps...), payload))
+}
+
+func requireHit(t testing.TB, s *store.Store, name, payload string, deps ...store.Dependency) {
+	t.Helper()
+	l := acquire(t, s, name, deps...)
+	require.Equal(t, store.Hit, l.State)
+	require.Equal(t, payload, string(l.Payload))
+}
+
+func invalidate(t testing.TB, s *store.Store, changes ...store.Change) []store.Report {
+	t.Helper()
+	reports, err := s.Invalidate(context.Background(), changes)
+	require.NoError(t, err)
+	return reports
+}
+
+// keysOf returns the Redis keys of a namespace that match a pattern.
+func keysOf(t testing.TB, client redis.UniversalClient, namespace, pattern string) []string {
+	t.Helper()
+	var keys []string
+	it := client.Scan(context.Background(), 0, "{"+namespace+"}"+pattern, 1000).Iterator()
+	for it.Next(context.Background()) {
+		keys = append(keys, it.Val())
+	}
+	require.NoError(t, it.Err())
+	return keys
+}
+
+func TestAWrongOptionIsNamed(t *testing.T) {
+	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1"})
+	defer client.Close()
+	ring := redis.NewRing(&redis.RingOptions{Addrs: map[string]string{"a": "127.0.0.1:1"}})
+	defer ring.Close()
+	replicas := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, RouteByLatency: true})
+	defer replicas.Close()
+	for name, o := range map[string]store.Options{
+		"Client is <nil>":                               {},
+		"Client is a *redis.Ring":                       {Client: ring},
+		"Client is a cluster client with":               {Client: replicas},
+		`Namespace is "a{b}"`:                           {Client: client, Namespace: "a{b}"},
+		"Mode is Mode(7)":                               {Client: client, Mode: 7},
+		"LeaseTTL is -1s":                               {Client: client, LeaseTTL: -time.Second},
+		"Timeout is -1s":                                {Client: client, Timeout: -time.Second},
+		"MaxConjSet is 1: it must be at least 2; zero ": {Client: client, MaxConjSet: 1},
+	} {
+		_, err := store.New(o)
+		require.ErrorIs(t, err, store.ErrConfig)
+		require.True(t, strings.Contains(err.Error(), "Options."+name), "%v should name %s", err, name)
+	}
+}
+
+func TestCheckTellsTheServersSetUp(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		info, err := b.open(t).Check(t.Context())
+		require.NoError(t, err)
+		if _, err := b.client.Info(t.Context(), "replication").Result(); err != nil {
+			require.True(t, info.IdentityHidden)
+			return
+		}
+		require.False(t, info.IdentityHidden)
+		require.NotEmpty(t, info.Version)
+		require.Equal(t, "master", info.Role)
+		require.NotEmpty(t, info.MaxMemoryPolicy)
+	})
+}
+
+// realRedis returns a client of the shared server, which must not be the
+// embedded one: that has a clock of its own.
+func realRedis(t testing.TB) redis.UniversalClient {
+	t.Helper()
+	client := testenv.Redis(t)
+	if !testenv.RedisIsReal(t) {
+		t.Skip("needs redis-server")
+	}
+	return client
+}
