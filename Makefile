@@ -14,9 +14,7 @@ help: ## list the targets
 
 .PHONY: test
 test: ## the whole thing: missing servers installed, gofmt, vet, and all tests with -race on every database
-	@scripts/install
-	@scripts/check
-	@CACHEPLUGIN_TEST_REQUIRE=redis,postgres,mariadb scripts/servers scripts/modules go test -race -timeout 20m ./...
+	@scripts/test
 
 .PHONY: test-short
 test-short: ## the tests on what this machine has, without the race detector and the long runs

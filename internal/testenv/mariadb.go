@@ -67,7 +67,7 @@ func launchMariaDB(bin, dir, data, accounts string, port int, owner *account) (*
 		"--socket="+filepath.Join(dir, "s"), "--pid-file="+filepath.Join(dir, "pid"), "--skip-name-resolve",
 		"--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci",
 		"--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=64M",
-		"--innodb-doublewrite=0", "--max-connections=400", "--default-time-zone=+00:00")
+		"--innodb-doublewrite=0", "--max-connections=1000", "--default-time-zone=+00:00")
 	if err != nil {
 		return nil, err
 	}

@@ -40,7 +40,11 @@ func startPostgres() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	// Its neighbour, so that both are of one version.
+	// Its neighbour, so that both are of one version; in the PATH there may only
+	// be a link to it.
+	if initdb, err = filepath.EvalSymlinks(initdb); err != nil {
+		return nil, err
+	}
 	postgres := filepath.Join(filepath.Dir(initdb), "postgres")
 	owner, err := ordinary("postgres", "nobody")
 	if err != nil {
@@ -80,7 +84,7 @@ func launchPostgres(bin, dir, data string, port int, owner *account) (*server, e
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
 		"-c", "wal_level=minimal", "-c", "max_wal_senders=0",
 		"-c", "dynamic_shared_memory_type=mmap", // containers have little /dev/shm
-		"-c", "max_connections=400", "-c", "shared_buffers=64MB",
+		"-c", "max_connections=1000", "-c", "shared_buffers=64MB",
 		"-c", "timezone=UTC", "-c", "jit=off",
 	}
 	p, err := launch("postgres", dir, dir, owner, bin, settings...)

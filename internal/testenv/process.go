@@ -134,7 +134,11 @@ func run(dir string, owner *account, bin string, args ...string) error {
 
 // serverDir makes a temporary directory that owner may write to.
 func serverDir(name string, owner *account) (string, error) {
-	dir, err := os.MkdirTemp("", "cacheplugin-"+name+"-")
+	parent := os.TempDir()
+	if owner != nil && !enterable(parent) {
+		parent = "/tmp" // root's own TMPDIR is of no use to another user
+	}
+	dir, err := os.MkdirTemp(parent, "cacheplugin-"+name+"-")
 	if err != nil {
 		return "", err
 	}
@@ -143,6 +147,21 @@ func serverDir(name string, owner *account) (string, error) {
 		return "", err
 	}
 	return dir, nil
+}
+
+// enterable reports whether any user may enter dir, through all that lies above it.
+func enterable(dir string) bool {
+	for {
+		info, err := os.Stat(dir)
+		if err != nil || info.Mode()&0o001 == 0 {
+			return false
+		}
+		parent := filepath.Dir(dir)
+		if parent == dir {
+			return true
+		}
+		dir = parent
+	}
 }
 
 // freePort finds a port of the loopback interface that nobody listens on. It
