@@ -224,3 +224,22 @@ func realRedis(t testing.TB) redis.UniversalClient {
 	}
 	return client
 }
+
+// redisField returns a field of a server's INFO.
+func redisField(info, name string) string {
+	for line := range strings.Lines(info) {
+		if value, ok := strings.CutPrefix(strings.TrimSpace(line), name+":"); ok {
+			return value
+		}
+	}
+	return ""
+}
+
+// fixToken makes a store's look-ups carry one token, as a repeated delivery
+// does, until the returned function is called.
+func fixToken(s *store.Store, token ...string) (undo func()) {
+	if token == nil {
+		token = []string{"abcdefghijklmnopqrstuv"}
+	}
+	return store.SetToken(s, func() string { return token[0] })
+}
