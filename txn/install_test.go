@@ -6,6 +6,7 @@ import (
 	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/driver/mysql"
@@ -231,7 +232,7 @@ func TestDBResolverRegisteredAfterUs(t *testing.T) {
 				require.NoError(t, w.db.Use(resolver))
 				require.Greater(t, w.plugin.inits, 1, "the resolver opens its sources with our plugin")
 				var wrapped int
-				require.NoError(t, resolver.SetMaxOpenConns(7).Call(func(pool gorm.ConnPool) error {
+				require.NoError(t, resolver.SetMaxOpenConns(7).SetMaxIdleConns(2).SetConnMaxLifetime(time.Hour).SetConnMaxIdleTime(time.Hour).Call(func(pool gorm.ConnPool) error {
 					require.IsType(t, &txn.Pool{}, pool)
 					require.Equal(t, 7, pool.(*txn.Pool).Stats().MaxOpenConnections)
 					db, err := pool.(*txn.Pool).GetDBConn()

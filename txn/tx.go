@@ -334,24 +334,15 @@ func (t *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Re
 	return result, err
 }
 
-// QueryContext implements gorm.ConnPool.
+// QueryContext implements gorm.ConnPool. Drivers may run a statement no sooner
+// than its rows are read: after one that commits, the journal waits for the
+// end, where Rollback flushes as well, or for FlushCommitted.
 func (t *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	committed := t.Observe(query)
-	rows, err := t.inner.QueryContext(ctx, query, args...)
-	if committed {
-		if flushErr := t.FlushCommitted(ctx); flushErr != nil {
-			if err == nil {
-				err = rows.Close()
-			}
-			return nil, both(err, flushErr)
-		}
-	}
-	return rows, err
+	t.Observe(query)
+	return t.inner.QueryContext(ctx, query, args...)
 }
 
-// QueryRowContext implements gorm.ConnPool. A *sql.Row cannot carry the error
-// of a flush: after a statement that commits, the journal waits for the end,
-// where Rollback flushes as well.
+// QueryRowContext implements gorm.ConnPool, with the same reserve.
 func (t *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	t.Observe(query)
 	return t.inner.QueryRowContext(ctx, query, args...)

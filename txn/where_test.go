@@ -3,17 +3,25 @@ package txn_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"testing"
 
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
 
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
 func whereIs(db *gorm.DB) txn.Where {
 	where, _ := txn.Of(db.Statement.ConnPool)
 	return where
+}
+
+func TestWhereHasAName(t *testing.T) {
+	require.Equal(t, "foreign", txn.Foreign.String())
+	require.Equal(t, "autocommit", txn.Autocommit.String())
+	require.Equal(t, "in transaction", txn.InTx.String())
 }
 
 func TestOfTellsWhatItCanSee(t *testing.T) {
@@ -171,6 +179,58 @@ func TestDDLInsideIsMarkedAndOnMySQLFlushedAtOnce(t *testing.T) {
 		require.EqualValues(t, 2, w.visible(t), "MySQL is in autocommit after DDL")
 		require.Equal(t, 2, w.recorder.count(), "so that the rollback has to flush")
 	})
+}
+
+func TestCommitByTextFlushesInWhateverWayItIsSent(t *testing.T) {
+	database, ok := testenv.Find(t, testenv.SQLite)
+	require.True(t, ok)
+	note := func(j txn.Journal) { j.(*journal).notes = append(j.(*journal).notes, "x") }
+	errFlush := errors.New("flush failed")
+	for _, test := range []struct {
+		name    string
+		flushes int // before the transaction's end
+		send    func(tx *txn.Tx, query string) error
+	}{
+		{"exec", 1, func(tx *txn.Tx, query string) error {
+			_, err := tx.ExecContext(t.Context(), query)
+			return err
+		}},
+		{"query", 0, func(tx *txn.Tx, query string) error {
+			rows, err := tx.QueryContext(t.Context(), query)
+			if err == nil {
+				for rows.Next() {
+				}
+				err = errors.Join(rows.Err(), rows.Close())
+			}
+			return err
+		}},
+		{"row", 0, func(tx *txn.Tx, query string) error {
+			if err := tx.QueryRowContext(t.Context(), query).Scan(new(int)); !errors.Is(err, sql.ErrNoRows) {
+				return err
+			}
+			return nil
+		}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			for _, failure := range []error{nil, errFlush} {
+				w := newWorld(t, database, preparing{}, txn.Options{})
+				_, ours := txn.Of(w.db.Begin().Statement.ConnPool)
+				ours.Journal().(*journal).notes = []string{"by Journal"}
+				require.NoError(t, ours.Record(t.Context(), note))
+				w.recorder.failure = failure
+				if test.flushes > 0 {
+					require.Equal(t, failure, test.send(ours, "COMMIT"))
+				} else {
+					require.NoError(t, test.send(ours, "COMMIT"))
+				}
+				require.Equal(t, test.flushes, w.recorder.count())
+				w.recorder.failure = nil
+				require.Error(t, test.send(ours, "COMMIT AND MORE"))
+				_ = ours.Rollback()
+				require.Equal(t, [][]string{{"by Journal", "x"}}, w.recorder.flushes)
+			}
+		})
+	}
 }
 
 func TestCommitByTextFlushes(t *testing.T) {
