@@ -7,8 +7,10 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"go.uber.org/goleak"
 	"gorm.io/gorm"
 
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
@@ -204,9 +206,7 @@ func TestEveryWayToCommitFlushesOnceAfterTheDataIsVisible(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		for _, way := range ways {
 			t.Run(way.name, func(t *testing.T) {
-				require.NoError(t, w.other.Exec("DELETE FROM cards").Error)
-				require.NoError(t, w.other.Exec("DELETE FROM accounts").Error)
-				w.recorder.reset()
+				w.empty(t)
 				var seen []int64
 				w.recorder.onFlush = func(ctx context.Context) {
 					require.NoError(t, ctx.Err())
@@ -226,6 +226,27 @@ func TestEveryWayToCommitFlushesOnceAfterTheDataIsVisible(t *testing.T) {
 			})
 		}
 	})
+}
+
+func TestTransactionsLeaveNoGoroutines(t *testing.T) {
+	database, ok := testenv.Find(t, testenv.SQLite)
+	require.True(t, ok)
+	for _, p := range preparings {
+		t.Run(p.name, func(t *testing.T) {
+			w := newWorld(t, database, p, txn.Options{})
+			all := func() {
+				for _, way := range ways {
+					w.empty(t)
+					require.NoError(t, way.run(t, w.db))
+					requireNoOpenTransaction(t, w.db)
+				}
+			}
+			all() // GORM's own goroutines are started here
+			before := goleak.IgnoreCurrent()
+			all()
+			goleak.VerifyNone(t, before)
+		})
+	}
 }
 
 // requireNoOpenTransaction waits until all connections are back in the pool:
