@@ -107,3 +107,15 @@ func TestPausedRedisServerAnswersAfterResume(t *testing.T) {
 	require.NoError(t, <-answer)
 	server.Pause(t) // left paused: the clean-up must cope
 }
+
+func TestPreparedStatementsAreNoLeak(t *testing.T) {
+	// Main fails after the tests if GORM's goroutine for this is taken for one.
+	database, ok := Find(t, SQLite)
+	if !ok {
+		return // left out by the environment
+	}
+	db := database.Open(t, &gorm.Config{PrepareStmt: true})
+	var n int
+	require.NoError(t, db.Raw("SELECT 1").Scan(&n).Error)
+	require.Equal(t, 1, n)
+}
