@@ -325,7 +325,7 @@ func TestARestartFromAnOldDumpOnlyMisses(t *testing.T) {
 func TestAPromotionOfALaggingReplicaOnlyMisses(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
-			master, replica := newRealServer(t), newRealServer(t)
+			master, replica := newRealServer(t, "--repl-diskless-sync-delay", "0"), newRealServer(t)
 			ctx := t.Context()
 			ns := newNamespace()
 			before := backend{client: master.Client(t), mode: mode}.open(t, in(ns))

@@ -1,0 +1,323 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"strconv"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"pgregory.net/rapid"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/store"
+)
+
+// weakness is a deliberate fault of the readers, which the model must notice.
+type weakness int
+
+const (
+	none          weakness = iota
+	ignoresLeases          // stores under whatever lease is there
+	readsTooEarly          // reads the database before it has looked the entry up
+)
+
+// query is a query over the rows of the model, with what it depends on.
+type query struct {
+	name string
+	deps []store.Dependency
+}
+
+func dependency(table string, s conj.Scheme, values ...string) store.Dependency {
+	return store.Dependency{Table: table, Schemes: []conj.Scheme{s}, Keys: []conj.Key{key(table, s, values...)}}
+}
+
+var queries = []query{
+	{"a of group 0", []store.Dependency{dependency("a", byGroup, "0")}},
+	{"a of group 1", []store.Dependency{dependency("a", byGroup, "1")}},
+	{"a by id 0", []store.Dependency{dependency("a", byID, "0")}},
+	{"a by id 0 or of group 1", []store.Dependency{{
+		Table: "a", Schemes: []conj.Scheme{byID, byGroup},
+		Keys: []conj.Key{key("a", byID, "0"), key("a", byGroup, "1")},
+	}}},
+	{"all of a", []store.Dependency{dependency("a", whole)}},
+	{"a of group 0 joined with b by id 1", []store.Dependency{dependency("a", byGroup, "0"), dependency("b", byID, "1")}},
+}
+
+// touches reports whether a change of a row (its images before and after) can
+// change the query's result.
+func (q query) touches(table string, images ...row) bool {
+	for _, d := range q.deps {
+		if d.Table != table {
+			continue
+		}
+		for _, image := range images {
+			keys, _ := image.keys(table, d.Schemes)
+			for _, k := range keys {
+				for _, mine := range d.Keys {
+					if k == mine {
+						return true
+					}
+				}
+			}
+		}
+	}
+	return false
+}
+
+// world is a database, its readers and its writers, with the obligation that
+// returned commits put on hits. A result is nothing but the number of commits
+// that it has seen.
+type world struct {
+	backend
+	t         require.TestingT
+	namespace string
+	weak      weakness
+	draw      func(n int, what string) int
+
+	commits int
+	rows    map[string][]row // by table
+
+	readers []*reader
+	writers []*writer
+	sent    []call // look-ups, to be delivered again
+	saved   []delivery
+
+	// obliged is, per query, the last commit that touches it and has returned.
+	obliged [6]int
+	stale   string // the first hit that was too old
+	hits    int
+}
+
+type reader struct {
+	store *store.Store
+	query int // -1: idle
+	lease store.Lease
+	seen  int // -1: has not read the database yet
+}
+
+type writer struct {
+	store *store.Store
+	// What has been committed and not yet been invalidated.
+	commit int
+	table  string
+	images []row
+}
+
+type call struct {
+	token string
+	query int
+}
+
+type delivery struct {
+	lease store.Lease
+	seen  int
+}
+
+func newWorld(t require.TestingT, b backend, weak weakness, draw func(int, string) int) *world {
+	w := &world{backend: b, t: t, namespace: newNamespace(), weak: weak, draw: draw, rows: map[string][]row{}}
+	for _, table := range []string{"a", "b"} {
+		for id := range 2 {
+			w.rows[table] = append(w.rows[table], row{strconv.Itoa(id), "0"})
+		}
+	}
+	for range 3 {
+		w.readers = append(w.readers, &reader{store: w.newStore(), query: -1})
+	}
+	for range 2 {
+		w.writers = append(w.writers, &writer{store: w.newStore()})
+	}
+	return w
+}
+
+func (w *world) newStore() *store.Store {
+	s, err := store.New(store.Options{Client: w.client, Namespace: w.namespace, Mode: w.mode, MaxConjSet: 4})
+	require.NoError(w.t, err)
+	return s
+}
+
+func (w *world) check(query int, l store.Lookup) {
+	if l.State != store.Hit {
+		return
+	}
+	w.hits++
+	seen, err := strconv.Atoi(string(l.Payload))
+	require.NoError(w.t, err)
+	if seen < w.obliged[query] && w.stale == "" {
+		w.stale = fmt.Sprintf("%s: a hit has seen %d commits, must have seen %d", queries[query].name, seen, w.obliged[query])
+	}
+}
+
+// step lets one of those who run make its next move.
+func (w *world) step(ctx context.Context) {
+	switch w.draw(24, "move") {
+	case 0, 1, 2, 3, 4, 5, 6, 7, 8, 9:
+		w.read(ctx, w.readers[w.draw(len(w.readers), "reader")])
+	case 10, 11, 12, 13, 14, 15, 16:
+		w.write(ctx, w.writers[w.draw(len(w.writers), "writer")])
+	case 17:
+		q := w.draw(len(queries), "query")
+		l, err := w.readers[0].store.Peek(ctx, entry(queries[q].name), queries[q].deps)
+		require.NoError(w.t, err)
+		w.check(q, l)
+	case 18, 19: // the network delivers a look-up again
+		if len(w.sent) > 0 {
+			c := w.sent[w.draw(len(w.sent), "look-up")]
+			s := w.newStore()
+			fixToken(s, c.token)
+			_, err := s.Acquire(ctx, entry(queries[c.query].name), queries[c.query].deps, ttl)
+			require.NoError(w.t, err)
+		}
+	case 20: // or a store
+		if len(w.saved) > 0 {
+			d := w.saved[w.draw(len(w.saved), "save")]
+			_, err := w.readers[0].store.Save(ctx, d.lease, []byte(strconv.Itoa(d.seen)), ttl)
+			require.NoError(w.t, err)
+		}
+	case 21, 22: // a key is evicted, or runs out
+		keys := w.keys()
+		if err := w.client.Del(ctx, keys[w.draw(len(keys), "key")]).Err(); err != nil {
+			require.NoError(w.t, err)
+		}
+	case 23:
+		s := w.writers[0].store
+		if w.draw(2, "all") == 0 {
+			require.NoError(w.t, s.InvalidateAll(ctx))
+		} else {
+			_, err := s.Invalidate(ctx, []store.Change{{Table: "a", All: true}})
+			require.NoError(w.t, err)
+		}
+	}
+}
+
+// keys returns the names of all keys that there may be, in a stable order.
+func (w *world) keys() []string {
+	s := w.readers[0].store
+	keys := []string{"{" + w.namespace + "}N", s.TableName("a"), s.TableName("b")}
+	for _, q := range queries {
+		keys = append(keys, s.EntryName(entry(q.name)))
+		for _, d := range q.deps {
+			for _, k := range d.Keys {
+				keys = append(keys, s.ConjunctionName(k))
+			}
+		}
+	}
+	return keys
+}
+
+func (w *world) read(ctx context.Context, r *reader) {
+	switch {
+	case r.query < 0:
+		r.query = w.draw(len(queries), "query")
+		r.seen = -1
+		r.lease = store.Lease{}
+		if w.weak == readsTooEarly {
+			r.seen = w.commits
+			return
+		}
+		w.lookUp(ctx, r)
+	case r.lease.ID == "":
+		w.lookUp(ctx, r)
+	case r.seen < 0:
+		r.seen = w.commits
+	case w.draw(8, "give up") == 0:
+		require.NoError(w.t, r.store.Release(ctx, r.lease))
+		r.query = -1
+	default:
+		if w.weak == ignoresLeases {
+			text, _ := w.client.Get(ctx, r.store.EntryName(r.lease.Key)).Result()
+			if len(text) > 0 && text[0] == 'L' {
+				for i := range text {
+					if text[i] == '|' {
+						r.lease.ID = text[1:i]
+						break
+					}
+				}
+			}
+		}
+		_, err := r.store.Save(ctx, r.lease, []byte(strconv.Itoa(r.seen)), ttl)
+		require.NoError(w.t, err)
+		w.saved = append(w.saved, delivery{r.lease, r.seen})
+		r.query = -1
+	}
+}
+
+func (w *world) lookUp(ctx context.Context, r *reader) {
+	token := fmt.Sprintf("%022d", len(w.sent))
+	undo := fixToken(r.store, token)
+	l, err := r.store.Acquire(ctx, entry(queries[r.query].name), queries[r.query].deps, ttl)
+	undo()
+	require.NoError(w.t, err)
+	w.sent = append(w.sent, call{token, r.query})
+	w.check(r.query, l)
+	if l.State == store.Leased {
+		r.lease = l.Lease
+	} else {
+		r.query = -1
+	}
+}
+
+func (w *world) write(ctx context.Context, x *writer) {
+	if x.commit == 0 {
+		x.table = []string{"a", "b"}[w.draw(2, "table")]
+		i := w.draw(2, "row")
+		old := w.rows[x.table][i]
+		updated := row{old.id, strconv.Itoa(w.draw(2, "group"))}
+		w.rows[x.table][i] = updated
+		w.commits++
+		x.commit, x.images = w.commits, []row{old, updated}
+		return
+	}
+	_, err := x.store.Invalidate(ctx, []store.Change{changed(x.table, x.images...)})
+	require.NoError(w.t, err)
+	for i, q := range queries {
+		if q.touches(x.table, x.images...) {
+			w.obliged[i] = max(w.obliged[i], x.commit)
+		}
+	}
+	x.commit = 0
+}
+
+// A hit is never older than the last commit that has returned and touches the
+// query, whatever is lost, late or delivered twice.
+func TestNoHitIsOlderThanAReturnedCommit(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		hits := 0
+		rapid.Check(t, func(rt *rapid.T) {
+			w := newWorld(rt, b, none, func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(rt, what) })
+			for range rapid.IntRange(20, 120).Draw(rt, "steps") {
+				w.step(context.Background())
+				if w.stale != "" {
+					rt.Fatal(w.stale)
+				}
+			}
+			hits += w.hits
+		})
+		require.NotZero(t, hits, "the model should see hits")
+	})
+}
+
+// The same moves, with readers that break the protocol, must be caught:
+// otherwise the model is blind.
+func TestTheModelNoticesAWeakenedProtocol(t *testing.T) {
+	for _, mode := range modes {
+		b := backend{client: realRedis(t), mode: mode}
+		for name, weak := range map[string]weakness{"ignores leases": ignoresLeases, "reads too early": readsTooEarly} {
+			t.Run(fmt.Sprintf("%v/%s", mode, name), func(t *testing.T) {
+				for seed := range uint64(500) {
+					random := rand.New(rand.NewPCG(seed, 0))
+					w := newWorld(t, b, weak, func(n int, _ string) int { return random.IntN(n) })
+					for range 120 {
+						w.step(t.Context())
+						if w.stale != "" {
+							t.Logf("seed %d: %s", seed, w.stale)
+							return
+						}
+					}
+				}
+				t.Fatal("500 runs without a stale hit")
+			})
+		}
+	}
+}
