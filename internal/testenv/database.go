@@ -66,6 +66,9 @@ func Databases(tb testing.TB) []Database {
 func Find(tb testing.TB, name string) (Database, bool) {
 	tb.Helper()
 	if !wanted(name) {
+		if required(name) {
+			tb.Fatalf("%s is required by %s and left out by %s", name, envRequire, envDatabases)
+		}
 		tb.Logf("%s is left out by %s", name, envDatabases)
 		return Database{}, false
 	}

@@ -231,7 +231,8 @@ func (r *redisProcess) start() error {
 	if err != nil {
 		return err
 	}
-	client := redis.NewClient(&redis.Options{Addr: r.addr(), MaxRetries: -1})
+	// One attempt each time: the client's own retries are slower than ours.
+	client := redis.NewClient(&redis.Options{Addr: r.addr(), MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
 	err = p.ready(func(ctx context.Context) error { return r.answers(ctx, client) })
 	if err != nil {
@@ -245,6 +246,13 @@ func (r *redisProcess) start() error {
 // answers makes sure that the server that answers is ours (another one may have
 // taken the port first) and that it has loaded what it had saved.
 func (r *redisProcess) answers(ctx context.Context, client *redis.Client) error {
+	// By hand first: the client writes to standard error when it can't connect.
+	dialer := net.Dialer{}
+	conn, err := dialer.DialContext(ctx, "tcp", r.addr())
+	if err != nil {
+		return err
+	}
+	_ = conn.Close()
 	if err := client.Ping(ctx).Err(); err != nil {
 		return err
 	}
