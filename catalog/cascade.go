@@ -3,6 +3,7 @@ package catalog
 import (
 	"maps"
 	"slices"
+	"strings"
 )
 
 // action is what a foreign key does to the rows that reference a row which is
@@ -15,9 +16,11 @@ const (
 	change               // ON UPDATE CASCADE, SET NULL, SET DEFAULT
 )
 
-// foreignKey is a foreign key from child to parent, both table IDs.
+// foreignKey is one column of a foreign key from child to parent, both table
+// IDs.
 type foreignKey struct {
 	parent, child      string
+	column             string // of the parent; empty if not told
 	onDelete, onUpdate action
 	childTriggers      bool // what it does to the child fires triggers
 }
@@ -69,4 +72,14 @@ func (k *foreignKeys) reach(id string, deleted bool) (touched []string, triggers
 		}
 	}
 	return slices.Sorted(maps.Keys(found)), triggers
+}
+
+// refersTo tells whether an update of a table's column makes a foreign key act.
+func (k *foreignKeys) refersTo(id, column string) bool {
+	for _, key := range k.byParent[id] {
+		if key.onUpdate != refuse && (key.column == "" || strings.EqualFold(key.column, column)) {
+			return true
+		}
+	}
+	return false
 }

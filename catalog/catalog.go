@@ -23,9 +23,8 @@ const (
 	DefaultNull ColumnDefault = iota
 	// HasDefault columns take a value that only the database knows.
 	HasDefault
-	// Generated columns are computed by the database, on INSERT and on
-	// UPDATE, also of a row whose UPDATE does not name them (MySQL's ON
-	// UPDATE CURRENT_TIMESTAMP counts).
+	// Generated columns are computed by the database from others, whatever
+	// a statement says.
 	Generated
 )
 
@@ -54,7 +53,25 @@ type Table struct {
 	// DELETE and an UPDATE may change by foreign keys' actions, transitively
 	// and sorted; the table itself is among them if a cascade leads back.
 	DeleteTouches, UpdateTouches []string
+
+	onUpdate   []bool
+	referenced []bool
 }
+
+// Fills tells whether the database gives the column a value of its own when
+// an INSERT does not.
+func (t *Table) Fills(column int) bool { return t.Defaults[column] != DefaultNull }
+
+// Generated tells whether the column is computed from others.
+func (t *Table) Generated(column int) bool { return t.Defaults[column] == Generated }
+
+// OnUpdate tells whether the database sets the column when an UPDATE does not
+// name it (MySQL's ON UPDATE CURRENT_TIMESTAMP).
+func (t *Table) OnUpdate(column int) bool { return t.onUpdate[column] }
+
+// Referenced tells whether an UPDATE of the column may change rows of
+// UpdateTouches: a foreign key that acts refers to it.
+func (t *Table) Referenced(column int) bool { return t.referenced[column] }
 
 // Catalog remembers tables. It is safe for concurrent use. No lock is held
 // while a query runs: callers may hold the only connection there is.

@@ -28,6 +28,7 @@ type columnDefinition struct {
 	key           int // 1-based position in the primary key, 0 if none
 	autoIncrement bool
 	deflt         ColumnDefault
+	onUpdate      bool
 }
 
 func (d *definition) table(keys *foreignKeys) *Table {
@@ -35,10 +36,13 @@ func (d *definition) table(keys *foreignKeys) *Table {
 	t := &Table{
 		AutoIncrement: -1, Base: d.base, Triggers: d.triggers,
 		Defaults: make([]ColumnDefault, len(d.columns)),
+		onUpdate: make([]bool, len(d.columns)), referenced: make([]bool, len(d.columns)),
 	}
 	for i, c := range d.columns {
 		columns[i] = conj.Column{Name: c.name, Kind: c.kind}
 		t.Defaults[i] = c.deflt
+		t.onUpdate[i] = c.onUpdate
+		t.referenced[i] = keys.refersTo(d.id, c.name)
 		if c.autoIncrement && t.AutoIncrement < 0 {
 			t.AutoIncrement = i
 		}

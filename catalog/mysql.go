@@ -59,12 +59,12 @@ func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition
 		extra = strings.ToLower(extra)
 		c := columnDefinition{
 			name: column, key: int(key.Int64), autoIncrement: strings.Contains(extra, "auto_increment"),
+			onUpdate: strings.Contains(extra, "on update"),
 			kind: mysqlKind(strings.ToLower(dataType), collation.String,
 				mysqlConnection{client.String, connection.String, results.String}),
 		}
 		switch {
-		case strings.Contains(extra, "on update"), strings.Contains(extra, "virtual"), strings.Contains(extra, "stored"),
-			strings.Contains(extra, "persistent"), strings.Contains(extra, "invisible") && strings.Contains(extra, "system"):
+		case strings.Contains(extra, "virtual"), strings.Contains(extra, "stored"), strings.Contains(extra, "persistent"):
 			c.deflt = Generated
 		case nullable != "YES", deflt.Valid && deflt.String != "NULL", extra != "":
 			c.deflt = HasDefault // NOT NULL: outside of strict mode there is an implicit one
@@ -181,24 +181,26 @@ var mysqlFolded = map[string]bool{
 }
 
 const mysqlKeys = `
-SELECT UNIQUE_CONSTRAINT_SCHEMA, REFERENCED_TABLE_NAME, CONSTRAINT_SCHEMA, TABLE_NAME,
-       DELETE_RULE, UPDATE_RULE, @@lower_case_table_names
-FROM information_schema.REFERENTIAL_CONSTRAINTS`
+SELECT r.UNIQUE_CONSTRAINT_SCHEMA, r.REFERENCED_TABLE_NAME, COALESCE(k.REFERENCED_COLUMN_NAME, ''),
+       r.CONSTRAINT_SCHEMA, r.TABLE_NAME, r.DELETE_RULE, r.UPDATE_RULE, @@lower_case_table_names
+FROM information_schema.REFERENTIAL_CONSTRAINTS r
+LEFT JOIN information_schema.KEY_COLUMN_USAGE k ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA
+     AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND k.TABLE_NAME = r.TABLE_NAME`
 
 // readMySQLKeys reads the foreign keys. What they do fires no triggers.
 func readMySQLKeys(ctx context.Context, q Querier) ([]foreignKey, error) {
 	var keys []foreignKey
 	err := each(ctx, q, func(rows *sql.Rows) error {
 		var (
-			parentSchema, parent, childSchema, child string
-			onDelete, onUpdate                       string
-			lowerCase                                int
+			parentSchema, parent, column, childSchema, child string
+			onDelete, onUpdate                               string
+			lowerCase                                        int
 		)
-		if err := rows.Scan(&parentSchema, &parent, &childSchema, &child, &onDelete, &onUpdate, &lowerCase); err != nil {
+		if err := rows.Scan(&parentSchema, &parent, &column, &childSchema, &child, &onDelete, &onUpdate, &lowerCase); err != nil {
 			return err
 		}
 		key := foreignKey{
-			parent: parentSchema + "." + parent, child: childSchema + "." + child,
+			parent: parentSchema + "." + parent, column: column, child: childSchema + "." + child,
 			onDelete: ruleAction(onDelete, remove), onUpdate: ruleAction(onUpdate, change),
 		}
 		if lowerCase != 0 {

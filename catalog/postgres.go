@@ -161,13 +161,14 @@ func quotePostgres(name string) string {
 // postgresKeys reads the foreign keys that act. A partition's copies of its
 // parent's keys are among them.
 const postgresKeys = `
-SELECT pn.nspname::text || '.' || p.relname::text, cn.nspname::text || '.' || c.relname::text,
+SELECT pn.nspname::text || '.' || p.relname::text, a.attname::text, cn.nspname::text || '.' || c.relname::text,
        k.confdeltype::text, k.confupdtype::text,
        EXISTS (SELECT 1 FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D')
        OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1' AND r.ev_enabled <> 'D')
 FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class p ON p.oid = k.confrelid
 JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
+JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey)
 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
 JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
 WHERE k.contype = 'f' AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))`
@@ -179,7 +180,7 @@ func readPostgresKeys(ctx context.Context, q Querier) ([]foreignKey, error) {
 			key                foreignKey
 			onDelete, onUpdate string
 		)
-		if err := rows.Scan(&key.parent, &key.child, &onDelete, &onUpdate, &key.childTriggers); err != nil {
+		if err := rows.Scan(&key.parent, &key.column, &key.child, &onDelete, &onUpdate, &key.childTriggers); err != nil {
 			return err
 		}
 		var err error

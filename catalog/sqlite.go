@@ -155,7 +155,7 @@ func sqliteKind(declared string, binary bool) conj.Kind {
 }
 
 const sqliteKeys = `
-SELECT f."table", m.name, f.on_delete, f.on_update,
+SELECT f."table", coalesce(f."to", ''), m.name, f.on_delete, f.on_update,
        EXISTS (SELECT 1 FROM main.sqlite_master g WHERE g.type = 'trigger' AND g.tbl_name = m.name COLLATE NOCASE)
        OR EXISTS (SELECT 1 FROM temp.sqlite_master g WHERE g.type = 'trigger' AND g.tbl_name = m.name COLLATE NOCASE)
 FROM main.sqlite_master m, pragma_foreign_key_list(m.name, 'main') f WHERE m.type = 'table'`
@@ -166,14 +166,14 @@ func readSQLiteKeys(ctx context.Context, q Querier) ([]foreignKey, error) {
 	var keys []foreignKey
 	err := each(ctx, q, func(rows *sql.Rows) error {
 		var (
-			parent, child, onDelete, onUpdate string
-			triggers                          bool
+			parent, column, child, onDelete, onUpdate string
+			triggers                                  bool
 		)
-		if err := rows.Scan(&parent, &child, &onDelete, &onUpdate, &triggers); err != nil {
+		if err := rows.Scan(&parent, &column, &child, &onDelete, &onUpdate, &triggers); err != nil {
 			return err
 		}
 		keys = append(keys, foreignKey{
-			parent: foldSQLite("main." + parent), child: foldSQLite("main." + child),
+			parent: foldSQLite("main." + parent), child: foldSQLite("main." + child), column: column,
 			onDelete: ruleAction(onDelete, remove), onUpdate: ruleAction(onUpdate, change),
 			childTriggers: triggers,
 		})

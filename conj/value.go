@@ -61,7 +61,7 @@ func (c Column) FromRow(d Dialect, v any) Value {
 	case FoldedText:
 		return folded(v)
 	case UUID:
-		return uuid(v)
+		return uuidRow(v)
 	case Bytes:
 		return bytesValue(v)
 	}
@@ -96,7 +96,7 @@ func (c Column) FromParam(d Dialect, v any) Value {
 	case FoldedText:
 		return folded(v)
 	case UUID:
-		return uuid(v)
+		return uuidParam(d, v)
 	case Bytes:
 		return bytesValue(v)
 	}
@@ -360,23 +360,40 @@ func characters(v any) (string, bool) {
 	return "", false
 }
 
-// uuid reads 32 hexadecimal digits, with dashes and braces anywhere a
-// database allows them, or 16 bytes.
-func uuid(v any) Value {
-	var text string
+// uuidRow reads what a row holds: text, or the 16 bytes themselves.
+func uuidRow(v any) Value {
 	switch v := v.(type) {
 	case [16]byte:
 		return known(string(v[:]))
+	case string:
+		return uuidText(v)
 	case []byte:
-		if len(v) == 16 {
+		return uuidText(string(v))
+	}
+	return ""
+}
+
+// uuidParam leaves bytes alone that are not certain to be taken as they are:
+// MariaDB swaps the parts of a binary string, pgx cuts a longer one to 16.
+func uuidParam(d Dialect, v any) Value {
+	switch v := v.(type) {
+	case [16]byte:
+		if d == PostgreSQL {
+			return known(string(v[:]))
+		}
+	case []byte:
+		if d == PostgreSQL && len(v) == 16 {
 			return known(string(v))
 		}
-		text = string(v)
 	case string:
-		text = v
-	default:
-		return ""
+		return uuidText(v)
 	}
+	return ""
+}
+
+// uuidText reads 32 hexadecimal digits, with dashes and braces wherever a
+// database may allow them.
+func uuidText(text string) Value {
 	if strings.HasPrefix(text, "{") && strings.HasSuffix(text, "}") {
 		text = text[1 : len(text)-1]
 	}
