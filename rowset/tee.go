@@ -87,7 +87,7 @@ type tee struct {
 
 	copy   *encoder // nil once the copy is given up
 	reason string   // why it was
-	ended  bool     // the end of the result was seen
+	ended  bool     // the end of the first result set was seen
 	closed bool
 }
 
@@ -242,7 +242,6 @@ func (t *tee) HasNextResultSet() bool {
 func (t *tee) NextResultSet() error {
 	if t.live.NextResultSet() {
 		t.giveUp(ReasonSeveralResultSets)
-		t.ended = false
 		return t.begin()
 	}
 	if err := t.live.Err(); err != nil {

@@ -410,6 +410,23 @@ func TestCancelledContextStopsTheReader(t *testing.T) {
 	require.NoError(t, db.Ping(), "the connection is free")
 }
 
+func TestEndOfTheTransactionStopsTheReader(t *testing.T) {
+	db := openSQLite(t)
+	for range 5 { // at whatever moment of the reading the rows are closed
+		ctx, cancel := context.WithCancel(context.Background())
+		tx, err := db.BeginTx(ctx, nil)
+		require.NoError(t, err)
+		live, err := tx.Query("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM n) SELECT i FROM n")
+		require.NoError(t, err)
+		rows, recordings := teedRows(t, live, TeeOptions{})
+		require.True(t, rows.Next())
+		cancel()
+		scanAll(t, rows)
+		require.Equal(t, context.Canceled, rows.Err())
+		require.Equal(t, []Recording{{Reason: ReasonError}}, *recordings)
+	}
+}
+
 func TestTeeOfRowsThatAreGoneFails(t *testing.T) {
 	live, err := Rows(&scripted{})
 	require.NoError(t, err)
