@@ -168,11 +168,23 @@ type world struct {
 
 func newWorld(t testing.TB, database testenv.Database, p preparing, o txn.Options) *world {
 	t.Helper()
+	return newWorldOn(t, database, newTables(t, database), p, o)
+}
+
+// newTables makes a database with empty tables and returns its DSN.
+func newTables(t testing.TB, database testenv.Database) string {
+	t.Helper()
+	dsn := database.Create(t)
+	require.NoError(t, database.Connect(t, dsn, nil).AutoMigrate(&Account{}, &Card{}))
+	return dsn
+}
+
+func newWorldOn(t testing.TB, database testenv.Database, dsn string, p preparing, o txn.Options) *world {
+	t.Helper()
 	w := &world{database: database, recorder: &recorder{}}
 	w.plugin = &plugin{recorder: w.recorder, options: o}
-	w.db = database.Open(t, &gorm.Config{PrepareStmt: p.config, Logger: logger.Discard})
-	w.other = database.Reopen(t, w.db, nil)
-	require.NoError(t, w.db.AutoMigrate(&Account{}, &Card{}))
+	w.db = database.Connect(t, dsn, &gorm.Config{PrepareStmt: p.config, Logger: logger.Discard})
+	w.other = database.Connect(t, dsn, nil)
 	require.NoError(t, w.db.Use(w.plugin))
 	if p.session {
 		w.db = w.db.Session(&gorm.Session{PrepareStmt: true})
@@ -199,10 +211,15 @@ func (w *world) empty(t testing.TB) {
 // each runs a test on each database and each way to prepare.
 func each(t *testing.T, test func(t *testing.T, w *world)) {
 	for _, database := range testenv.Databases(t) {
-		for _, p := range preparings {
-			t.Run(database.Name+"/"+p.name, func(t *testing.T) {
-				test(t, newWorld(t, database, p, txn.Options{}))
-			})
-		}
+		t.Run(database.Name, func(t *testing.T) {
+			dsn := newTables(t, database) // servers take their time to create one
+			for _, p := range preparings {
+				t.Run(p.name, func(t *testing.T) {
+					w := newWorldOn(t, database, dsn, p, txn.Options{})
+					w.empty(t)
+					test(t, w)
+				})
+			}
+		})
 	}
 }

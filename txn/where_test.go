@@ -160,6 +160,7 @@ func TestTransactionTextsAreNoticed(t *testing.T) {
 
 func TestDDLInsideIsMarkedAndOnMySQLFlushedAtOnce(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
+		require.NoError(t, w.other.Exec("DROP TABLE IF EXISTS extra").Error)
 		tx := w.db.Begin()
 		require.NoError(t, tx.Create(&Account{ID: 1}).Error)
 		require.NoError(t, tx.Exec("CREATE TABLE extra (id int)").Error)
