@@ -1,0 +1,240 @@
+package conj
+
+import (
+	"fmt"
+	"slices"
+)
+
+// Compile reads a text and resolves the tables that it names.
+//
+// A text that is not understood gives a plan that is Unknown and not to be
+// cached; only if it is certain to be a single SELECT its Statement says so.
+// The error is that of a look-up.
+func Compile(d Dialect, sql string, lookup Lookup, lim Limits) (*Plan, error) {
+	lim = lim.withDefaults()
+	toks, err := tokenize(d, sql)
+	if err != nil {
+		return notUnderstood(d, lim, nil, err), nil
+	}
+	p := &parser{d: d, sql: sql, toks: toks}
+	out := outerQuery{limitParam: -1}
+	statement := p.statement(&out)
+	if p.err != nil {
+		return notUnderstood(d, lim, toks, p.err), nil
+	}
+	c := &compiler{parser: p, lookup: lookup, plan: &Plan{
+		Statement: statement, Single: out.single, LimitParam: out.limitParam, d: d, lim: lim,
+	}}
+	if !out.compound {
+		c.plan.Shape = out.shape
+	}
+	if err := c.reads(); err != nil {
+		return nil, fmt.Errorf("conj: look up: %w", err)
+	}
+	if err := c.writes(); err != nil {
+		return nil, fmt.Errorf("conj: look up: %w", err)
+	}
+	plan := c.plan
+	plan.Names, plan.Skip, plan.Volatile, plan.HasSideEffects = p.names, p.skip, p.volatile, p.effects
+	if statement == Select && len(plan.Names) == 0 && plan.Skip == "" {
+		plan.Skip = "reads no table"
+	}
+	return plan, nil
+}
+
+// notUnderstood is the plan of a text that the parser gave up on. A single
+// statement that begins with SELECT and has no INTO writes nothing.
+func notUnderstood(d Dialect, lim Limits, toks []token, why error) *Plan {
+	plan := &Plan{Skip: "not understood: " + why.Error(), LimitParam: -1, d: d, lim: lim}
+	i := 0
+	for i < len(toks) && toks[i].is("(") {
+		i++
+	}
+	if i == len(toks) || toks[i].word != "select" {
+		return plan
+	}
+	for i := range toks {
+		if toks[i].is(";") || toks[i].anyOf("into", "insert", "update", "delete", "merge") {
+			return plan
+		}
+	}
+	plan.Statement = Select
+	return plan
+}
+
+// compiler resolves what the parser has found.
+type compiler struct {
+	*parser
+	plan   *Plan
+	lookup Lookup
+	known  map[TableName]*Table
+}
+
+func (c *compiler) table(n TableName) (*Table, error) {
+	if t, ok := c.known[n]; ok {
+		return t, nil
+	}
+	t, err := c.lookup(n)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", n, err)
+	}
+	if c.known == nil {
+		c.known = make(map[TableName]*Table)
+	}
+	c.known[n] = t
+	return t, nil
+}
+
+// reads looks up the tables read and narrows them. Occurrences of the same
+// table are one dependency.
+func (c *compiler) reads() error {
+	n := narrower{d: c.d, lim: c.plan.lim}
+	var narrowed [][][]term
+	for _, core := range c.cores {
+		for _, e := range core.entries {
+			if err := c.entry(e); err != nil {
+				return err
+			}
+		}
+		n.core(core)
+		for _, e := range core.entries {
+			if e.table == nil {
+				continue
+			}
+			i := tableIndex(c.plan.Tables, e.table)
+			if i < 0 {
+				i = len(c.plan.Tables)
+				c.plan.Tables = append(c.plan.Tables, e.table)
+				narrowed = append(narrowed, nil)
+			}
+			narrowed[i] = append(narrowed[i], e.narrowed...)
+		}
+	}
+	for i, t := range c.plan.Tables {
+		c.plan.reads = append(c.plan.reads, newTableRead(t, c.plan.lim, absorbed(narrowed[i])))
+	}
+	return nil
+}
+
+func (c *compiler) entry(e *scopeEntry) error {
+	if !e.base || isSystem(c.d, e.name) {
+		return nil
+	}
+	t, err := c.table(e.name)
+	if err != nil {
+		return err
+	}
+	switch {
+	case t == nil && e.maybe: // a CTE after all
+		return nil
+	case t == nil:
+		c.noteSkip("unknown table %s", e.name)
+		return nil
+	case t.Uncacheable != "":
+		c.noteSkip("%s %s", e.name, t.Uncacheable)
+	}
+	c.noteName(e.name)
+	e.table = t
+	return nil
+}
+
+// absorbed drops repetitions, and everything if one conjunction is empty.
+func absorbed(any [][]term) [][]term {
+	var kept [][]term
+	for _, terms := range any {
+		if len(terms) == 0 {
+			return [][]term{{}}
+		}
+		if len(kept) > 64 || !slices.ContainsFunc(kept, func(k []term) bool { return slices.EqualFunc(k, terms, term.same) }) {
+			kept = append(kept, terms)
+		}
+	}
+	return kept
+}
+
+func (c *compiler) writes() error {
+	for _, w := range c.parser.writes {
+		out := Write{
+			Name: w.name, Statement: w.statement, Wide: w.wide, HasReturning: w.returning,
+			OnConflictDoNothing: w.doNothing, d: c.d, lim: c.plan.lim,
+		}
+		if !isSystem(c.d, w.name) {
+			t, err := c.table(w.name)
+			if err != nil {
+				return err
+			}
+			out.Table = t
+		}
+		if out.Table == nil && out.Wide == "" {
+			out.Wide = "unknown table"
+		}
+		if out.Wide == "" {
+			c.describe(&out, w)
+		}
+		c.plan.Writes = append(c.plan.Writes, out)
+	}
+	return nil
+}
+
+// describe fills in what is known of a write whose row images can be had.
+func (c *compiler) describe(out *Write, w *parsedWrite) {
+	switch w.statement {
+	case Insert:
+		c.insertedRows(out, w)
+	case Update, Delete:
+		for _, s := range w.sets {
+			i := out.Table.Index(c.d, s.column)
+			if i < 0 {
+				out.Wide = "unknown column " + s.column
+				return
+			}
+			out.Set = append(out.Set, Assignment{Column: i, Value: s.value})
+		}
+		out.from = w.table
+		c.condition(out, w)
+	}
+}
+
+func (c *compiler) insertedRows(out *Write, w *parsedWrite) {
+	if w.columns == nil {
+		for i := range out.Table.columns {
+			out.Columns = append(out.Columns, i)
+		}
+	}
+	for _, name := range w.columns {
+		i := out.Table.Index(c.d, name)
+		if i < 0 {
+			out.Wide = "unknown column " + name
+			return
+		}
+		out.Columns = append(out.Columns, i)
+	}
+	for _, row := range w.rows {
+		if len(row) != len(out.Columns) {
+			out.Wide = "rows and columns differ in number"
+			return
+		}
+	}
+	out.Rows = w.rows
+}
+
+// condition keeps the WHERE of a write as text and as conjunctions.
+func (c *compiler) condition(out *Write, w *parsedWrite) {
+	if !w.hasWhere {
+		return
+	}
+	begin := c.toks[w.whereLo].start
+	for i := w.whereLo; i < w.whereHi; i++ {
+		if t := &c.toks[i]; t.kind == tokParam {
+			out.pieces = append(out.pieces, c.sql[begin:t.start])
+			out.params = append(out.params, t.num)
+			begin = t.end
+		}
+	}
+	out.pieces = append(out.pieces, c.sql[begin:c.toks[w.whereHi-1].end])
+	core := &selectCore{where: w.where}
+	core.from = leaf(core, &scopeEntry{alias: w.alias, aliased: w.aliased, name: w.name, base: true, table: out.Table})
+	n := narrower{d: c.d, lim: out.lim}
+	n.core(core)
+	out.rows = newTableRead(out.Table, out.lim, absorbed(core.entries[0].narrowed))
+}

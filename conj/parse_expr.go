@@ -1,0 +1,737 @@
+package conj
+
+import (
+	"strconv"
+	"strings"
+)
+
+// condition reads a condition and returns its skeleton.
+func (p *parser) condition() *expr { return p.boolean(p.or()) }
+
+// or reads a disjunction. MySQL's || is OR or concatenation by its mode, and
+// XOR sits between OR and AND: either makes the whole of this level opaque.
+func (p *parser) or() *expr {
+	p.enter()
+	defer p.leave()
+	left := p.and()
+	if !p.peek().anyOf("or", "xor") && !p.mysqlOp("||") {
+		return left
+	}
+	e := &expr{kind: exprOr, kids: []*expr{p.boolean(left)}}
+	certain := true
+	for p.peek().word == "or" || p.mysqlOp("||") || p.d == MySQL && p.peek().word == "xor" {
+		certain = certain && p.advance().word == "or"
+		e.kids = append(e.kids, p.boolean(p.and()))
+	}
+	if !certain {
+		return opaque
+	}
+	return e
+}
+
+func (p *parser) mysqlOp(op string) bool { return p.d == MySQL && p.peek().op(op) }
+
+func (p *parser) and() *expr {
+	left := p.not()
+	if p.peek().word != "and" && !p.mysqlOp("&&") {
+		return left
+	}
+	e := &expr{kind: exprAnd, kids: []*expr{p.boolean(left)}}
+	for p.accept("and") || p.mysqlOp("&&") {
+		if p.peek().op("&&") {
+			p.advance()
+		}
+		e.kids = append(e.kids, p.boolean(p.not()))
+	}
+	return e
+}
+
+func (p *parser) not() *expr {
+	if p.peek().word != "not" {
+		return p.comparison()
+	}
+	p.advance()
+	p.enter()
+	defer p.leave()
+	switch e := p.boolean(p.not()); e.kind {
+	case exprTrue:
+		return &expr{kind: exprFalse}
+	case exprFalse:
+		return &expr{kind: exprTrue}
+	case exprNull:
+		return e
+	}
+	return opaque
+}
+
+// boolean turns a bare value in the place of a condition into one.
+func (p *parser) boolean(e *expr) *expr {
+	switch e.kind {
+	case exprValue:
+		v := e.values[0]
+		switch lit := v.Literal.(type) {
+		case bool:
+			return constant(lit)
+		case int64:
+			if p.d != PostgreSQL {
+				return constant(lit != 0)
+			}
+		}
+		if v.Kind == NullOperand {
+			return &expr{kind: exprNull}
+		}
+		return opaque
+	case exprColumn:
+		// Only in PostgreSQL is a bare column certain to be a boolean.
+		if p.d == PostgreSQL {
+			return &expr{kind: exprEqual, col: e.col, values: []Operand{{Kind: LiteralOperand, Literal: true}}}
+		}
+		return opaque
+	case exprRow:
+		return opaque
+	}
+	return e
+}
+
+func constant(b bool) *expr {
+	if b {
+		return &expr{kind: exprTrue}
+	}
+	return &expr{kind: exprFalse}
+}
+
+// comparison reads operands joined by comparison operators, IS, IN, BETWEEN
+// and LIKE. A chain of two comparisons is opaque: the dialects bind it in
+// different ways.
+func (p *parser) comparison() *expr {
+	e := p.operand()
+	for n := 0; !p.atEnd(); n++ {
+		next, ok := p.compare(e)
+		if !ok {
+			return e
+		}
+		if e = next; n > 0 {
+			e = opaque
+		}
+	}
+	return e
+}
+
+func (p *parser) compare(left *expr) (*expr, bool) {
+	t := p.peek()
+	switch {
+	case t.op("=") || t.op("==") && p.d == SQLite:
+		p.advance()
+		return p.equals(left), true
+	case t.op("<=>") && p.d == MySQL:
+		p.advance()
+		return nullSafe(left, p.operand()), true
+	case t.op("<") || t.op(">") || t.op("<=") || t.op(">=") || t.op("<>") || t.op("!="):
+		p.advance()
+		right := p.operand()
+		if c, ok := compareLiterals(left, right); ok && (t.text == "<>" || t.text == "!=") {
+			return constant(c != 0), true
+		}
+		return opaque, true
+	case t.word == "is":
+		p.advance()
+		return p.is(left), true
+	case t.word == "isnull" && p.d != MySQL:
+		p.advance()
+		return isNull(left), true
+	case t.word == "notnull" && p.d != MySQL:
+		p.advance()
+		return opaque, true
+	case t.word == "not":
+		p.advance()
+		if p.d == SQLite && p.accept("null") {
+			return opaque, true
+		}
+		if !p.predicate(opaque) {
+			p.unexpected()
+		}
+		return opaque, true
+	case t.word == "in":
+		p.advance()
+		return p.in(left), true
+	case p.predicate(left):
+		return opaque, true
+	}
+	return nil, false
+}
+
+// predicate reads the operators that narrow nothing and may follow NOT.
+func (p *parser) predicate(left *expr) bool {
+	t := p.peek()
+	switch t.word {
+	case "in":
+		p.advance()
+		p.in(left)
+	case "between":
+		p.advance()
+		if !p.accept("symmetric") {
+			p.accept("asymmetric")
+		}
+		p.operand()
+		p.expect("and")
+		p.operand()
+	case "like", "ilike", "regexp", "rlike", "glob", "match", "similar", "sounds", "overlaps", "member":
+		if !p.isOperatorWord(t.word) {
+			return false
+		}
+		switch p.advance(); t.word {
+		case "similar":
+			p.expect("to")
+		case "sounds":
+			p.expect("like")
+		case "member":
+			p.expect("of")
+		}
+		p.operand()
+		if p.accept("escape") {
+			p.operand()
+		}
+	default:
+		return false
+	}
+	return true
+}
+
+func (p *parser) isOperatorWord(w string) bool {
+	switch w {
+	case "like":
+		return true
+	case "ilike", "similar", "overlaps":
+		return p.d == PostgreSQL
+	case "rlike", "sounds", "member":
+		return p.d == MySQL
+	case "regexp":
+		return p.d != PostgreSQL
+	case "glob", "match":
+		return p.d == SQLite
+	}
+	return false
+}
+
+func (p *parser) is(left *expr) *expr {
+	not := p.accept("not")
+	switch {
+	case p.accept("null"):
+		if not {
+			return opaque
+		}
+		return isNull(left)
+	case p.peek().anyOf("true", "false", "unknown") && p.d != SQLite:
+		p.advance()
+		return opaque
+	case p.accept("distinct", "from"):
+		right := p.operand()
+		if not && p.d != MySQL {
+			return nullSafe(left, right)
+		}
+		return opaque
+	case p.d != SQLite && p.peek().anyOf("json", "document", "normalized"):
+		p.advance()
+		return opaque
+	case p.d != SQLite:
+		p.unexpected()
+		return opaque
+	case p.peek().anyOf("true", "false"): // SQLite tests truth, not equality
+		p.advance()
+		return opaque
+	}
+	right := p.operand()
+	if not {
+		return opaque
+	}
+	return nullSafe(left, right)
+}
+
+func isNull(left *expr) *expr {
+	if left.kind == exprColumn {
+		return &expr{kind: exprIsNull, col: left.col}
+	}
+	return opaque
+}
+
+// nullSafe is IS NOT DISTINCT FROM, <=> or SQLite's IS.
+func nullSafe(left, right *expr) *expr {
+	if left.kind == exprValue {
+		left, right = right, left
+	}
+	if left.kind != exprColumn || right.kind != exprValue {
+		return opaque
+	}
+	switch right.values[0].Kind {
+	case NullOperand:
+		return isNull(left)
+	case LiteralOperand:
+		return &expr{kind: exprEqual, col: left.col, values: right.values}
+	case ParamOperand:
+		return &expr{kind: exprNullSafe, col: left.col, values: right.values}
+	}
+	return opaque
+}
+
+func (p *parser) equals(left *expr) *expr {
+	if p.peek().anyOf("any", "some", "all") && p.peekAt(1).is("(") {
+		return p.quantified(left)
+	}
+	return equal(left, p.operand())
+}
+
+func equal(left, right *expr) *expr {
+	if left.kind == exprRow && right.kind == exprRow && len(left.kids) == len(right.kids) {
+		all := &expr{kind: exprAnd}
+		for i := range left.kids {
+			all.kids = append(all.kids, equal(left.kids[i], right.kids[i]))
+		}
+		return all
+	}
+	if c, ok := compareLiterals(left, right); ok {
+		return constant(c == 0)
+	}
+	if left.kind == exprValue {
+		left, right = right, left
+	}
+	switch {
+	case left.kind != exprColumn:
+		return opaque
+	case right.kind == exprColumn:
+		return &expr{kind: exprJoin, col: left.col, other: right.col}
+	case right.kind == exprValue && right.values[0].Kind == NullOperand:
+		return &expr{kind: exprNull}
+	case right.kind == exprValue && right.values[0].Kind != ExpressionOperand:
+		return &expr{kind: exprEqual, col: left.col, values: right.values}
+	}
+	return opaque
+}
+
+// compareLiterals compares two literal integers, as in GORM's 1 <> 1.
+func compareLiterals(left, right *expr) (int, bool) {
+	if left.kind != exprValue || right.kind != exprValue {
+		return 0, false
+	}
+	a, ok := left.values[0].Literal.(int64)
+	b, ok2 := right.values[0].Literal.(int64)
+	switch {
+	case !ok || !ok2:
+		return 0, false
+	case a == b:
+		return 0, true
+	}
+	return 1, true
+}
+
+// quantified reads ANY(...), SOME(...) or ALL(...) after an equals sign.
+func (p *parser) quantified(left *expr) *expr {
+	all := p.advance().word == "all"
+	start := p.pos
+	p.advance() // (
+	t := p.peek()
+	switch {
+	case t.word == "array" && p.peekAt(1).is("["):
+		p.advance()
+		p.advance()
+		list, ok := p.list("]")
+		if p.acceptPunct(")") && ok && !all {
+			return inList(left, list)
+		}
+	case (t.kind == tokParam || t.kind == tokString) && p.peekAt(1).is(")"):
+		value := p.operand()
+		p.advance()
+		if !all && left.kind == exprColumn && value.kind == exprValue && value.values[0].Kind != ExpressionOperand {
+			return &expr{kind: exprAny, col: left.col, values: value.values}
+		}
+		return opaque
+	}
+	if p.err == nil {
+		p.pos = start
+		p.scanParens()
+	}
+	return opaque
+}
+
+// list reads operands separated by commas up to a closing punctuation. It is
+// false where something else follows, at which it leaves the parser.
+func (p *parser) list(end string) ([]*expr, bool) {
+	var list []*expr
+	for {
+		list = append(list, p.or())
+		if !p.acceptPunct(",") {
+			break
+		}
+	}
+	return list, p.acceptPunct(end)
+}
+
+func (p *parser) in(left *expr) *expr {
+	if !p.peek().is("(") {
+		// SQLite: IN table, IN schema.table, IN function(...)
+		if p.d == SQLite && p.isTableIdentifier(p.peek()) {
+			p.subqueries++
+			core := &selectCore{}
+			p.cores = append(p.cores, core)
+			core.from = p.tablePrimary(core)
+			return opaque
+		}
+		if p.peek().kind == tokParam { // a list left to the driver
+			p.advance()
+			return opaque
+		}
+		p.unexpected()
+		return opaque
+	}
+	if p.parenthesisedQuery() {
+		p.scanParens()
+		return opaque
+	}
+	p.advance()
+	if p.acceptPunct(")") { // SQLite: an empty list
+		return &expr{kind: exprNull}
+	}
+	list, ok := p.list(")")
+	if !ok {
+		p.unexpected()
+		return opaque
+	}
+	return inList(left, list)
+}
+
+// inList is membership in a list of values. NULLs in the list never match.
+func inList(left *expr, list []*expr) *expr {
+	if left.kind == exprRow {
+		any := &expr{kind: exprOr}
+		for _, item := range list {
+			if item.kind == exprValue && item.values[0].Kind == NullOperand {
+				continue
+			}
+			any.kids = append(any.kids, equal(left, item))
+		}
+		return any
+	}
+	if left.kind != exprColumn {
+		return opaque
+	}
+	values := make([]Operand, 0, len(list))
+	for _, item := range list {
+		if item.kind != exprValue || item.values[0].Kind == ExpressionOperand {
+			return opaque
+		}
+		if item.values[0].Kind != NullOperand {
+			values = append(values, item.values[0])
+		}
+	}
+	if len(values) == 0 {
+		return &expr{kind: exprNull}
+	}
+	return &expr{kind: exprEqual, col: left.col, values: values}
+}
+
+// operand reads what stands on one side of a comparison. A column, a value
+// and a row come out as such, everything else opaque.
+func (p *parser) operand() *expr {
+	p.enter()
+	defer p.leave()
+	e := p.primary()
+	for !p.atEnd() {
+		t := p.peek()
+		switch {
+		case t.kind == tokOp && p.isComparison(t):
+			return e
+		case t.op("::"):
+			p.advance()
+			p.typeName()
+		case t.kind == tokOp || t.anyOf("div", "mod") && p.d == MySQL:
+			p.element()
+			if p.peek().anyOf("any", "all", "some") && p.peekAt(1).is("(") {
+				p.advance()
+			}
+			p.primary()
+		case t.word == "collate":
+			p.advance()
+			p.tableName()
+		case t.word == "at" && p.accept("at", "time", "zone"):
+			p.primary()
+		case t.word == "operator" && p.peekAt(1).is("("):
+			p.advance()
+			p.scanParens()
+			p.primary()
+		case t.is("[") && p.d != SQLite:
+			p.advance()
+			p.scan(nil)
+			p.expectPunct("]")
+		case t.is("."):
+			// a field of a composite, (x).y
+			p.advance()
+			p.advance()
+		default:
+			return e
+		}
+		e = opaque
+	}
+	return e
+}
+
+// isComparison tells whether an operator ends an operand.
+func (p *parser) isComparison(t *token) bool {
+	switch t.text {
+	case "=", "==", "<", ">", "<=", ">=", "<>", "!=":
+		return true
+	case "<=>", "||", "&&":
+		return p.d == MySQL
+	}
+	return false
+}
+
+func (p *parser) primary() *expr {
+	t := p.peek()
+	switch t.kind {
+	case tokParam:
+		p.advance()
+		if t.num < 0 {
+			return opaque
+		}
+		return value(Operand{Kind: ParamOperand, Param: t.num})
+	case tokNumber:
+		p.advance()
+		n, err := strconv.ParseInt(t.text, 10, 64)
+		if err != nil || t.text[0] == '0' && len(t.text) > 1 {
+			return opaque
+		}
+		return value(Operand{Kind: LiteralOperand, Literal: n})
+	case tokString:
+		p.element()
+		if k := p.peek().kind; k == tokString || k == tokDouble || k == tokRaw {
+			for k := p.peek().kind; k == tokString || k == tokDouble || k == tokRaw; k = p.peek().kind {
+				p.advance() // adjacent literals are one
+			}
+			return opaque
+		}
+		return value(Operand{Kind: LiteralOperand, Literal: t.text})
+	case tokRaw, tokDouble:
+		p.advance()
+		if p.peek().is(".") && p.peekAt(1).identifier() { // "t".c under ANSI_QUOTES
+			p.advance()
+			p.advance()
+		}
+		return opaque
+	case tokOp:
+		return p.unary()
+	case tokWord, tokName:
+		return p.word()
+	case tokPunct:
+		if t.text == "(" {
+			return p.parens()
+		}
+	}
+	p.unexpected()
+	return opaque
+}
+
+func value(o Operand) *expr { return &expr{kind: exprValue, values: []Operand{o}} }
+
+// unary reads a prefix operator and its operand.
+func (p *parser) unary() *expr {
+	t := p.peek()
+	p.enter()
+	defer p.leave()
+	p.element()
+	if t.text[0] == '@' && p.d == MySQL {
+		return opaque // a variable
+	}
+	if !strings.Contains("+-~!@|/", t.text[:1]) {
+		p.unexpected()
+		return opaque
+	}
+	e := p.primary()
+	if t.text == "-" && e.kind == exprValue {
+		if n, ok := e.values[0].Literal.(int64); ok && n > 0 {
+			return value(Operand{Kind: LiteralOperand, Literal: -n})
+		}
+	}
+	return opaque
+}
+
+// parens reads (expression), (row, value) or (query).
+func (p *parser) parens() *expr {
+	p.enter()
+	defer p.leave()
+	if p.parenthesisedQuery() {
+		p.scanParens()
+		return opaque
+	}
+	p.advance()
+	list, ok := p.list(")")
+	if !ok {
+		p.unexpected()
+		return opaque
+	}
+	if len(list) == 1 {
+		return list[0]
+	}
+	return &expr{kind: exprRow, kids: list}
+}
+
+// reserved words can't begin an operand; meeting one means that the parser
+// has lost its way.
+var reserved = set(`select from where group having order limit union intersect except join inner cross natural
+	on using and or in is between like when then else end set returning`)
+
+// word reads an operand that begins with an identifier or a keyword.
+func (p *parser) word() *expr {
+	t := p.peek()
+	switch t.word {
+	case "":
+	case "null":
+		p.advance()
+		return value(Operand{Kind: NullOperand})
+	case "true", "false":
+		p.advance()
+		return value(Operand{Kind: LiteralOperand, Literal: t.word == "true"})
+	case "case":
+		p.caseExpr()
+		return opaque
+	case "not": // an operand in SQLite
+		p.not()
+		return opaque
+	case "binary":
+		if p.d == MySQL && !p.peekAt(1).is(".") {
+			p.advance()
+			p.primary()
+			return opaque
+		}
+	case "interval":
+		if p.d != SQLite && !p.peekAt(1).is(".") {
+			p.interval()
+			return opaque
+		}
+	default:
+		if reserved[t.word] && !p.peekAt(1).is(".") {
+			p.unexpected()
+			return opaque
+		}
+	}
+	ref := columnRef{name: t.text}
+	p.element() // notes a call, if it is one
+	for n := 0; p.peek().is(".") && (p.peekAt(1).identifier() || p.peekAt(1).op("*")); n++ {
+		p.advance()
+		if p.peek().op("*") {
+			p.advance()
+			return opaque
+		}
+		if n >= 2 {
+			ref.schema = "\x00" // a database's name in front: no one's
+		} else {
+			ref.schema = ref.table
+		}
+		ref.table, ref.name = ref.name, p.peek().text
+		p.element()
+	}
+	switch next := p.peek(); {
+	case next.is("("):
+		p.scanParens()
+		p.afterCall()
+		return opaque
+	case next.kind == tokString || next.kind == tokRaw || next.kind == tokDouble:
+		if t.kind == tokWord { // date '2020-01-01', _utf8'x'
+			p.element()
+			return opaque
+		}
+	}
+	if t.word != "" && ref.table == "" && isVolatileWord(p.d, t.word) {
+		return opaque
+	}
+	return &expr{kind: exprColumn, col: ref}
+}
+
+// afterCall reads what may follow a function's closing parenthesis.
+func (p *parser) afterCall() {
+	for !p.atEnd() {
+		switch t := p.peek(); {
+		case t.anyOf("filter", "over", "against") && p.peekAt(1).is("("):
+			p.advance()
+			p.scanParens()
+		case t.word == "within" && p.peekAt(1).word == "group":
+			p.advance()
+			p.advance()
+			p.scanParens()
+		case t.word == "over" && p.peekAt(1).identifier():
+			p.advance()
+			p.advance()
+		case t.anyOf("respect", "ignore") && p.peekAt(1).word == "nulls":
+			p.advance()
+			p.advance()
+		default:
+			return
+		}
+	}
+}
+
+// caseExpr reads CASE ... END.
+func (p *parser) caseExpr() {
+	p.enter()
+	defer p.leave()
+	p.advance()
+	for !p.atEnd() && p.peek().word != "end" {
+		if p.peek().word == "case" {
+			p.caseExpr()
+			continue
+		}
+		if t := p.peek(); t.is(")") || t.is("]") || t.is(";") {
+			p.unexpected()
+			return
+		}
+		p.scan(func(t *token) bool { return t.word == "end" || t.word == "case" })
+	}
+	p.expect("end")
+}
+
+// interval reads INTERVAL '1 day' and MySQL's INTERVAL 1 DAY.
+func (p *parser) interval() {
+	p.advance()
+	if p.peek().is("(") {
+		p.scanParens()
+	} else {
+		p.primary()
+	}
+	if intervalUnits[p.peek().word] {
+		p.advance()
+		if p.accept("to") {
+			p.advance()
+		}
+	}
+}
+
+var intervalUnits = set(`microsecond second minute hour day week month quarter year second_microsecond
+	minute_microsecond minute_second hour_microsecond hour_second hour_minute day_microsecond day_second
+	day_minute day_hour year_month`)
+
+// typeName reads a type after ::.
+func (p *parser) typeName() {
+	first := p.peek().word
+	p.tableName()
+	switch first {
+	case "double", "character", "char", "bit", "national":
+		if !p.accept("precision") {
+			p.accept("character")
+			p.accept("varying")
+		}
+	}
+	if p.peek().is("(") {
+		p.scanParens()
+	}
+	if first == "timestamp" || first == "time" {
+		if !p.accept("with", "time", "zone") {
+			p.accept("without", "time", "zone")
+		}
+	}
+	for p.peek().is("[") {
+		p.advance()
+		p.scan(nil)
+		p.expectPunct("]")
+	}
+	if first == "interval" && intervalUnits[p.peek().word] {
+		p.advance()
+	}
+}

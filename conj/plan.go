@@ -1,0 +1,223 @@
+package conj
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+)
+
+// Statement is what a text does.
+type Statement uint8
+
+// The statements.
+const (
+	// Unknown is a text that is not understood: it may do anything.
+	Unknown Statement = iota
+	Select
+	Insert
+	Update
+	Delete
+	Replace
+	Merge
+	Truncate
+	DDL // CREATE, ALTER, DROP, RENAME, COMMENT, GRANT
+	Begin
+	Commit
+	Rollback
+	Savepoint
+	RollbackTo
+	Release
+	Set   // SET, RESET, USE: changes the session
+	Call  // CALL, DO, EXECUTE: may do anything
+	Other // EXPLAIN, SHOW, PRAGMA, VACUUM and the like; also an empty text
+)
+
+var statementNames = [...]string{
+	"unknown", "select", "insert", "update", "delete", "replace", "merge", "truncate", "ddl", "begin", "commit",
+	"rollback", "savepoint", "rollback to", "release", "set", "call", "other",
+}
+
+func (s Statement) String() string {
+	if int(s) < len(statementNames) {
+		return statementNames[s]
+	}
+	return "unknown"
+}
+
+// Shape is what a SELECT is asked for, told by its list of results.
+type Shape uint8
+
+// The shapes.
+const (
+	Rows      Shape = iota
+	Count           // a single count(..)
+	Exists          // a single exists(..), count(..) > n, or literal 1 or true
+	Aggregate       // aggregate functions or GROUP BY
+)
+
+func (s Shape) String() string {
+	switch s {
+	case Count:
+		return "count"
+	case Exists:
+		return "exists"
+	case Aggregate:
+		return "aggregate"
+	}
+	return "rows"
+}
+
+// Limits bound how finely a query is tracked. Beyond them it depends on more
+// rows than it needs to.
+type Limits struct {
+	// LongDisjunction is the number of values up to which column IN (..) and
+	// column = ANY(..) narrow.
+	//
+	// Defaults to 128.
+	LongDisjunction int
+	// MaxConjunctions is the number of conjunctions that a query may have on
+	// one table.
+	//
+	// Defaults to 256.
+	MaxConjunctions int
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.LongDisjunction <= 0 {
+		l.LongDisjunction = 128
+	}
+	if l.MaxConjunctions <= 0 {
+		l.MaxConjunctions = 256
+	}
+	return l
+}
+
+// Plan is what a text means to a cache, whatever its arguments. It is not
+// changed after Compile and safe for concurrent use.
+type Plan struct {
+	Statement Statement
+	// Shape of a SELECT.
+	Shape Shape
+	// Single is true of a SELECT with a literal LIMIT 1.
+	Single bool
+	// LimitParam is the index of the argument that LIMIT takes, -1 if it takes
+	// none.
+	LimitParam int
+	// Skip says why a result must never be cached, such as "locking read";
+	// empty if it may be.
+	Skip string
+	// Volatile names a function that is not known to be stable, such as
+	// "now()": the result can be cached for a time, but not be invalidated.
+	Volatile string
+	// Writes are the tables that the statement writes, those of data-modifying
+	// CTEs included.
+	Writes []Write
+	// Tables are the tables that the statement reads, each once.
+	Tables []*Table
+	// Names are the names of tables read as the text gives them, each once,
+	// also those that are not known.
+	Names []TableName
+	// HasSideEffects is true of a statement that does more than read: locks,
+	// advances a sequence, calls a procedure.
+	HasSideEffects bool
+
+	d     Dialect
+	lim   Limits
+	reads []*tableRead
+}
+
+// Conjunction is a set of rows of one table: those in which each column of
+// the scheme has the value that went into the key. The empty scheme stands
+// for all rows.
+type Conjunction struct {
+	Scheme Scheme
+	Key    Key
+	Terms  []BoundTerm // in the order of the scheme's columns, for explanation
+}
+
+// BoundTerm is a column and the value that a conjunction asks of it.
+type BoundTerm struct {
+	Column string
+	Value  Value
+}
+
+// Dependency is a table and the conjunctions of its rows that a query's
+// result depends on. Without a conjunction no row of the table matters.
+type Dependency struct {
+	Table        *Table
+	Conjunctions []Conjunction // not to be changed
+}
+
+// Bind returns what a query depends on given its arguments, one Dependency
+// for each of the plan's Tables. The arguments have been normalised by
+// NormalizeArg; PostgreSQL's $n is args[n-1], the other dialects' ? count by
+// position. It fails, wrapping ErrArgument, if there are too few.
+func (p *Plan) Bind(args []any) ([]Dependency, error) {
+	b := binder{d: p.d, lim: p.lim, args: args}
+	deps := make([]Dependency, len(p.reads))
+	for i, r := range p.reads {
+		deps[i] = Dependency{Table: r.table, Conjunctions: b.conjunctions(r)}
+	}
+	if b.err != nil {
+		return nil, fmt.Errorf("conj: bind: %w", b.err)
+	}
+	return deps, nil
+}
+
+// OperandKind is what an Operand is.
+type OperandKind uint8
+
+// The kinds of operands.
+const (
+	ExpressionOperand OperandKind = iota // anything that is not one of the others
+	ParamOperand                         // a parameter
+	LiteralOperand                       // a literal
+	NullOperand                          // NULL
+	DefaultOperand                       // DEFAULT
+)
+
+// Operand is a value in a text.
+type Operand struct {
+	Kind    OperandKind
+	Param   int // index of the argument
+	Literal any // int64, string or bool
+}
+
+// Resolve returns the operand's value in a call; false if only the database
+// can tell.
+func (o Operand) Resolve(args []any) (v any, known bool) {
+	switch o.Kind {
+	case ParamOperand:
+		if o.Param >= len(args) {
+			return nil, false
+		}
+		return args[o.Param], true
+	case LiteralOperand:
+		return o.Literal, true
+	case NullOperand:
+		return nil, true
+	}
+	return nil, false
+}
+
+// elementsOf returns the length of a slice of values and its elements; nil
+// of anything else.
+func elementsOf(arg any) (int, func(int) any) {
+	switch arg := arg.(type) {
+	case []any:
+		return len(arg), func(i int) any { return arg[i] }
+	case []int64:
+		return len(arg), func(i int) any { return arg[i] }
+	case []string:
+		return len(arg), func(i int) any { return arg[i] }
+	}
+	rv := reflect.ValueOf(arg)
+	if rv.Kind() != reflect.Slice || rv.Type().Elem().Kind() == reflect.Uint8 {
+		return 0, nil
+	}
+	return rv.Len(), func(i int) any { return rv.Index(i).Interface() }
+}
+
+func tableIndex(tables []*Table, t *Table) int {
+	return slices.IndexFunc(tables, func(u *Table) bool { return u.ID == t.ID })
+}
