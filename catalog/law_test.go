@@ -22,7 +22,7 @@ import (
 type target struct {
 	name    string
 	dialect conj.Dialect
-	ways    []*sql.DB // the first is GORM's default
+	ways    []*sql.DB // the first is GORM's default, the last the least strict
 }
 
 func targets(t *testing.T) []target {
@@ -90,7 +90,7 @@ func (to target) create(t *testing.T, declared []string) []conj.Column {
 // insert stores a value in a column of a new row; false if the database
 // refuses it.
 func (to target) insert(id, column int, value any) bool {
-	_, err := to.ways[0].ExecContext(context.Background(),
+	_, err := to.ways[len(to.ways)-1].ExecContext(context.Background(),
 		fmt.Sprintf("INSERT INTO law (id, c%d) VALUES (%d, %s)", column, id, to.placeholder()), value)
 	return err == nil
 }
@@ -122,11 +122,26 @@ func (to target) rows(t *testing.T, column int) map[int64][]any {
 	return all
 }
 
-// find returns the ids of the rows whose column equals a parameter; false if
-// the database or the driver refuses it.
-func (to target) find(db *sql.DB, column int, param any) (ids []int64, ok bool) {
-	rows, err := db.QueryContext(context.Background(),
-		fmt.Sprintf("SELECT id FROM law WHERE c%d = %s", column, to.placeholder()), param)
+// finder returns a function that finds the ids of the rows whose column equals
+// a parameter, each way; nothing where the database or the driver refuses it.
+func (to target) finder(t *testing.T, column int) func(param any) []int64 {
+	t.Helper()
+	ctx := context.Background()
+	query := fmt.Sprintf("SELECT id FROM law WHERE c%d = %s", column, to.placeholder())
+	prepared, err := to.ways[0].PrepareContext(ctx, query)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = prepared.Close() })
+	return func(param any) []int64 {
+		ids, _ := collect(prepared.QueryContext(ctx, param))
+		for _, db := range to.ways[1:] {
+			more, _ := collect(db.QueryContext(ctx, query, param))
+			ids = append(ids, more...)
+		}
+		return ids
+	}
+}
+
+func collect(rows *sql.Rows, err error) (ids []int64, ok bool) {
 	if err != nil {
 		return nil, false
 	}
@@ -165,7 +180,7 @@ func types(d conj.Dialect) []string {
 		return []string{
 			"smallint", "integer", "bigint", "boolean", "numeric", "numeric(12,3)", "real", "double precision",
 			"text", "varchar(20)", "char(8)", `text COLLATE "C"`, "name", "uuid", "bytea", "date", "timestamp(3)",
-			"timestamptz", "time", "interval", "json", "jsonb", "inet", "bit(4)", "money", "text[]", "integer[]",
+			"timestamptz", "time", "interval", "jsonb", "inet", "bit(4)", "money", "text[]", "integer[]",
 		}
 	case conj.MySQL:
 		return []string{
@@ -234,21 +249,15 @@ func TestEqualInTheDatabaseMeansEqualCanonically(t *testing.T) {
 					to.insert(c*len(values)+i, c, v)
 				}
 				rows := to.rows(t, c)
-				require.NotEmpty(t, rows, declared[c])
+				find := to.finder(t, c)
 				narrowed := 0
 				for _, param := range values {
-					for _, db := range to.ways {
-						ids, ok := to.find(db, c, param)
-						if !ok {
-							continue
-						}
-						for _, id := range ids {
-							for _, row := range rows[id] {
-								known, err := law(column, to.dialect, row, param)
-								require.NoError(t, err, declared[c])
-								if known {
-									narrowed++
-								}
+					for _, id := range find(param) {
+						for _, row := range rows[id] {
+							known, err := law(column, to.dialect, row, param)
+							require.NoError(t, err, declared[c])
+							if known {
+								narrowed++
 							}
 						}
 					}
@@ -267,9 +276,11 @@ func TestEqualInTheDatabaseMeansEqualCanonicallyForAnyValue(t *testing.T) {
 			t.Parallel()
 			columns := to.create(t, types(to.dialect))
 			var exact []int
+			find := make(map[int]func(any) []int64)
 			for c, column := range columns {
 				if column.Kind != conj.Opaque {
 					exact = append(exact, c)
+					find[c] = to.finder(t, c)
 				}
 			}
 			id := 0
@@ -280,13 +291,10 @@ func TestEqualInTheDatabaseMeansEqualCanonicallyForAnyValue(t *testing.T) {
 				id++
 				to.insert(id, c, value)
 				rows := to.rows(t, c)
-				for _, db := range to.ways {
-					ids, _ := to.find(db, c, param)
-					for _, id := range ids {
-						for _, row := range rows[id] {
-							_, err := law(columns[c], to.dialect, row, param)
-							require.NoError(r, err)
-						}
+				for _, id := range find[c](param) {
+					for _, row := range rows[id] {
+						_, err := law(columns[c], to.dialect, row, param)
+						require.NoError(r, err)
 					}
 				}
 			})
