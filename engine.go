@@ -129,10 +129,10 @@ func (e *engine) register(db *gorm.DB) error {
 // read through q, the statement's own connection, so that a transaction's own
 // tables are seen and a pool of one connection doesn't wait for itself.
 func (d *database) plan(ctx context.Context, q catalog.Querier, text string, keep bool) (*conj.Plan, error) {
-	if p := d.plans.Get(text); p != nil && keep {
-		return p, nil
+	known, epoch := d.plans.Get(text)
+	if known != nil && keep {
+		return known, nil
 	}
-	version := d.catalog.Version()
 	unknown := false
 	p, err := conj.Compile(d.dialect, text, func(name conj.TableName) (*conj.Table, error) {
 		t, err := d.catalog.Table(ctx, q, name, keep)
@@ -150,10 +150,7 @@ func (d *database) plan(ctx context.Context, q catalog.Querier, text string, kee
 	}
 	// A table that is unknown now may be made by another process.
 	if keep && !unknown {
-		d.plans.Put(text, p)
-		if d.catalog.Version() != version {
-			d.plans.Drop()
-		}
+		d.plans.Put(text, p, epoch)
 	}
 	return p, nil
 }

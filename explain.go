@@ -23,7 +23,7 @@ type Explanation struct {
 	Reason string
 	// Table is the table whose profile applies.
 	Table string
-	// Key is the entry's key in hexadecimal, as Observer events name it.
+	// Key is the entry's key as it is spelled in Redis and as Observer events name it.
 	Key string
 	// Dependencies are the tables that the query reads, and which rows of
 	// them.
@@ -101,7 +101,7 @@ func explainDependency(dep conj.Dependency) Dependency {
 	for _, c := range dep.Conjunctions {
 		var terms []string
 		for _, t := range c.Terms {
-			terms = append(terms, t.String())
+			terms = append(terms, explainTerm(t))
 		}
 		if len(terms) == 0 {
 			terms = []string{"any value"}
@@ -109,6 +109,13 @@ func explainDependency(dep conj.Dependency) Dependency {
 		out.Conjunctions = append(out.Conjunctions, strings.Join(terms, " and "))
 	}
 	return out
+}
+
+func explainTerm(t conj.BoundTerm) string {
+	if t.Value == conj.Null {
+		return t.Column + " is null"
+	}
+	return t.Column + " = " + t.Value.Text()
 }
 
 // explainDest makes a destination for the handle's query.

@@ -68,7 +68,7 @@ type Event struct {
 	Table string
 	// Op is the query's operation.
 	Op cache.Op
-	// Key is the entry's key in hexadecimal.
+	// Key is the entry's key, as it is spelled in Redis.
 	Key string
 	// Reason says why a query was skipped.
 	Reason string

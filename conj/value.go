@@ -2,9 +2,11 @@ package conj
 
 import (
 	"crypto/sha256"
+	"encoding/hex"
 	"math"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -21,6 +23,24 @@ const (
 	// that is needed of an Opaque column, since only IS NULL narrows by one.
 	NotNull Value = "!"
 )
+
+// Text shows the value to people: as it is, quoted where it isn't plain, or by
+// its hash where it is long.
+func (v Value) Text() string {
+	switch {
+	case v == Null:
+		return "null"
+	case v == NotNull || v == "":
+		return "unknown"
+	case v[0] == '#':
+		return "sha256:" + hex.EncodeToString([]byte(v[1:]))
+	}
+	text := string(v[1:])
+	if utf8.ValidString(text) && !strings.ContainsFunc(text, unicode.IsControl) {
+		return text
+	}
+	return strconv.Quote(text)
+}
 
 // Unreadable columns hold values whose canonical form this process cannot
 // tell though others may (text that the connection transcodes with a loss):
