@@ -69,7 +69,12 @@ func (r *readPool) QueryContext(ctx context.Context, query string, args ...any) 
 	if kept == nil {
 		return r.ConnPool.QueryContext(ctx, query, args...)
 	}
-	return rowset.Rows(kept)
+	rows, err := rowset.Rows(kept)
+	if err != nil {
+		r.engine.failed(ctx, "a result could not be replayed; the database answers", rd.table, errors.Join(err, kept.Close()))
+		return r.ConnPool.QueryContext(ctx, query, args...)
+	}
+	return rows, nil
 }
 
 // QueryRowContext implements gorm.ConnPool.
@@ -539,7 +544,7 @@ func (r *read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 	})
 	if err != nil {
 		release()
-		return nil, errors.Join(err, rows.Close())
+		return nil, err
 	}
 	return kept, nil
 }
