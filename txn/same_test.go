@@ -152,7 +152,9 @@ func described(err error) string {
 
 func BenchmarkTransaction(b *testing.B) {
 	database, ok := testenv.Find(b, testenv.SQLite)
-	require.True(b, ok)
+	if !ok {
+		return // testenv says why
+	}
 	for _, p := range preparings[:2] {
 		for _, install := range []bool{false, true} {
 			name := p.name + "/bare"
