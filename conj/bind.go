@@ -58,7 +58,7 @@ func newTableRead(t *Table, lim Limits, any [][]term) *tableRead {
 		slices.SortFunc(tpl.columns, func(a, b templateColumn) int { return strings.Compare(a.Name, b.Name) })
 		names := make([]string, len(tpl.columns))
 		for i, c := range tpl.columns {
-			names[i] = c.Name
+			names[i] = c.schemeName()
 		}
 		tpl.scheme = MakeScheme(names)
 		r.templates = append(r.templates, tpl)
@@ -86,9 +86,9 @@ func commonTerms(any [][]term) []term {
 
 // boundColumn is a column and the values that a conjunction allows it.
 type boundColumn struct {
-	name   string
-	index  int
-	values []Value
+	name, inScheme string
+	index          int
+	values         []Value
 }
 
 // bound is a template with its arguments: the product of its columns' values.
@@ -159,7 +159,7 @@ func (b *bound) drop(i int) {
 func (b *bound) rename() {
 	names := make([]string, len(b.columns))
 	for i := range b.columns {
-		names[i] = b.columns[i].name
+		names[i] = b.columns[i].inScheme
 	}
 	b.scheme = MakeScheme(names)
 }
@@ -212,7 +212,7 @@ func (b *binder) template(t *template) (one bound, never bool) {
 		if len(mine) == 0 {
 			return one, true
 		}
-		one.columns = append(one.columns, boundColumn{name: c.Name, index: c.index, values: mine})
+		one.columns = append(one.columns, boundColumn{name: c.Name, inScheme: c.schemeName(), index: c.index, values: mine})
 	}
 	if len(one.columns) < len(t.columns) {
 		one.rename()

@@ -14,13 +14,13 @@ func (t *Table) Keys(img Image, schemes []Scheme) (keys []Key, ok bool) {
 	keys = make([]Key, 0, len(schemes))
 	var values []Value
 	for _, s := range schemes {
-		names := s.Columns()
-		if names == nil && s != "" {
+		columns, ok := t.SchemeColumns(s)
+		if !ok {
 			return nil, false
 		}
 		values = values[:0]
-		for _, name := range names {
-			v, ok := t.value(img, name)
+		for _, i := range columns {
+			v, ok := t.value(img, i)
 			if !ok {
 				return nil, false
 			}
@@ -36,9 +36,8 @@ func (t *Table) Keys(img Image, schemes []Scheme) (keys []Key, ok bool) {
 // value returns an image's value of a column. NotNull does for an Opaque
 // column, of which a conjunction can only hold Null; of any other it says too
 // little.
-func (t *Table) value(img Image, name string) (Value, bool) {
-	i, ok := t.exact[name]
-	if !ok || i >= len(img) {
+func (t *Table) value(img Image, i int) (Value, bool) {
+	if i >= len(img) {
 		return "", false
 	}
 	v := img[i]

@@ -9,14 +9,41 @@ import (
 	"strings"
 )
 
+// schemeName is how a column stands in a scheme: with its kind, so that a
+// process which still takes the column for another type, because somebody else
+// has altered the table, finds a scheme that it can't serve and drops the table
+// instead of looking for a key that nobody has. No name holds the separator,
+// which sorts before all others.
+func (c Column) schemeName() string {
+	return c.Name + "\x00" + string(rune('A'+c.Kind))
+}
+
+// SchemeColumns returns the indexes of a scheme's columns in the scheme's order;
+// false if the table has not all of them, of the same kinds.
+func (t *Table) SchemeColumns(s Scheme) ([]int, bool) {
+	names := s.Columns()
+	if names == nil && s != "" {
+		return nil, false
+	}
+	columns := make([]int, len(names))
+	for n, name := range names {
+		column, _, _ := strings.Cut(name, "\x00")
+		i, ok := t.exact[column]
+		if !ok || t.columns[i].schemeName() != name {
+			return nil, false
+		}
+		columns[n] = i
+	}
+	return columns, true
+}
+
 // Scheme is the set of columns that a conjunction names, sorted and encoded
 // so that two sets never share a Scheme. The empty Scheme is that of the
 // empty conjunction: the whole table. Conjunction and scheme are cacheops'
 // terms.
 type Scheme string
 
-// MakeScheme returns the scheme of a set of columns, in any order and as the
-// database spells them.
+// MakeScheme returns the scheme of a set of names, in any order.
 func MakeScheme(columns []string) Scheme {
 	if len(columns) == 0 {
 		return ""
@@ -32,7 +59,7 @@ func MakeScheme(columns []string) Scheme {
 	return Scheme(b.String())
 }
 
-// Columns returns the scheme's columns, sorted. It returns nil for the empty
+// Columns returns the names in the scheme, sorted. It returns nil for the empty
 // scheme, and for a text that MakeScheme does not make.
 func (s Scheme) Columns() []string {
 	var columns []string
