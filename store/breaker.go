@@ -27,6 +27,7 @@ type breaker struct {
 	mu    sync.Mutex
 	pause time.Duration
 	until time.Time
+	tried bool // someone was let through since the last failure
 }
 
 // allow reports whether a call is worth trying. It is true for one caller
@@ -46,6 +47,7 @@ func (b *breaker) allow() bool {
 	}
 	// A prober that never reports back must not shut the door for good.
 	b.until = now.Add(max(b.probe, b.pause))
+	b.tried = true
 	return true
 }
 
@@ -57,19 +59,19 @@ func (b *breaker) observe(err error) {
 		if b.open.Load() && (err == nil || errors.As(err, &answer)) {
 			b.mu.Lock()
 			b.open.Store(false)
-			b.pause = 0
+			b.pause, b.tried = 0, false
 			b.mu.Unlock()
 		}
 		return
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	now := b.now()
 	// Calls that were under way together count as one failure.
-	if !b.open.Load() || !now.Before(b.until) || b.pause == 0 {
+	if !b.open.Load() || b.tried {
 		b.pause = min(max(2*b.pause, minPause), maxPause)
 	}
-	b.until = now.Add(b.pause)
+	b.until = b.now().Add(b.pause)
+	b.tried = false
 	b.open.Store(true)
 }
 

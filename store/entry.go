@@ -6,17 +6,8 @@ import (
 	"strconv"
 	"time"
 
-	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/lua"
 )
-
-// Dependency is what an entry depends on in one table. An entry without keys
-// is dropped only by invalidations of the whole table.
-type Dependency struct {
-	Table   string        // the table's identity, such as "public.users"
-	Schemes []conj.Scheme // the schemes of Keys
-	Keys    []conj.Key    // the conjunctions
-}
 
 // State is the outcome of a look-up.
 type State uint8

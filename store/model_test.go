@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"pgregory.net/rapid"
@@ -132,7 +133,7 @@ func newWorld(t require.TestingT, b backend, weak weakness, draw func(int, strin
 }
 
 func (w *world) newStore() *store.Store {
-	s, err := store.New(store.Options{Client: w.client, Namespace: w.namespace, Mode: w.mode, MaxConjSet: 4})
+	s, err := store.New(store.Options{Client: w.client, Namespace: w.namespace, Mode: w.mode, MaxConjSet: 4, Timeout: 10 * time.Second})
 	require.NoError(w.t, err)
 	return s
 }
