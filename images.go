@@ -304,10 +304,9 @@ func (t *target) needed() (need []bool, known bool) {
 		return need, false
 	}
 	for _, s := range schemes {
-		for _, name := range s.Columns() {
-			if i := t.table.Index(t.c.engine.dialect, name); i >= 0 {
-				need[i] = true
-			}
+		columns, _ := t.table.SchemeColumns(s)
+		for _, i := range columns {
+			need[i] = true
 		}
 	}
 	return need, true

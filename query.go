@@ -315,6 +315,9 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 // transactionReason says why a transaction's reads must not come from the
 // cache: it has written, or it may see an older snapshot than the cache.
 func (e *engine) transactionReason(ctx context.Context, pool gorm.ConnPool, tx *txn.Tx) string {
+	if tx.Err() != nil {
+		return "the transaction is over" // the database says so best
+	}
 	if tx.Dirty() {
 		return "the transaction has written"
 	}

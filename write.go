@@ -239,6 +239,12 @@ func (c *capture) inspect(query string) {
 			c.markDirty()
 		}
 	default:
+		// The second phase of a commit makes visible what was invalidated at
+		// the first.
+		if low := strings.ToLower(strings.TrimSpace(query)); strings.HasSuffix(strings.SplitN(low, "'", 2)[0], "prepared ") || strings.HasPrefix(low, "xa ") {
+			c.everything = "a prepared transaction ends"
+			return
+		}
 		c.passive = true
 	}
 }
