@@ -49,6 +49,9 @@ type Table struct {
 	// Triggers is set if a write of the table may fire a trigger or rule made
 	// by a user, directly or through a cascade, or if that can't be seen.
 	Triggers bool
+	// TriggersHidden is set if Triggers is only because MySQL hides triggers
+	// from a user without the TRIGGER privilege.
+	TriggersHidden bool
 	// DeleteTouches and UpdateTouches are the IDs of the tables whose rows a
 	// DELETE and an UPDATE may change by foreign keys' actions, transitively
 	// and sorted; the table itself is among them if a cascade leads back.

@@ -18,6 +18,7 @@ type definition struct {
 	base        bool
 	temporary   bool
 	triggers    bool
+	hidden      bool // triggers can't be seen
 	columns     []columnDefinition
 }
 
@@ -34,7 +35,8 @@ type columnDefinition struct {
 func (d *definition) table(keys *foreignKeys) *Table {
 	columns := make([]conj.Column, len(d.columns))
 	t := &Table{
-		AutoIncrement: -1, Base: d.base, Triggers: d.triggers,
+		AutoIncrement: -1, Base: d.base,
+		Triggers: d.triggers || d.hidden, TriggersHidden: d.hidden && !d.triggers,
 		Defaults: make([]ColumnDefault, len(d.columns)),
 		onUpdate: make([]bool, len(d.columns)), referenced: make([]bool, len(d.columns)),
 	}

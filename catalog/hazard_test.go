@@ -66,7 +66,7 @@ var hazards = []hazard{
 	{"a boolean that is two", conj.MySQL, "tinyint(1)", 2, 2, true},
 	{"a boolean", conj.MySQL, "tinyint(1)", 1, true, true},
 	{"a decimal's trailing zeros", conj.MySQL, "decimal(10,3)", "1.5", "1.50", true},
-	{"a long decimal that is one float with another", conj.MySQL, "decimal(30,20)", "0.30000000000000000001", "0.3", false},
+	{"a decimal of more digits than a float's", conj.MySQL, "decimal(30,20)", "0.30000000000000000001", "0.30000000000000000001", false},
 	{"a bit", conj.MySQL, "bit(4)", 5, 5, false},
 	{"a year", conj.MySQL, "year", 2024, 24, false},
 	{"text without regard to case", conj.MySQL, "varchar(40) COLLATE utf8mb4_general_ci", "ABC", "aBc", true},

@@ -30,7 +30,10 @@ func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition
 	if name.Schema != "" {
 		query, args = mysqlTable+"?"+mysqlTableEnd, []any{name.Schema, name.Name}
 	}
-	var def *definition
+	var (
+		def *definition
+		in  string // its database
+	)
 	err := each(ctx, q, func(rows *sql.Rows) error {
 		var (
 			schema, table, tableType            string
@@ -50,6 +53,7 @@ func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition
 		}
 		if def == nil {
 			def = &definition{id: schema + "." + table, name: table, triggers: triggers}
+			in = schema
 			if lowerCase != 0 {
 				def.id = strings.ToLower(def.id)
 			}
@@ -72,6 +76,10 @@ func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition
 		def.columns = append(def.columns, c)
 		return nil
 	}, query, args...)
+	if err != nil || def == nil || !def.base || def.triggers {
+		return def, err
+	}
+	def.hidden, err = mysqlHidesTriggers(ctx, q, in, def.name)
 	return def, err
 }
 
