@@ -86,6 +86,7 @@ func (r *readPool) QueryRowContext(ctx context.Context, query string, args ...an
 	if rd == nil {
 		return r.ConnPool.QueryRowContext(ctx, query, args...)
 	}
+	rd.drain = true // a row's reader stops after the first
 	kept, err := rd.open(ctx)
 	if err != nil {
 		return rowset.RowError(err)
@@ -523,11 +524,7 @@ func (r *read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 	// A lease outlives a cancelled query no longer than its own time, but
 	// others wait for it under Lock: give it back, whatever became of ctx.
 	after := context.WithoutCancel(ctx)
-	release := func() {
-		if err := e.store.Release(after, lease); err != nil {
-			e.failed(after, "a lease could not be released", r.table, err)
-		}
-	}
+	release := func() { r.release(after, lease) }
 	rows, err := r.pool.QueryContext(ctx, r.query, r.args...)
 	if err != nil {
 		release()
@@ -542,7 +539,7 @@ func (r *read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 				e.observe(after, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: rec.Reason, Rows: rec.Rows})
 				return
 			}
-			r.save(after, lease, rec)
+			r.save(after, lease, rec.Payload, rec.Rows)
 		},
 	})
 	if err != nil {
@@ -552,15 +549,22 @@ func (r *read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 	return kept, nil
 }
 
-func (r *read) save(ctx context.Context, lease store.Lease, rec rowset.Recording) {
+func (r *read) release(ctx context.Context, lease store.Lease) {
+	if err := r.engine.store.Release(ctx, lease); err != nil {
+		r.engine.failed(ctx, "a lease could not be released", r.table, err)
+	}
+}
+
+func (r *read) save(ctx context.Context, lease store.Lease, payload []byte, rows int) {
 	e := r.engine
 	start := time.Now()
 	// An invalidation that came to be queued after our look-up will drop what
 	// we store, but only later: store nothing that this process would bypass.
 	if e.guard.Bypass(r.tables...) {
+		r.release(ctx, lease)
 		return
 	}
-	stored, err := e.store.Save(ctx, lease, rec.Payload, r.timeout)
+	stored, err := e.store.Save(ctx, lease, payload, r.timeout)
 	switch {
 	case err != nil:
 		e.failed(ctx, "a result could not be stored", r.table, err)
@@ -570,7 +574,7 @@ func (r *read) save(ctx context.Context, lease store.Lease, rec rowset.Recording
 	default:
 		e.observe(ctx, Event{
 			Kind: EventStore, Table: r.table, Op: r.op, Key: r.key.String(),
-			Rows: rec.Rows, Bytes: len(rec.Payload), Duration: time.Since(start),
+			Rows: rows, Bytes: len(payload), Duration: time.Since(start),
 		})
 	}
 }

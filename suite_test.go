@@ -28,6 +28,7 @@ type fixture struct {
 	plain  *gorm.DB // the truth
 	plugin *cacheplugin.Plugin
 	events *recorder
+	config cacheplugin.Config // as the plugin got it
 }
 
 // options vary a fixture.
@@ -71,6 +72,7 @@ func newFixture(t testing.TB, env testenv.Database, o options) *fixture {
 		c.RedisTimeout = 10 * time.Second
 	}
 	c.Observer = f.events
+	f.config = c
 	f.plugin = cacheplugin.New(c)
 	require.NoError(t, f.db.Use(f.plugin))
 	t.Cleanup(func() { require.NoError(t, f.plugin.Close(context.Background())) })
