@@ -37,6 +37,29 @@ func (t *Table) SchemeColumns(s Scheme) ([]int, bool) {
 	return columns, true
 }
 
+// Conjunction returns the conjunction of equalities on some columns, given by
+// index, with their canonical values.
+func (t *Table) Conjunction(columns []int, values []Value) Conjunction {
+	order := make([]int, len(columns))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return strings.Compare(t.columns[columns[a]].schemeName(), t.columns[columns[b]].schemeName())
+	})
+	c := Conjunction{}
+	names := make([]string, len(order))
+	sorted := make([]Value, len(order))
+	for n, i := range order {
+		column := t.columns[columns[i]]
+		names[n], sorted[n] = column.schemeName(), values[i]
+		c.Terms = append(c.Terms, BoundTerm{Column: column.Name, Value: values[i]})
+	}
+	c.Scheme = MakeScheme(names)
+	c.Key = MakeKey(t.ID, c.Scheme, sorted)
+	return c
+}
+
 // Scheme is the set of columns that a conjunction names, sorted and encoded
 // so that two sets never share a Scheme. The empty Scheme is that of the
 // empty conjunction: the whole table. Conjunction and scheme are cacheops'
