@@ -28,47 +28,34 @@ local head = redis.call('MGET', KEYS[1], KEYS[2])  -- nil, not an error, for a w
 local entry, epoch = head[1], head[2]
 local fresh = not epoch or string.sub(epoch, 1, #identity + 1) ~= identity .. ':'
 
--- What isn't a hash counts as a table without fields.
-local function field(key, name)
-  local v = redis.pcall('HGET', key, name)
-  return type(v) == 'string' and v
-end
-
--- No part contains the separator, so that a witness reads in one way only. A
--- long one (many stamps) is kept as its digest.
-local function join(parts)
-  local w = table.concat(parts, '|')
-  if #w > 256 then return redis.sha1hex(w) end
-  return w
-end
-
--- The witness of now: nil if some part of it is gone.
-local function current()
-  local parts = {string.sub(epoch, #identity + 2)}
+if entry and not fresh then
+  -- The witness of now; nil if some part of it is gone. No part contains the
+  -- separator, so that it reads in one way only, and a long one (many stamps)
+  -- is kept as its digest. A hit is the hot path: no functions are made for it.
+  local w = string.sub(epoch, #identity + 2)
   for i = 3, first - 1 do
-    local g = field(KEYS[i], 'g')
-    if not g then return nil end
-    parts[#parts + 1] = g
+    local g = redis.pcall('HGET', KEYS[i], 'g')
+    if type(g) ~= 'string' then w = nil break end
+    w = w .. '|' .. g
   end
   if sets then
     -- An entry that a set has forgotten (evicted, say) can't be dropped by it.
+    local name = ARGV[6]
     for i = first, #KEYS do
-      if redis.pcall('SISMEMBER', KEYS[i], ARGV[6]) ~= 1 then return nil end
+      if redis.pcall('SISMEMBER', KEYS[i], name) ~= 1 then w = nil break end
     end
-  else
+  elseif w then
     for i = first, #KEYS, 1000 do
-      for _, stamp in ipairs(redis.call('MGET', unpack(KEYS, i, math.min(i + 999, #KEYS)))) do
-        if not stamp then return nil end
-        parts[#parts + 1] = stamp
+      local stamps = redis.call('MGET', unpack(KEYS, i, math.min(i + 999, #KEYS)))
+      for j = 1, #stamps do
+        if not stamps[j] then w = nil break end
       end
+      if not w then break end
+      w = w .. '|' .. table.concat(stamps, '|')
     end
   end
-  return join(parts)
-end
-
-if entry and not fresh then
-  local w = current()
   if w then
+    if #w > 256 then w = redis.sha1hex(w) end
     local kind = string.sub(entry, 1, 1)
     if kind == 'V' then
       local prefix = 'V' .. #w .. ':' .. w
@@ -158,7 +145,9 @@ end
 
 -- The lease replaces whatever was there before the sets learn of the entry: an
 -- old entry must not become a member again.
-redis.call('SET', KEYS[1], 'L' .. id .. '|' .. join(parts), 'PX', lease)
+local witness = table.concat(parts, '|')
+if #witness > 256 then witness = redis.sha1hex(witness) end
+redis.call('SET', KEYS[1], 'L' .. id .. '|' .. witness, 'PX', lease)
 
 if sets then
   local cap = tonumber(ARGV[8])

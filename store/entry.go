@@ -87,6 +87,9 @@ func (s *Store) Acquire(ctx context.Context, key EntryKey, deps []Dependency, tt
 		return Lookup{}, fmt.Errorf("store: acquire: %w", err)
 	}
 	l.Lease.Key = key
+	if l.State == Leased {
+		s.register(deps)
+	}
 	return l, nil
 }
 

@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 
@@ -53,13 +54,49 @@ type schemeList struct {
 }
 
 // Schemes returns the schemes of a table as of this process's last
-// invalidation, and whether there was one. It is a hint for what a write
-// should collect; the list may have grown since. It must not be changed.
+// invalidation, with those that it has registered itself since, and whether
+// there was one. It is a hint for what a write should collect; the list may
+// have grown since. It must not be changed.
 func (s *Store) Schemes(table string) (schemes []conj.Scheme, known bool) {
-	if list := s.schemeList(table); list.version != "" {
-		return list.schemes, true
+	list := s.schemeList(table)
+	if list.version == "" {
+		return nil, false
 	}
-	return nil, false
+	if own, ok := s.registered.Load(table); ok {
+		return append(slices.Clone(list.schemes), *own.(*[]conj.Scheme)...), true
+	}
+	return list.schemes, true
+}
+
+// register notes the schemes that this process has added to the lists of
+// tables since its last invalidation, so that its own next write collects what
+// they ask for.
+func (s *Store) register(deps []Dependency) {
+	for _, d := range deps {
+		list := s.schemeList(d.Table)
+		if list.version == "" {
+			continue // all columns are collected
+		}
+		for _, scheme := range d.Schemes {
+			if !slices.Contains(list.schemes, scheme) {
+				s.registerOne(d.Table, scheme)
+			}
+		}
+	}
+}
+
+func (s *Store) registerOne(table string, scheme conj.Scheme) {
+	for {
+		first := []conj.Scheme{scheme}
+		own, found := s.registered.LoadOrStore(table, &first)
+		if !found || slices.Contains(*own.(*[]conj.Scheme), scheme) {
+			return
+		}
+		more := append(slices.Clone(*own.(*[]conj.Scheme)), scheme)
+		if s.registered.CompareAndSwap(table, own, &more) {
+			return
+		}
+	}
 }
 
 func (s *Store) schemeList(table string) *schemeList {
@@ -239,6 +276,7 @@ func (s *Store) outcome(w *tableWork, results []*redis.Cmd) (report Report, retr
 				return report, false, err
 			}
 			s.schemes.Store(w.table, list)
+			s.registered.Delete(w.table)
 			retry = true
 		default:
 			return report, false, replyError("invalidate", reply)

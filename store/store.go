@@ -94,7 +94,8 @@ type Store struct {
 	// Arguments of the scripts that never change.
 	mode, leaseMS, maxConjSet, entries any
 
-	schemes sync.Map // table ID -> *schemeList
+	schemes    sync.Map // table ID -> *schemeList
+	registered sync.Map // table ID -> *[]conj.Scheme, not in schemes yet
 
 	// token returns a random id; tests replace it.
 	token func() string

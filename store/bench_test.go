@@ -1,0 +1,96 @@
+package store_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cacheplugin/cacheplugin/store"
+)
+
+// What a hit costs over a bare GET of the same bytes.
+func BenchmarkHit(b *testing.B) {
+	ctx := context.Background()
+	client := realRedis(b)
+	payload := strings.Repeat("x", 1000)
+	require.NoError(b, client.Set(ctx, "{bench}get", payload, 0).Err())
+	b.Run("GET", func(b *testing.B) {
+		b.ReportAllocs()
+		b.RunParallel(func(pb *testing.PB) {
+			for pb.Next() {
+				if v, err := client.Get(ctx, "{bench}get").Bytes(); err != nil || len(v) != len(payload) {
+					b.Error(len(v), err)
+				}
+			}
+		})
+	})
+	for _, mode := range modes {
+		for _, conjunctions := range []int{1, 2, 10} {
+			b.Run(fmt.Sprintf("%v/%d conjunctions", mode, conjunctions), func(b *testing.B) {
+				s := backend{client: client, mode: mode}.open(b)
+				dep := store.Dependency{Table: "a", Schemes: on("a", "").Schemes}
+				for i := range conjunctions {
+					dep.Keys = append(dep.Keys, key("a", byGroup, fmt.Sprint(i)))
+				}
+				deps := []store.Dependency{dep}
+				fill(b, s, "q", payload, dep)
+				b.ReportAllocs()
+				b.ResetTimer()
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						if l, err := s.Acquire(ctx, entry("q"), deps, ttl); err != nil || l.State != store.Hit {
+							b.Error(l.State, err)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+func BenchmarkMissAndSave(b *testing.B) {
+	ctx := context.Background()
+	for _, mode := range modes {
+		b.Run(mode.String(), func(b *testing.B) {
+			s := backend{client: realRedis(b), mode: mode}.open(b)
+			payload := []byte(strings.Repeat("x", 1000))
+			b.ReportAllocs()
+			for i := 0; b.Loop(); i++ {
+				deps := []store.Dependency{on("a", fmt.Sprint(i%1000))}
+				l, err := s.Acquire(ctx, entry(fmt.Sprint(i)), deps, ttl)
+				if err != nil || l.State != store.Leased {
+					b.Fatal(l.State, err)
+				}
+				if _, err := s.Save(ctx, l.Lease, payload, ttl); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
+func BenchmarkInvalidate(b *testing.B) {
+	ctx := context.Background()
+	for _, mode := range modes {
+		for _, rows := range []int{1, 1000} {
+			b.Run(fmt.Sprintf("%v/%d rows", mode, rows), func(b *testing.B) {
+				s := backend{client: realRedis(b), mode: mode}.open(b)
+				fill(b, s, "q", "", on("a", "1"))
+				var images []row
+				for i := range rows {
+					images = append(images, row{fmt.Sprint(i), fmt.Sprint(i)})
+				}
+				changes := []store.Change{changed("a", images...)}
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := s.Invalidate(ctx, changes); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
+}
