@@ -99,6 +99,24 @@ func TestTheSchemesOfATableAreLearntAndFollowed(t *testing.T) {
 	})
 }
 
+func TestASchemeOfOnesOwnIsKnownBeforeTheNextInvalidation(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		s := b.open(t)
+		fill(t, s, "q1", "", on("a", "1"))
+		_, known := s.Schemes("a")
+		require.False(t, known, "the list has not been read: others may have more")
+		invalidate(t, s, changed("a", row{"1", "1"}))
+		byIDs := store.Dependency{Table: "a", Schemes: []conj.Scheme{byID}, Keys: []conj.Key{key("a", byID, "1")}}
+		fill(t, s, "q2", "", byIDs)
+		for range 2 { // the second time from the list
+			schemes, known := s.Schemes("a")
+			require.True(t, known)
+			require.ElementsMatch(t, []conj.Scheme{byGroup, byID}, schemes)
+			invalidate(t, s, changed("a", row{"1", "1"}))
+		}
+	})
+}
+
 func TestAnImageThatLacksAColumnDropsTheTable(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		s := b.open(t)
