@@ -47,7 +47,9 @@ type scopeEntry struct {
 	base    bool
 	maybe   bool // a CTE if there is no such table
 	aliased bool // has an alias, so that the schema doesn't name it
-	hidden  bool // inside parentheses that have an alias of their own
+	hidden  bool // in parentheses that have an alias of their own
+	seenLo  int  // the entries in these parentheses, if hidden: only
+	seenHi  int  // conditions among them see this one
 	renamed bool // has a list of column aliases
 
 	table    *Table

@@ -208,17 +208,18 @@ func (n *narrower) carries(k Kind) bool {
 	return false
 }
 
-// and is the product of two disjunctions. Where that would be too large, the
-// smaller one alone stands for both.
+// and is the product of two disjunctions. Where that would be too large, of
+// the one that says less only what its conjunctions have in common is kept.
 func (n *narrower) and(x, y []conjunct) []conjunct {
 	if len(x) == 0 || len(y) == 0 {
 		return nil
 	}
 	if len(x) > 1 && len(y) > 1 && len(x)*len(y) > n.lim.MaxConjunctions {
-		if len(x) <= len(y) {
-			return x
+		if shortest(x) >= shortest(y) {
+			y = []conjunct{common(y)}
+		} else {
+			x = []conjunct{common(x)}
 		}
-		return y
 	}
 	product := make([]conjunct, 0, len(x)*len(y))
 	for _, a := range x {
@@ -229,25 +230,46 @@ func (n *narrower) and(x, y []conjunct) []conjunct {
 	return product
 }
 
-// or is the union of two disjunctions. An empty conjunction absorbs the rest;
-// where there are too many, what they have in common stands for all.
+func shortest(x []conjunct) int {
+	return len(slices.MinFunc(x, func(a, b conjunct) int { return len(a) - len(b) }))
+}
+
+// or is the union of two disjunctions. A conjunction absorbs those that say
+// all that it says and more; where there are too many, what they have in
+// common stands for all.
 func (n *narrower) or(x, y []conjunct) []conjunct {
-	all := slices.Concat(x, y)
-	for _, conj := range all {
+	all := slices.Clone(x)
+	for _, conj := range y {
 		if len(conj) == 0 {
 			return always()
 		}
+		if !slices.ContainsFunc(all, conj.implies) {
+			all = append(all, conj)
+		}
 	}
 	if len(all) > n.lim.MaxConjunctions {
-		common := all[0]
-		for _, conj := range all[1:] {
-			common = slices.DeleteFunc(slices.Clone(common), func(a atom) bool {
-				return !slices.ContainsFunc(conj, a.same)
-			})
-		}
-		return []conjunct{common}
+		return []conjunct{common(all)}
 	}
 	return all
+}
+
+// implies tells whether every term of another conjunction is one of conj.
+func (conj conjunct) implies(other conjunct) bool {
+	for _, a := range other {
+		if !slices.ContainsFunc(conj, a.same) {
+			return false
+		}
+	}
+	return true
+}
+
+// common returns the terms that all of some conjunctions have.
+func common(all []conjunct) conjunct {
+	shared := slices.Clone(all[0])
+	for _, conj := range all[1:] {
+		shared = slices.DeleteFunc(shared, func(a atom) bool { return !slices.ContainsFunc(conj, a.same) })
+	}
+	return shared
 }
 
 func (a atom) same(b atom) bool {
@@ -281,7 +303,7 @@ func (n *narrower) resolve(c *selectCore, ref columnRef, lo, hi int) (entry, col
 		return 0, 0, false
 	}
 	e := c.entries[entry]
-	if e.table == nil || e.hidden || e.renamed {
+	if e.table == nil || e.renamed || e.hidden && (lo < e.seenLo || hi > e.seenHi) {
 		return 0, 0, false
 	}
 	if ref.schema != "" && (e.aliased || !sameName(n.d, e.name.Schema, ref.schema)) {

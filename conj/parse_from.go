@@ -237,8 +237,11 @@ func (p *parser) parenthesisedTable(core *selectCore) *fromNode {
 	core.natural = core.natural || inner.natural
 	p.expectPunct(")")
 	if p.hasAlias() { // PostgreSQL: the inner names are no longer visible
+		hi := len(core.entries) + 1 // with the alias
 		for _, e := range core.entries[lo:] {
-			e.hidden = true
+			if !e.hidden {
+				e.hidden, e.seenLo, e.seenHi = true, lo, hi
+			}
 		}
 		outer := &scopeEntry{}
 		p.alias(outer)

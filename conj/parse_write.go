@@ -389,7 +389,9 @@ func (p *parser) target(w *parsedWrite) {
 		p.severalTargets(w, start)
 		return
 	}
-	w.table = p.sql[p.toks[start].start:p.toks[p.pos-1].end]
+	if p.err == nil {
+		w.table = p.sql[p.toks[start].start:p.toks[p.pos-1].end]
+	}
 }
 
 // severalTargets starts over at the table of a write that turns out to have
