@@ -237,7 +237,7 @@ func (p *parser) parenthesisedTable(core *selectCore) *fromNode {
 	core.natural = core.natural || inner.natural
 	p.expectPunct(")")
 	if p.hasAlias() { // PostgreSQL: the inner names are no longer visible
-		hi := len(core.entries) + 1 // with the alias
+		hi := len(core.entries)
 		for _, e := range core.entries[lo:] {
 			if !e.hidden {
 				e.hidden, e.seenLo, e.seenHi = true, lo, hi
@@ -245,8 +245,7 @@ func (p *parser) parenthesisedTable(core *selectCore) *fromNode {
 		}
 		outer := &scopeEntry{}
 		p.alias(outer)
-		core.entries = append(core.entries, outer)
-		inner.from.hi = len(core.entries)
+		return innerJoin(inner.from, leaf(core, outer))
 	}
 	return inner.from
 }
