@@ -1,0 +1,495 @@
+package cacheplugin_test
+
+import (
+	"fmt"
+	"strings"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/cacheplugin/cacheplugin/internal/testmodel"
+)
+
+// twinWrite is one write, which may fail: a duplicate key is as good a test.
+type twinWrite struct {
+	name string
+	run  func(db *gorm.DB) error
+}
+
+// write draws a write.
+func (g *twinGen) write() twinWrite {
+	return pick(g,
+		g.create, g.create, g.create, g.createBatch, g.createMap, g.upsert, g.save, g.update, g.update, g.updateMass, g.updateMass,
+		g.remove, g.remove, g.restore, g.associate, g.associate, g.firstOrCreate, g.rawInsert, g.rawUpdate, g.rawUpdate, g.rawDelete, g.changeKey,
+		g.returning,
+	)()
+}
+
+func (g *twinGen) author() twinAuthor {
+	return twinAuthor{
+		ID: pick(g, 0, g.int("id")), Grp: g.IntN(4), Level: maybe(g, g.IntN(4)), Flag: g.chance(2), Vote: maybe(g, g.chance(2)),
+		Name: g.text("name"), Alias: maybe(g, g.text("alias")), Nick: twinNick(g.text("nick")), Code: g.text("code"),
+		Price: g.decimal(), Born: g.time(), Seen: maybe(g, g.time()),
+	}
+}
+
+func (g *twinGen) book() twinBook {
+	return twinBook{
+		ID: pick(g, 0, g.int("id")), AuthorID: maybe(g, g.int("author_id")), Title: g.text("title"), Stars: maybe(g, g.IntN(4)), State: g.text("state"),
+	}
+}
+
+func (g *twinGen) tag() twinTag {
+	return twinTag{Code: g.text("twin_tag_code"), Label: maybe(g, g.text("label")), Weight: g.IntN(4)}
+}
+
+func (g *twinGen) slot() twinSlot {
+	return twinSlot{Shelf: g.int("shelf"), Pos: g.int("pos"), AuthorID: maybe(g, g.int("author_id")), Note: maybe(g, g.text("note")), Qty: g.IntN(4)}
+}
+
+func (g *twinGen) device() twinDevice {
+	return twinDevice{ID: testmodel.UUID(g.uuid()), State: g.text("state"), AuthorID: maybe(g, g.int("author_id"))}
+}
+
+// row is a pointer to a new row of a table that has a model.
+func (g *twinGen) row(t *twinTable) any {
+	switch t {
+	case twinBooks:
+		v := g.book()
+		return &v
+	case twinTags:
+		v := g.tag()
+		return &v
+	case twinSlots:
+		v := g.slot()
+		return &v
+	case twinDevices:
+		v := g.device()
+		return &v
+	case twinLinks:
+		return &twinLink{TwinAuthorID: g.int("id"), TwinTagCode: g.text("twin_tag_code")}
+	}
+	v := g.author()
+	return &v
+}
+
+func (g *twinGen) create() twinWrite {
+	row := g.row(pick(g, twinTables...))
+	switch g.IntN(6) {
+	case 0:
+		a := g.author()
+		a.Books = []twinBook{g.book(), {Title: "a"}}
+		a.Tags = []twinTag{g.tag()}
+		row = &a
+	case 1:
+		b, a := g.book(), g.author()
+		b.Author = &a
+		row = &b
+	}
+	omit := g.chance(5)
+	return twinWrite{fmt.Sprintf("create %s", showRows(row)), func(db *gorm.DB) error {
+		if omit {
+			db = db.Omit("Flag", "State", "Note", "Label")
+		}
+		return db.Create(row).Error
+	}}
+}
+
+func (g *twinGen) createBatch() twinWrite {
+	authors, books := []twinAuthor{}, []*twinBook{}
+	for range 1 + g.IntN(3) {
+		a, b := g.author(), g.book()
+		if g.chance(2) {
+			a.ID, b.ID = 0, 0
+		}
+		authors, books = append(authors, a), append(books, &b)
+	}
+	size := 1 + g.IntN(3)
+	switch g.IntN(4) {
+	case 0:
+		return twinWrite{"create batches of authors " + showRows(authors), func(db *gorm.DB) error { return db.CreateInBatches(&authors, size).Error }}
+	case 1:
+		return twinWrite{"create books " + showRows(books), func(db *gorm.DB) error { return db.Create(&books).Error }}
+	case 2:
+		slots := []twinSlot{g.slot(), g.slot()}
+		return twinWrite{"create slots " + showRows(slots), func(db *gorm.DB) error { return db.Create(&slots).Error }}
+	}
+	return twinWrite{"create authors " + showRows(authors), func(db *gorm.DB) error { return db.Create(&authors).Error }}
+}
+
+func (g *twinGen) createMap() twinWrite {
+	m := func() map[string]any {
+		v := map[string]any{"title": g.text("title"), "state": g.text("state"), "stars": pick[any](g, nil, 1, gorm.Expr("1 + ?", 1), "2")}
+		if g.chance(2) {
+			v["id"] = g.int("id")
+		}
+		if g.chance(2) {
+			v["AuthorID"] = g.int("author_id")
+		}
+		return v
+	}
+	one, many := m(), []map[string]any{m()}
+	if g.chance(2) {
+		delete(one, "id")
+		return twinWrite{fmt.Sprintf("create map %v", one), func(db *gorm.DB) error { return db.Model(&twinBook{}).Create(one).Error }}
+	}
+	if g.chance(2) {
+		return twinWrite{fmt.Sprintf("create map by table %v", one), func(db *gorm.DB) error {
+			delete(one, "AuthorID")
+			return db.Table("twin_books").Create(one).Error
+		}}
+	}
+	return twinWrite{fmt.Sprintf("create maps %v", many), func(db *gorm.DB) error { return db.Model(&twinBook{}).Create(many).Error }}
+}
+
+func (g *twinGen) upsert() twinWrite {
+	t := pick(g, twinTables[:8]...)
+	row := g.row(t)
+	c := clause.OnConflict{DoNothing: true}
+	switch g.IntN(4) {
+	case 0:
+		c = clause.OnConflict{UpdateAll: true}
+	case 1:
+		columns := make([]clause.Column, len(t.key))
+		for i, k := range t.key {
+			columns[i] = clause.Column{Name: k}
+		}
+		var names []string
+		for _, col := range t.cols {
+			if col.kind != twinUUID && !strings.Contains(strings.Join(t.key, ","), col.name) {
+				names = append(names, col.name)
+			}
+		}
+		c = clause.OnConflict{Columns: columns, DoUpdates: clause.AssignmentColumns([]string{pick(g, names...)})}
+	}
+	return twinWrite{fmt.Sprintf("upsert %v %s", c, showRows(row)), func(db *gorm.DB) error { return db.Clauses(c).Create(row).Error }}
+}
+
+func (g *twinGen) save() twinWrite {
+	row := g.row(pick(g, twinTables[:8]...))
+	return twinWrite{"save " + showRows(row), func(db *gorm.DB) error { return db.Save(row).Error }}
+}
+
+// changes draws assignments to columns other than the key.
+func (g *twinGen) changes(t *twinTable) map[string]any {
+	m := map[string]any{}
+	for range 1 + g.IntN(3) {
+		c := pick(g, t.cols...)
+		if strings.Contains(","+strings.Join(t.key, ",")+",", ","+c.name+",") {
+			continue
+		}
+		switch {
+		case c.kind == twinInt && c.name != "author_id" && g.chance(3):
+			m[c.name] = pick[any](g, gorm.Expr(c.name+" + ?", 1), gorm.Expr("? - "+c.name, 3), gorm.Expr("? % 4", 5), fmt.Sprint(g.int(c.name)))
+		case c.kind == twinText && g.chance(4):
+			m[c.name] = pick[any](g, gorm.Expr("upper("+c.name+")"), gorm.Expr("'b'"), []byte("a"))
+		case c.kind == twinBool && g.chance(3):
+			m[c.name] = pick[any](g, gorm.Expr("NOT "+c.name), 1, "true")
+		case c.name == "deleted_at":
+		default:
+			m[c.name] = g.value(c)
+		}
+	}
+	return m
+}
+
+func (g *twinGen) update() twinWrite {
+	id := g.int("id")
+	a, b := g.author(), g.book()
+	a.ID, b.ID = 0, 0
+	m := g.changes(twinAuthors)
+	bm := g.changes(twinBooks)
+	c := g.term(twinAuthors, "")
+	grp := g.IntN(4)
+	switch g.IntN(10) {
+	case 0:
+		return twinWrite{fmt.Sprintf("updates author %d %s", id, showRows(a)), func(db *gorm.DB) error { return db.Model(&twinAuthor{ID: id}).Updates(a).Error }}
+	case 1:
+		return twinWrite{fmt.Sprintf("updates book %d %s", id, showRows(b)), func(db *gorm.DB) error { return db.Model(&twinBook{ID: id}).Updates(&b).Error }}
+	case 2:
+		return twinWrite{fmt.Sprintf("updates author %d %v", id, m), func(db *gorm.DB) error { return db.Model(&twinAuthor{ID: id}).Updates(m).Error }}
+	case 3:
+		return twinWrite{fmt.Sprintf("update columns author %d %v", id, m), func(db *gorm.DB) error { return db.Model(&twinAuthor{ID: id}).UpdateColumns(m).Error }}
+	case 4:
+		return twinWrite{fmt.Sprintf("update author %d grp %d", id, grp), func(db *gorm.DB) error { return db.Model(&twinAuthor{ID: id}).Update("grp", grp).Error }}
+	case 5:
+		return twinWrite{fmt.Sprintf("update author %d grp + 1 where %v", id, c), func(db *gorm.DB) error {
+			return db.Model(&twinAuthor{ID: id}).Where(c.sql, c.args...).Update("grp", gorm.Expr("(grp + ?) % 4", 1)).Error
+		}}
+	case 6:
+		return twinWrite{fmt.Sprintf("read, change, save author %d %d", id, grp), func(db *gorm.DB) error {
+			var found twinAuthor
+			if err := db.First(&found, id).Error; err != nil {
+				return nil // nothing to change
+			}
+			found.Grp, found.Name = grp, a.Name
+			return db.Save(&found).Error
+		}}
+	case 7:
+		return twinWrite{fmt.Sprintf("select grp, level of author %d %s", id, showRows(a)), func(db *gorm.DB) error {
+			return db.Model(&twinAuthor{ID: id}).Select("Grp", "Level").Updates(a).Error
+		}}
+	case 8:
+		return twinWrite{fmt.Sprintf("generic update author %d %d", id, grp), func(db *gorm.DB) error {
+			_, err := gorm.G[twinAuthor](db).Where("id = ?", id).Update(db.Statement.Context, "grp", grp)
+			return err
+		}}
+	}
+	return twinWrite{fmt.Sprintf("updates book %d %v", id, bm), func(db *gorm.DB) error { return db.Model(&twinBook{ID: id}).Updates(bm).Error }}
+}
+
+func (g *twinGen) updateMass() twinWrite {
+	t := pick(g, twinTables[:8]...)
+	m := g.changes(t)
+	if len(m) == 0 {
+		t, m = twinAuthors, map[string]any{"grp": g.IntN(4)}
+	}
+	c := g.cond(t, "", g.IntN(2))
+	how := g.IntN(5)
+	return twinWrite{fmt.Sprintf("mass update %d of %s %v where %v", how, t.name, m, c), func(db *gorm.DB) error {
+		switch how {
+		case 0:
+			return db.Table(t.name).Where(c.sql, c.args...).Updates(m).Error
+		case 1:
+			return db.Unscoped().Model(t.one()).Where(c.sql, c.args...).UpdateColumns(m).Error
+		case 2:
+			return db.Session(&gorm.Session{AllowGlobalUpdate: true}).Model(t.one()).Where(c.sql, c.args...).Updates(m).Error
+		}
+		return db.Model(t.one()).Where(c.sql, c.args...).Updates(m).Error
+	}}
+}
+
+func (g *twinGen) remove() twinWrite {
+	t := pick(g, twinTables[:8]...)
+	c := g.keyCond(t)
+	if g.chance(3) {
+		c = g.term(t, "").and(g.term(t, ""))
+	}
+	unscoped := g.chance(3)
+	id := g.int("id")
+	if g.chance(4) {
+		return twinWrite{fmt.Sprintf("delete author %d (unscoped %v) with books", id, unscoped), func(db *gorm.DB) error {
+			if unscoped {
+				db = db.Unscoped()
+			}
+			return db.Select("Books").Delete(&twinAuthor{ID: id}).Error
+		}}
+	}
+	if g.chance(4) {
+		return twinWrite{fmt.Sprintf("delete author %d (unscoped %v)", id, unscoped), func(db *gorm.DB) error {
+			if unscoped {
+				db = db.Unscoped()
+			}
+			return db.Delete(&twinAuthor{}, id).Error
+		}}
+	}
+	return twinWrite{fmt.Sprintf("delete from %s (unscoped %v) where %v", t.name, unscoped, c), func(db *gorm.DB) error {
+		if unscoped {
+			db = db.Unscoped()
+		}
+		return db.Where(c.sql, c.args...).Delete(t.one()).Error
+	}}
+}
+
+func (g *twinGen) restore() twinWrite {
+	id, grp := g.int("id"), g.IntN(4)
+	if g.chance(2) {
+		return twinWrite{fmt.Sprintf("restore grp %d", grp), func(db *gorm.DB) error {
+			return db.Unscoped().Model(&twinAuthor{}).Where("grp = ? AND deleted_at IS NOT NULL", grp).Update("deleted_at", nil).Error
+		}}
+	}
+	return twinWrite{fmt.Sprintf("restore author %d", id), func(db *gorm.DB) error {
+		return db.Unscoped().Model(&twinAuthor{ID: id}).Update("deleted_at", nil).Error
+	}}
+}
+
+func (g *twinGen) associate() twinWrite {
+	owner := twinAuthor{ID: g.int("id")}
+	field := pick(g, "Tags", "Books", "Tags")
+	how := g.IntN(4)
+	tags, books := []twinTag{g.tag(), g.tag()}, []twinBook{g.book()}
+	back := g.chance(4)
+	name := fmt.Sprintf("association %d %s of %d %s %s, back %v", how, field, owner.ID, showRows(tags), showRows(books), back)
+	return twinWrite{name, func(db *gorm.DB) error {
+		var values any = tags
+		model := any(&owner)
+		if field == "Books" {
+			values = books
+		}
+		if back {
+			model, field, values = &tags[0], "Authors", []twinAuthor{owner}
+		}
+		a := db.Model(model).Association(field)
+		switch how {
+		case 0:
+			return a.Append(values)
+		case 1:
+			return a.Replace(values)
+		case 2:
+			return a.Delete(values)
+		}
+		return a.Clear()
+	}}
+}
+
+func (g *twinGen) firstOrCreate() twinWrite {
+	tag, weight := g.tag(), g.IntN(4)
+	id, name := g.int("id"), g.text("name")
+	if g.chance(2) {
+		return twinWrite{fmt.Sprintf("first or create tag %s, weight %d", showRows(tag), weight), func(db *gorm.DB) error {
+			return db.Where(twinTag{Code: tag.Code}).Assign(map[string]any{"weight": weight}).FirstOrCreate(&twinTag{}).Error
+		}}
+	}
+	return twinWrite{fmt.Sprintf("first or create author %d %q", id, name), func(db *gorm.DB) error {
+		return db.Where("id = ?", id).Attrs(twinAuthor{ID: id, Name: name, Price: "2", Born: twinEpoch}).FirstOrCreate(&twinAuthor{}).Error
+	}}
+}
+
+func (g *twinGen) rawInsert() twinWrite {
+	id, author, stars := g.int("id"), g.int("author_id"), g.IntN(4)
+	title := g.text("title")
+	switch g.IntN(5) {
+	case 0:
+		return twinWrite{fmt.Sprintf("raw insert-select %d", stars), func(db *gorm.DB) error {
+			return db.Exec("INSERT INTO twin_books (author_id, title, stars, state) SELECT id, name, grp, 'open' FROM twin_authors WHERE grp = ? AND id <= 4", stars).Error
+		}}
+	case 1:
+		return twinWrite{fmt.Sprintf("raw insert %d without columns' names", id), func(db *gorm.DB) error {
+			return db.Exec("INSERT INTO twin_slots VALUES (?, ?, ?, ?, ?)", 1+id%3, 1+author%3, author, title, stars).Error
+		}}
+	case 2:
+		return twinWrite{fmt.Sprintf("raw insert literals %d", id), func(db *gorm.DB) error {
+			return db.Exec(fmt.Sprintf("INSERT INTO twin_books (title, state, stars) VALUES ('a', 'open', %d), (?, 'done', '%d')", stars, stars), title).Error
+		}}
+	case 3:
+		return twinWrite{fmt.Sprintf("raw link %d %q", author, title), func(db *gorm.DB) error {
+			return db.Exec("INSERT INTO twin_author_tags (twin_tag_code, twin_author_id) SELECT code, ? FROM twin_tags WHERE weight = ?", author, stars).Error
+		}}
+	}
+	return twinWrite{fmt.Sprintf("raw insert %d %d %q", id, author, title), func(db *gorm.DB) error {
+		return db.Exec("insert into twin_books(id,author_id,title,stars,state) values(?,?,?,?,?)", id, author, title, stars, "open").Error
+	}}
+}
+
+func (g *twinGen) rawUpdate() twinWrite {
+	id, grp := g.int("id"), g.IntN(4)
+	bc, ac := g.cond(twinBooks, "", 1), g.cond(twinAuthors, "", 1)
+	switch g.IntN(8) {
+	case 0:
+		return twinWrite{fmt.Sprintf("raw update by subquery %v", ac), func(db *gorm.DB) error {
+			return db.Exec("UPDATE twin_books SET stars = ? WHERE author_id IN (SELECT id FROM twin_authors WHERE "+ac.sql+")", append([]any{grp}, ac.args...)...).Error
+		}}
+	case 1:
+		return twinWrite{fmt.Sprintf("raw update with alias %d", grp), func(db *gorm.DB) error {
+			return db.Exec("UPDATE twin_authors AS a SET grp = (a.grp + 1) % 4 WHERE a.grp = ?", grp).Error
+		}}
+	case 2:
+		return twinWrite{fmt.Sprintf("raw update from %d", grp), func(db *gorm.DB) error {
+			if g.dialect == "mysql" {
+				return db.Exec("UPDATE twin_books b JOIN twin_authors a ON a.id = b.author_id SET b.stars = a.grp, a.level = 1 WHERE a.grp = ?", grp).Error
+			}
+			return db.Exec("UPDATE twin_books SET stars = a.grp FROM twin_authors AS a WHERE a.id = twin_books.author_id AND a.grp = ?", grp).Error
+		}}
+	case 3:
+		return twinWrite{fmt.Sprintf("raw update books %v", bc), func(db *gorm.DB) error {
+			return db.Exec("UPDATE twin_books SET state = 'open', stars = ? WHERE "+bc.sql, append([]any{grp}, bc.args...)...).Error
+		}}
+	case 4:
+		return twinWrite{fmt.Sprintf("raw swap of author %d", id), func(db *gorm.DB) error {
+			return db.Exec("UPDATE twin_authors SET grp = coalesce(level, 0), level = grp, name = 'b' WHERE id IN (?, ?)", id, id+1).Error
+		}}
+	case 5:
+		if g.dialect != "mysql" {
+			return twinWrite{fmt.Sprintf("raw writing CTE %d", grp), func(db *gorm.DB) error {
+				if g.dialect == "sqlite" {
+					return db.Exec("WITH x AS (SELECT id FROM twin_authors WHERE grp = ?) UPDATE twin_authors SET level = 2 WHERE id IN (SELECT id FROM x)", grp).Error
+				}
+				return db.Exec("WITH x AS (UPDATE twin_authors SET level = 2 WHERE grp = ? RETURNING id) DELETE FROM twin_books WHERE author_id IN (SELECT id FROM x) AND stars = 3", grp).Error
+			}}
+		}
+		return twinWrite{fmt.Sprintf("raw update ordered %d", grp), func(db *gorm.DB) error {
+			return db.Exec("UPDATE twin_authors SET level = 2 WHERE grp = ? ORDER BY id LIMIT 1", grp).Error
+		}}
+	}
+	return twinWrite{fmt.Sprintf("raw update authors %d %v", grp, ac), func(db *gorm.DB) error {
+		return db.Exec("/* hint */ update twin_authors set grp=? where "+ac.sql, append([]any{grp}, ac.args...)...).Error
+	}}
+}
+
+func (g *twinGen) rawDelete() twinWrite {
+	t := pick(g, twinTables...)
+	c := g.term(t, "").and(g.term(t, ""))
+	return twinWrite{fmt.Sprintf("raw delete from %s %v", t.name, c), func(db *gorm.DB) error {
+		return db.Exec("DELETE FROM "+t.name+" WHERE "+c.sql, c.args...).Error
+	}}
+}
+
+func (g *twinGen) changeKey() twinWrite {
+	from, to := g.int("id"), g.int("id")
+	a, b := g.text("twin_tag_code"), g.text("twin_tag_code")
+	switch g.IntN(4) {
+	case 0:
+		return twinWrite{fmt.Sprintf("tag %q becomes %q", a, b), func(db *gorm.DB) error {
+			return db.Model(&twinTag{Code: a}).Update("code", b).Error
+		}}
+	case 1:
+		return twinWrite{fmt.Sprintf("book %d becomes %d", from, to), func(db *gorm.DB) error {
+			return db.Model(&twinBook{}).Where("id = ?", from).Update("id", to).Error
+		}}
+	case 2:
+		return twinWrite{fmt.Sprintf("slots of shelf %d go to %d", 1+from%3, 1+to%3), func(db *gorm.DB) error {
+			return db.Exec("UPDATE twin_slots SET shelf = ? WHERE shelf = ? AND pos = ?", 1+to%3, 1+from%3, 1+from%2).Error
+		}}
+	}
+	return twinWrite{fmt.Sprintf("author %d becomes %d", from, to), func(db *gorm.DB) error {
+		return db.Exec("UPDATE twin_authors SET id = ? WHERE id = ?", to, from).Error
+	}}
+}
+
+// returning writes by statements that give rows.
+func (g *twinGen) returning() twinWrite {
+	grp, id := g.IntN(4), g.int("id")
+	if g.dialect == "mysql" {
+		return twinWrite{fmt.Sprintf("replace slot %d", id), func(db *gorm.DB) error {
+			return db.Exec("REPLACE INTO twin_slots (shelf, pos, author_id, qty) VALUES (?, ?, ?, ?)", 1+id%3, 1+id%2, id, grp).Error
+		}}
+	}
+	switch g.IntN(3) {
+	case 0:
+		return twinWrite{fmt.Sprintf("update returning %d", grp), func(db *gorm.DB) error {
+			var rows []twinAuthor
+			return db.Model(&rows).Clauses(clause.Returning{}).Where("grp = ?", grp).Update("level", 3).Error
+		}}
+	case 1:
+		return twinWrite{fmt.Sprintf("raw update returning %d", id), func(db *gorm.DB) error {
+			var ids []int
+			return db.Raw("UPDATE twin_authors SET grp = ? WHERE id = ? RETURNING id", grp, id).Scan(&ids).Error
+		}}
+	}
+	return twinWrite{fmt.Sprintf("delete returning %d", id), func(db *gorm.DB) error {
+		var rows []twinBook
+		return db.Clauses(clause.Returning{}).Where("id = ?", id).Delete(&rows).Error
+	}}
+}
+
+// seed fills the tables through the plain handle.
+func (g *twinGen) seed(db *gorm.DB) error {
+	for id := 1; id <= 8; id++ {
+		a, b, s := g.author(), g.book(), g.slot()
+		a.ID, b.ID, b.AuthorID = 0, 0, maybe(g, id)
+		s.Shelf, s.Pos = 1+(id-1)/3, 1+(id-1)%3
+		a.Tags = []twinTag{g.tag()}
+		for _, row := range []any{&a, &b, &s} {
+			if err := db.Clauses(clause.OnConflict{DoNothing: true}).Create(row).Error; err != nil {
+				return err
+			}
+		}
+	}
+	for range 4 {
+		d := g.device()
+		if err := db.Clauses(clause.OnConflict{DoNothing: true}).Create(&d).Error; err != nil {
+			return err
+		}
+	}
+	return nil
+}
