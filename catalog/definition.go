@@ -63,6 +63,18 @@ func (d *definition) table(keys *foreignKeys) *Table {
 	return t
 }
 
+// tableID makes an ID of a schema and a name, such that no two tables share one.
+func tableID(schema, name string) string {
+	return idPart(schema) + "." + idPart(name)
+}
+
+func idPart(name string) string {
+	if !strings.ContainsAny(name, `."`) {
+		return name
+	}
+	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+}
+
 // queryable keeps names from the database that none can have and that would
 // make a query fail.
 func queryable(name string) bool {

@@ -73,7 +73,7 @@ func TestPostgresTables(t *testing.T) {
 
 	mixed, err := c.Table(context.Background(), db, conj.TableName{Schema: "Other", Name: "Mixed.Name"}, true)
 	require.NoError(t, err)
-	require.Equal(t, "Other.Mixed.Name", mixed.ID)
+	require.Equal(t, `Other."Mixed.Name"`, mixed.ID)
 
 	t.Run("the search path decides", func(t *testing.T) {
 		ctx := context.Background()
@@ -307,7 +307,7 @@ func TestSQLiteTables(t *testing.T) {
 		require.True(t, read(t, c, conn, "rowless").Triggers)
 		away, err := c.Table(ctx, conn, conj.TableName{Schema: `AN"OTHER`, Name: "INT"}, true)
 		require.NoError(t, err)
-		require.Equal(t, `an"other.int`, away.ID)
+		require.Equal(t, `"an""other".int`, away.ID)
 	})
 
 	t.Run("the server is the file", func(t *testing.T) {

@@ -11,7 +11,7 @@ import (
 // mysqlTable reads a table and its columns. The server may match names
 // without regard to case; the reader does not leave it at that.
 const mysqlTable = `
-SELECT t.TABLE_SCHEMA, t.TABLE_NAME, t.TABLE_TYPE, t.ENGINE, @@lower_case_table_names,
+SELECT t.TABLE_SCHEMA, t.TABLE_NAME, t.TABLE_TYPE, t.ENGINE, @@lower_case_table_names, VERSION() LIKE '%MariaDB%',
        @@character_set_client, @@character_set_connection, @@character_set_results,
        EXISTS (SELECT 1 FROM information_schema.TRIGGERS g
                WHERE g.EVENT_OBJECT_SCHEMA = t.TABLE_SCHEMA AND g.EVENT_OBJECT_TABLE = t.TABLE_NAME),
@@ -39,12 +39,12 @@ func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition
 			schema, table, tableType            string
 			engine, client, connection, results sql.NullString
 			lowerCase                           int
-			triggers                            bool
+			triggers, mariaDB                   bool
 			column, dataType, nullable, extra   string
 			deflt, charset, collation           sql.NullString
 			key                                 sql.NullInt64
 		)
-		if err := rows.Scan(&schema, &table, &tableType, &engine, &lowerCase, &client, &connection, &results, &triggers,
+		if err := rows.Scan(&schema, &table, &tableType, &engine, &lowerCase, &mariaDB, &client, &connection, &results, &triggers,
 			&column, &dataType, &nullable, &deflt, &charset, &collation, &extra, &key); err != nil {
 			return err
 		}
@@ -52,7 +52,7 @@ func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition
 			return nil // another table, whose name differs in case
 		}
 		if def == nil {
-			def = &definition{id: schema + "." + table, name: table, triggers: triggers}
+			def = &definition{id: tableID(schema, table), name: table, triggers: triggers}
 			in = schema
 			if lowerCase != 0 {
 				def.id = strings.ToLower(def.id)
@@ -70,7 +70,7 @@ func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition
 		switch {
 		case strings.Contains(extra, "virtual"), strings.Contains(extra, "stored"), strings.Contains(extra, "persistent"):
 			c.deflt = Generated
-		case nullable != "YES", deflt.Valid && deflt.String != "NULL", extra != "":
+		case nullable != "YES", deflt.Valid && !(mariaDB && deflt.String == "NULL"), extra != "":
 			c.deflt = HasDefault // NOT NULL: outside of strict mode there is an implicit one
 		}
 		def.columns = append(def.columns, c)
@@ -208,7 +208,7 @@ func readMySQLKeys(ctx context.Context, q Querier) ([]foreignKey, error) {
 			return err
 		}
 		key := foreignKey{
-			parent: parentSchema + "." + parent, column: column, child: childSchema + "." + child,
+			parent: tableID(parentSchema, parent), column: column, child: tableID(childSchema, child),
 			onDelete: ruleAction(onDelete, remove), onUpdate: ruleAction(onUpdate, change),
 		}
 		if lowerCase != 0 {

@@ -63,7 +63,7 @@ func readPostgres(ctx context.Context, q Querier, name conj.TableName) (*definit
 		}
 		if def == nil {
 			def = &definition{
-				id: schema + "." + table, name: table,
+				id: tableID(schema, table), name: table,
 				temporary: persistence == "t", triggers: triggers || rules,
 			}
 			def.uncacheable = postgresUncacheable(schema, kind, def.temporary, partition, inherits, rls)
@@ -161,7 +161,7 @@ func quotePostgres(name string) string {
 // postgresKeys reads the foreign keys that act. A partition's copies of its
 // parent's keys are among them.
 const postgresKeys = `
-SELECT pn.nspname::text || '.' || p.relname::text, a.attname::text, cn.nspname::text || '.' || c.relname::text,
+SELECT pn.nspname::text, p.relname::text, a.attname::text, cn.nspname::text, c.relname::text,
        k.confdeltype::text, k.confupdtype::text,
        EXISTS (SELECT 1 FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D')
        OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1' AND r.ev_enabled <> 'D')
@@ -177,12 +177,14 @@ func readPostgresKeys(ctx context.Context, q Querier) ([]foreignKey, error) {
 	var keys []foreignKey
 	err := each(ctx, q, func(rows *sql.Rows) error {
 		var (
-			key                foreignKey
-			onDelete, onUpdate string
+			key                                      foreignKey
+			parentSchema, parent, childSchema, child string
+			onDelete, onUpdate                       string
 		)
-		if err := rows.Scan(&key.parent, &key.column, &key.child, &onDelete, &onUpdate, &key.childTriggers); err != nil {
+		if err := rows.Scan(&parentSchema, &parent, &key.column, &childSchema, &child, &onDelete, &onUpdate, &key.childTriggers); err != nil {
 			return err
 		}
+		key.parent, key.child = tableID(parentSchema, parent), tableID(childSchema, child)
 		var err error
 		if key.onDelete, err = postgresAction(onDelete, remove); err != nil {
 			return err

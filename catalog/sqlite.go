@@ -20,7 +20,7 @@ func readSQLite(ctx context.Context, q Querier, name conj.TableName) (*definitio
 		return nil, err
 	}
 	def := &definition{
-		id: foldSQLite(object.schema + "." + object.name), name: object.name,
+		id: foldSQLite(tableID(object.schema, object.name)), name: object.name,
 		triggers: object.triggers, temporary: object.schema == "temp",
 	}
 	ddl := parseSQLiteTable(object.sql)
@@ -173,7 +173,7 @@ func readSQLiteKeys(ctx context.Context, q Querier) ([]foreignKey, error) {
 			return err
 		}
 		keys = append(keys, foreignKey{
-			parent: foldSQLite("main." + parent), child: foldSQLite("main." + child), column: column,
+			parent: foldSQLite(tableID("main", parent)), child: foldSQLite(tableID("main", child)), column: column,
 			onDelete: ruleAction(onDelete, remove), onUpdate: ruleAction(onUpdate, change),
 			childTriggers: triggers,
 		})
