@@ -157,10 +157,25 @@ func (d *database) plan(ctx context.Context, q catalog.Querier, text string, kee
 
 // identity tells the database behind a pool, and the settings of its sessions
 // that change what a query returns, from all others.
-func (e *engine) identity(ctx context.Context, d *database, q catalog.Querier) (string, error) {
-	if id := d.identity.Load(); id != nil {
-		return *id, nil
+func (e *engine) identity(ctx context.Context, d *database, pool gorm.ConnPool) (string, error) {
+	bare, prepared := unprepared(pool)
+	id := d.identity.Load()
+	if id == nil {
+		read, err := e.readIdentity(ctx, d, bare)
+		if err != nil {
+			return "", err
+		}
+		id = &read
+		d.identity.Store(id)
 	}
+	// MySQL's driver gives values of other types where it prepares.
+	if prepared && e.dialect == conj.MySQL {
+		return *id + "\x00prepared", nil
+	}
+	return *id, nil
+}
+
+func (e *engine) readIdentity(ctx context.Context, d *database, q catalog.Querier) (string, error) {
 	server, err := d.catalog.Server(ctx, q)
 	if err != nil {
 		return "", err
@@ -173,26 +188,42 @@ func (e *engine) identity(ctx context.Context, d *database, q catalog.Querier) (
 	if err != nil {
 		return "", fmt.Errorf("read the session's settings: %w", err)
 	}
-	id += "\x00" + settings
-	d.identity.Store(&id)
-	return id, nil
+	return id + "\x00" + settings, nil
+}
+
+// unprepared looks under GORM's layers of prepared statements.
+func unprepared(pool gorm.ConnPool) (bare gorm.ConnPool, prepared bool) {
+	for {
+		switch p := pool.(type) {
+		case *gorm.PreparedStmtDB:
+			pool, prepared = p.ConnPool, true
+		case *gorm.PreparedStmtTX:
+			pool, prepared = p.Tx, true
+		default:
+			return pool, prepared
+		}
+	}
 }
 
 // sessionSettings are the settings by which two handles on one database get
-// other values for the same query: time zones, and forms of output. MySQL's
-// driver has a zone of its own, which only shows in a value.
+// other values for the same query: time zones, and forms of output. What
+// drivers are set to only shows in values: MySQL's has a zone of its own, and
+// gives other types where it sends parameters apart from the text; pgx has
+// other locations in its simple protocol.
 func sessionSettings(ctx context.Context, dialect conj.Dialect, q catalog.Querier) (settings string, err error) {
 	var query string
+	var args []any
 	switch dialect {
 	case conj.PostgreSQL:
 		query = "SELECT current_setting('TimeZone'), current_setting('DateStyle'), current_setting('IntervalStyle'), " +
-			"current_setting('bytea_output'), current_setting('extra_float_digits')"
+			"current_setting('bytea_output'), current_setting('extra_float_digits'), timestamptz '2001-02-03 04:05:06+07'"
 	case conj.MySQL:
-		query = "SELECT @@time_zone, @@sql_mode, @@character_set_results, CAST('2001-02-03 04:05:06' AS DATETIME)"
+		query = "SELECT @@time_zone, @@sql_mode, @@character_set_results, CAST('2001-02-03 04:05:06' AS DATETIME), CAST(? AS UNSIGNED)"
+		args = []any{1}
 	default:
 		return "", nil
 	}
-	rows, err := q.QueryContext(ctx, query)
+	rows, err := q.QueryContext(ctx, query, args...)
 	if err != nil {
 		return "", err
 	}
