@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/redis/go-redis/v9"
+
 	"github.com/cacheplugin/cacheplugin/lua"
 )
 
@@ -123,8 +125,8 @@ func (s *Store) lookupKeys(name string, deps []Dependency) []string {
 }
 
 func (s *Store) lookup(ctx context.Context, keys []string, args []any) (Lookup, error) {
-	reply, err := bounded(ctx, s, func(ctx context.Context) ([]any, error) {
-		return lua.Acquire.Run(ctx, s.client, keys, args...).Slice()
+	reply, err := direct(ctx, s, func(ctx context.Context, c redis.UniversalClient) ([]any, error) {
+		return lua.Acquire.Run(ctx, c, keys, args...).Slice()
 	})
 	if err != nil {
 		return Lookup{}, err
@@ -180,8 +182,8 @@ func (s *Store) Release(ctx context.Context, lease Lease) error {
 func (s *Store) withLease(ctx context.Context, script *lua.Script, lease Lease, args ...any) (bool, error) {
 	keys := []string{s.EntryName(lease.Key)}
 	args = append([]any{lease.ID}, args...)
-	n, err := bounded(ctx, s, func(ctx context.Context) (int64, error) {
-		return script.Run(ctx, s.client, keys, args...).Int64()
+	n, err := direct(ctx, s, func(ctx context.Context, c redis.UniversalClient) (int64, error) {
+		return script.Run(ctx, c, keys, args...).Int64()
 	})
 	return n == 1, err
 }

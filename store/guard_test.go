@@ -250,28 +250,42 @@ func TestNoInvalidationIsLostInOutages(t *testing.T) {
 	}
 }
 
+// otherClient is a client that the store doesn't know, a wrapped one say.
+type otherClient struct{ redis.UniversalClient }
+
 func TestAHungServerDoesNotHoldReads(t *testing.T) {
-	x := newOutage(t, store.ConjunctionSets, store.GuardOptions{})
-	x.srv.Pause(t)
-	_, err := x.store.Acquire(t.Context(), entry("q"), []store.Dependency{on("a", "1")}, ttl)
-	require.ErrorIs(t, err, store.ErrTimeout)
-	require.ErrorIs(t, err, context.DeadlineExceeded)
-	require.False(t, x.guard.Available())
+	for name, wrap := range map[string]func(redis.UniversalClient) redis.UniversalClient{
+		"client":         func(c redis.UniversalClient) redis.UniversalClient { return c },
+		"another client": func(c redis.UniversalClient) redis.UniversalClient { return otherClient{c} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			srv := newRealServer(t)
+			// The client alone would wait for a minute.
+			client := redis.NewClient(&redis.Options{Addr: srv.Addr, ReadTimeout: time.Minute, DialerRetries: 1})
+			t.Cleanup(func() { _ = client.Close() })
+			s := backend{client: wrap(client)}.open(t, func(o *store.Options) { o.Timeout = 100 * time.Millisecond })
+			require.NoError(t, client.Ping(t.Context()).Err())
+			srv.Pause(t)
+			_, err := s.Acquire(t.Context(), entry("q"), []store.Dependency{on("a", "1")}, ttl)
+			require.ErrorIs(t, err, store.ErrTimeout)
+			require.False(t, s.Available())
 
-	ctx, cancel := context.WithCancel(t.Context())
-	cancel()
-	_, err = x.store.Acquire(ctx, entry("q"), []store.Dependency{on("a", "1")}, ttl)
-	require.ErrorIs(t, err, context.Canceled)
-	require.NotErrorIs(t, err, store.ErrTimeout)
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			_, err = s.Acquire(ctx, entry("q"), []store.Dependency{on("a", "1")}, ttl)
+			require.ErrorIs(t, err, context.Canceled)
+			require.NotErrorIs(t, err, store.ErrTimeout)
 
-	x.srv.Resume(t)
-	require.Eventually(t, func() bool {
-		if !x.guard.Available() {
-			return false
-		}
-		_, err := x.store.Peek(context.Background(), entry("q"), nil)
-		return err == nil
-	}, 20*time.Second, time.Millisecond)
-	require.True(t, x.guard.Available())
-	require.True(t, x.guard.Available())
+			srv.Resume(t)
+			require.Eventually(t, func() bool {
+				if !s.Available() {
+					return false
+				}
+				_, err := s.Peek(context.Background(), entry("q"), nil)
+				return err == nil
+			}, 20*time.Second, time.Millisecond)
+			require.True(t, s.Available())
+			require.True(t, s.Available())
+		})
+	}
 }

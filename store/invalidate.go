@@ -237,8 +237,8 @@ func (s *Store) pipeline(ctx context.Context, calls []lua.Call) ([]*redis.Cmd, e
 	var results []*redis.Cmd
 	for start := 0; start < len(calls); start += callsPerRound {
 		part := calls[start:min(start+callsPerRound, len(calls))]
-		r, err := bounded(ctx, s, func(ctx context.Context) ([]*redis.Cmd, error) {
-			r := lua.Pipeline(ctx, s.client, part)
+		r, err := bounded(ctx, s, func(ctx context.Context, c redis.UniversalClient) ([]*redis.Cmd, error) {
+			r := lua.Pipeline(ctx, c, part)
 			for _, cmd := range r {
 				if unreachable(cmd.Err()) {
 					return r, cmd.Err()
@@ -305,8 +305,8 @@ func newSchemeList(reply []any) (*schemeList, error) {
 // others. It costs the same however many there are; what was dropped takes up
 // memory until it expires.
 func (s *Store) InvalidateAll(ctx context.Context) error {
-	_, err := bounded(ctx, s, func(ctx context.Context) (int64, error) {
-		return s.client.Unlink(ctx, s.epochKey).Result()
+	_, err := bounded(ctx, s, func(ctx context.Context, c redis.UniversalClient) (int64, error) {
+		return c.Unlink(ctx, s.epochKey).Result()
 	})
 	if err != nil {
 		return fmt.Errorf("store: invalidate all: %w", err)

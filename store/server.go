@@ -31,19 +31,17 @@ type ServerInfo struct {
 // connection it returns one that wraps ErrConfig if the server is a replica,
 // or forbids scripts.
 func (s *Store) Check(ctx context.Context) (ServerInfo, error) {
-	info, err := bounded(ctx, s, func(ctx context.Context) (ServerInfo, error) {
-		return s.check(ctx)
-	})
+	info, err := bounded(ctx, s, s.check)
 	if err != nil {
 		return info, fmt.Errorf("store: check: %w", err)
 	}
 	return info, nil
 }
 
-func (s *Store) check(ctx context.Context) (ServerInfo, error) {
+func (s *Store) check(ctx context.Context, client redis.UniversalClient) (ServerInfo, error) {
 	var info ServerInfo
-	var node redis.Cmdable = s.client
-	if cluster, ok := s.client.(*redis.ClusterClient); ok {
+	var node redis.Cmdable = client
+	if cluster, ok := client.(*redis.ClusterClient); ok {
 		master, err := cluster.MasterForKey(ctx, s.epochKey)
 		if err != nil {
 			return info, err
@@ -53,7 +51,7 @@ func (s *Store) check(ctx context.Context) (ServerInfo, error) {
 	if err := node.Ping(ctx).Err(); err != nil {
 		return info, err
 	}
-	reply, err := lua.Identity.Run(ctx, s.client, []string{s.epochKey}).StringSlice()
+	reply, err := lua.Identity.Run(ctx, client, []string{s.epochKey}).StringSlice()
 	if redis.HasErrorPrefix(err, "NOPERM") {
 		return info, fmt.Errorf("%w: Options.Client may not run scripts (%w): permit EVAL, EVALSHA and what the scripts call on keys of %s*", ErrConfig, err, s.epochKey[:len(s.epochKey)-1])
 	}

@@ -71,7 +71,8 @@ type Options struct {
 	LeaseTTL time.Duration
 
 	// Timeout bounds every round trip, whatever the client's own timeouts
-	// are. Defaults to 500 milliseconds.
+	// are. A read that must open a connection first may take a small multiple
+	// of it. Defaults to 500 milliseconds.
 	Timeout time.Duration
 
 	// MaxConjSet is the number of entries at which a conjunction's set is
@@ -84,6 +85,7 @@ type Options struct {
 // for concurrent use. It needs no closing; the client remains the caller's.
 type Store struct {
 	client   redis.UniversalClient
+	direct   redis.UniversalClient // client with our timeout; nil if it can't be had
 	leaseTTL time.Duration
 	timeout  time.Duration
 	breaker  breaker
@@ -135,6 +137,7 @@ func New(o Options) (*Store, error) {
 	tag := "{" + o.Namespace + "}"
 	s := &Store{
 		client:      o.Client,
+		direct:      withTimeout(o.Client, o.Timeout),
 		leaseTTL:    o.LeaseTTL,
 		timeout:     o.Timeout,
 		breaker:     breaker{now: time.Now, probe: o.Timeout},
