@@ -148,8 +148,7 @@ func (p *parser) tablePrimary(core *selectCore) *fromNode {
 		p.advance()
 		p.scanParens()
 	}
-	if p.peek().word == "for" && p.peekAt(1).word == "system_time" || p.peek().anyOf("tablesample") {
-		p.noteSkip("table sample or history")
+	if p.peek().word == "for" && p.peekAt(1).word == "system_time" { // MariaDB's history
 		p.unexpected()
 	}
 	p.alias(e)
@@ -347,8 +346,12 @@ func (p *parser) tableHints() {
 		p.scanParens()
 		p.acceptPunct(",")
 	}
-	if p.peek().word == "tablesample" {
+	if p.d == PostgreSQL && p.accept("tablesample") {
 		p.noteSkip("table sample")
-		p.unexpected()
+		p.tableName()
+		p.scanParens()
+		if p.accept("repeatable") {
+			p.scanParens()
+		}
 	}
 }
