@@ -227,7 +227,7 @@ func (r roleGrants) QueryContext(ctx context.Context, query string, args ...any)
 	if query == "SHOW GRANTS" {
 		query = "SHOW GRANTS FOR `" + r.role + "`"
 	}
-	return r.DB.QueryContext(ctx, strings.ReplaceAll(query, "FROM information_schema.TRIGGERS g\n               WHERE", "FROM information_schema.TRIGGERS g WHERE FALSE AND"), args...)
+	return r.DB.QueryContext(ctx, strings.ReplaceAll(query, "WHERE g.EVENT_OBJECT_SCHEMA", "WHERE FALSE AND g.EVENT_OBJECT_SCHEMA"), args...)
 }
 
 func TestSQLiteTables(t *testing.T) {

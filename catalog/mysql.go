@@ -8,27 +8,35 @@ import (
 	"github.com/cacheplugin/cacheplugin/conj"
 )
 
-// mysqlTable reads a table and its columns. The server may match names
+// mysqlTable reads a table and its columns, DB standing for its database.
+// Every part has the names as constants and none is joined by them: otherwise
+// MariaDB opens all tables of all databases. The server may match names
 // without regard to case; the reader does not leave it at that.
 const mysqlTable = `
 SELECT t.TABLE_SCHEMA, t.TABLE_NAME, t.TABLE_TYPE, t.ENGINE, @@lower_case_table_names, VERSION() LIKE '%MariaDB%',
        @@character_set_client, @@character_set_connection, @@character_set_results,
-       EXISTS (SELECT 1 FROM information_schema.TRIGGERS g
-               WHERE g.EVENT_OBJECT_SCHEMA = t.TABLE_SCHEMA AND g.EVENT_OBJECT_TABLE = t.TABLE_NAME),
-       c.COLUMN_NAME, c.DATA_TYPE, c.IS_NULLABLE, c.COLUMN_DEFAULT, c.CHARACTER_SET_NAME, c.COLLATION_NAME, c.EXTRA,
-       k.SEQ_IN_INDEX
+       (SELECT COUNT(*) FROM information_schema.TRIGGERS g
+        WHERE g.EVENT_OBJECT_SCHEMA = DB AND g.EVENT_OBJECT_TABLE = ?) > 0,
+       c.COLUMN_NAME, c.DATA_TYPE, c.IS_NULLABLE, c.COLUMN_DEFAULT, c.COLLATION_NAME, c.EXTRA
 FROM information_schema.TABLES t
-JOIN information_schema.COLUMNS c ON c.TABLE_SCHEMA = t.TABLE_SCHEMA AND c.TABLE_NAME = t.TABLE_NAME
-LEFT JOIN information_schema.STATISTICS k ON k.TABLE_SCHEMA = t.TABLE_SCHEMA AND k.TABLE_NAME = t.TABLE_NAME
-      AND k.INDEX_NAME = 'PRIMARY' AND k.COLUMN_NAME = c.COLUMN_NAME
-WHERE t.TABLE_SCHEMA = `
+JOIN information_schema.COLUMNS c
+  ON c.TABLE_SCHEMA = DB AND c.TABLE_NAME = ? AND CAST(c.TABLE_NAME AS BINARY) = CAST(t.TABLE_NAME AS BINARY)
+WHERE t.TABLE_SCHEMA = DB AND t.TABLE_NAME = ?
+ORDER BY c.ORDINAL_POSITION`
 
-const mysqlTableEnd = ` AND t.TABLE_NAME = ? ORDER BY c.ORDINAL_POSITION`
+const mysqlPrimaryKey = `
+SELECT COLUMN_NAME, SEQ_IN_INDEX FROM information_schema.STATISTICS
+WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND INDEX_NAME = 'PRIMARY' AND CAST(TABLE_NAME AS BINARY) = CAST(? AS BINARY)`
+
+var (
+	mysqlOwnTable   = strings.ReplaceAll(mysqlTable, "= DB ", "= DATABASE() ")
+	mysqlOtherTable = strings.ReplaceAll(mysqlTable, "= DB ", "= ? ")
+)
 
 func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition, error) {
-	query, args := mysqlTable+"DATABASE()"+mysqlTableEnd, []any{name.Name}
+	query, args := mysqlOwnTable, []any{name.Name, name.Name, name.Name}
 	if name.Schema != "" {
-		query, args = mysqlTable+"?"+mysqlTableEnd, []any{name.Schema, name.Name}
+		query, args = mysqlOtherTable, []any{name.Schema, name.Name, name.Schema, name.Name, name.Schema, name.Name}
 	}
 	var (
 		def *definition
@@ -40,12 +48,11 @@ func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition
 			engine, client, connection, results sql.NullString
 			lowerCase                           int
 			triggers, mariaDB                   bool
-			column, dataType, nullable, extra   string
-			deflt, charset, collation           sql.NullString
-			key                                 sql.NullInt64
+			column, dataType, nullable          string
+			deflt, collation, extraText         sql.NullString
 		)
 		if err := rows.Scan(&schema, &table, &tableType, &engine, &lowerCase, &mariaDB, &client, &connection, &results, &triggers,
-			&column, &dataType, &nullable, &deflt, &charset, &collation, &extra, &key); err != nil {
+			&column, &dataType, &nullable, &deflt, &collation, &extraText); err != nil {
 			return err
 		}
 		if lowerCase == 0 && (table != name.Name || name.Schema != "" && schema != name.Schema) {
@@ -60,9 +67,9 @@ func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition
 			def.uncacheable = mysqlUncacheable(schema, tableType, engine.String)
 			def.base = def.uncacheable == ""
 		}
-		extra = strings.ToLower(extra)
+		extra := strings.ToLower(extraText.String)
 		c := columnDefinition{
-			name: column, key: int(key.Int64), autoIncrement: strings.Contains(extra, "auto_increment"),
+			name: column, autoIncrement: strings.Contains(extra, "auto_increment"),
 			onUpdate: strings.Contains(extra, "on update"),
 			kind: mysqlKind(strings.ToLower(dataType), collation.String,
 				mysqlConnection{client.String, connection.String, results.String}),
@@ -76,11 +83,32 @@ func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition
 		def.columns = append(def.columns, c)
 		return nil
 	}, query, args...)
-	if err != nil || def == nil || !def.base || def.triggers {
+	if err != nil || def == nil || !def.base {
+		return def, err
+	}
+	if err := readMySQLPrimaryKey(ctx, q, in, def); err != nil || def.triggers {
 		return def, err
 	}
 	def.hidden, err = mysqlHidesTriggers(ctx, q, in, def.name)
 	return def, err
+}
+
+func readMySQLPrimaryKey(ctx context.Context, q Querier, schema string, def *definition) error {
+	return each(ctx, q, func(rows *sql.Rows) error {
+		var (
+			column   string
+			position int
+		)
+		if err := rows.Scan(&column, &position); err != nil {
+			return err
+		}
+		for i := range def.columns {
+			if def.columns[i].name == column {
+				def.columns[i].key = position
+			}
+		}
+		return nil
+	}, mysqlPrimaryKey, schema, def.name, def.name)
 }
 
 func mysqlUncacheable(schema, tableType, engine string) string {
