@@ -3,6 +3,7 @@ package cacheplugin_test
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
 	"strings"
@@ -131,6 +132,8 @@ func newSibling(t testing.TB, f *fixture, g gorm.Config) *fixture {
 
 // vandal is a Scanner that spoils the bytes it is given, which drivers allow.
 type vandal struct{ seen string }
+
+func (v vandal) Value() (driver.Value, error) { return v.seen, nil }
 
 func (v *vandal) Scan(src any) error {
 	b, ok := src.([]byte)
@@ -322,7 +325,8 @@ func TestAFailedTransactionAnswersAsTheDatabaseDoes(t *testing.T) {
 		for _, fail := range []func(tx *gorm.DB) error{
 			func(tx *gorm.DB) error { return tx.Where("no_such_column = 1").Find(&[]testmodel.Label{}).Error },
 			func(tx *gorm.DB) error { return tx.Raw("SELECT no_such_column FROM labels").Scan(&[]string{}).Error },
-			func(tx *gorm.DB) error { return tx.Raw("SELECT no_such_column FROM labels").Row().Err() },
+			func(tx *gorm.DB) error { _, err := tx.Raw("SELECT no_such_column FROM labels").Rows(); return err },
+			func(tx *gorm.DB) error { return tx.Model(&testmodel.Label{}).Select("1/(id-1)").Row().Scan(new(int)) },
 			func(tx *gorm.DB) error { return tx.Exec("UPDATE labels SET no_such_column = 1").Error },
 			func(tx *gorm.DB) error { return tx.Exec("not SQL at all").Error },
 		} {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -39,6 +40,17 @@ func (e *engine) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
 		stmt.ConnPool = &readPool{ConnPool: pool, engine: e, db: db, row: row}
 		defer func() { stmt.ConnPool = pool }()
 		next(db)
+		if db.Error != nil && !errors.Is(db.Error, gorm.ErrRecordNotFound) {
+			failedIn(pool)
+		}
+	}
+}
+
+// failedIn notes that a query has failed: PostgreSQL refuses every later one
+// of its transaction, so that the cache must not answer there either.
+func failedIn(pool gorm.ConnPool) {
+	if _, tx := txn.Of(pool); tx != nil {
+		tx.MarkOpaque()
 	}
 }
 
@@ -84,7 +96,7 @@ func (r *readPool) QueryRowContext(ctx context.Context, query string, args ...an
 		return rowset.RowError(err)
 	}
 	if rd == nil {
-		return r.ConnPool.QueryRowContext(ctx, query, args...)
+		return r.askRow(ctx, query, args)
 	}
 	rd.drain = true // a row's reader stops after the first
 	kept, err := rd.open(ctx)
@@ -92,9 +104,17 @@ func (r *readPool) QueryRowContext(ctx context.Context, query string, args ...an
 		return rowset.RowError(err)
 	}
 	if kept == nil {
-		return r.ConnPool.QueryRowContext(ctx, query, args...)
+		return r.askRow(ctx, query, args)
 	}
 	return rowset.Row(kept)
+}
+
+func (r *readPool) askRow(ctx context.Context, query string, args []any) *sql.Row {
+	found := r.ConnPool.QueryRowContext(ctx, query, args...)
+	if found.Err() != nil {
+		failedIn(r.ConnPool)
+	}
+	return found
 }
 
 // read is one query that may be answered from the cache.
@@ -111,6 +131,7 @@ type read struct {
 	peek    bool // a clean transaction: look up, but store nothing
 	drain   bool // complete the copy of a result that is read in part
 
+	space  *space
 	key    store.EntryKey
 	deps   []store.Dependency
 	tables []string
@@ -163,6 +184,7 @@ type decision struct {
 	profile *Profile
 	deps    []conj.Dependency
 	key     store.EntryKey
+	space   *space
 	pool    gorm.ConnPool
 	tx      *txn.Tx
 }
@@ -185,16 +207,13 @@ func (e *engine) decide(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, qu
 		engine: e, pool: d.pool, query: query, args: args,
 		table: d.table, op: d.op, timeout: adm.timeout, lock: adm.lock,
 		peek: d.tx != nil, drain: !row,
-		key: d.key, deps: dependencies(d.deps),
+		space: d.space, key: d.key, deps: dependencies(d.deps),
 	}
 	for i := range d.deps {
 		rd.tables = append(rd.tables, d.deps[i].Table.ID)
 	}
-	if e.guard.Bypass(rd.tables...) {
-		return nil, "an invalidation is pending", nil
-	}
-	if !e.guard.Available() {
-		return nil, "Redis does not answer", nil
+	if reason := rd.space.reason(rd.tables); reason != "" {
+		return nil, reason, nil
 	}
 	return rd, "", nil
 }
@@ -289,6 +308,17 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 	default:
 		d.profile = &Profile{Timeout: e.config.Defaults.Timeout, Lock: e.config.Defaults.Lock}
 	}
+	names := make([]string, len(plan.Tables))
+	for i, t := range plan.Tables {
+		names[i] = t.Name
+	}
+	var several bool
+	if d.space, several, err = e.space(ctx, d.pool, names...); err != nil {
+		return d, "", err
+	}
+	if several {
+		return d, "PrefixFunc makes the prefix of one table, and the query reads several: " + strings.Join(names, ", "), nil
+	}
 	normal, reason := normalize(args)
 	if reason != "" {
 		return d, reason, nil
@@ -323,7 +353,7 @@ func (e *engine) transactionReason(ctx context.Context, pool gorm.ConnPool, tx *
 		return "the transaction has written"
 	}
 	if tx.Opaque() {
-		return "the transaction has changed session settings"
+		return "the transaction has failed, or changed session settings"
 	}
 	level := sql.LevelDefault
 	if o := tx.Options(); o != nil {
@@ -472,7 +502,7 @@ func (r *read) open(ctx context.Context) (driver.Rows, error) {
 		}
 		// The entry is of another version, or damaged: replace it.
 		e.failed(ctx, "an entry could not be decoded; the database answers", r.table, err)
-		if err := e.store.Forget(ctx, r.key); err != nil {
+		if err := r.space.store.Forget(ctx, r.key); err != nil {
 			e.failed(ctx, "an entry could not be dropped", r.table, err)
 		}
 		return nil, nil
@@ -489,7 +519,7 @@ func (r *read) open(ctx context.Context) (driver.Rows, error) {
 
 // lookup asks the store, and waits for another's result under Lock.
 func (r *read) lookup(ctx context.Context) (store.Lookup, error) {
-	s := r.engine.store
+	s := r.space.store
 	if r.peek {
 		return s.Peek(ctx, r.key, r.deps)
 	}
@@ -550,7 +580,7 @@ func (r *read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 }
 
 func (r *read) release(ctx context.Context, lease store.Lease) {
-	if err := r.engine.store.Release(ctx, lease); err != nil {
+	if err := r.space.store.Release(ctx, lease); err != nil {
 		r.engine.failed(ctx, "a lease could not be released", r.table, err)
 	}
 }
@@ -560,11 +590,11 @@ func (r *read) save(ctx context.Context, lease store.Lease, payload []byte, rows
 	start := time.Now()
 	// An invalidation that came to be queued after our look-up will drop what
 	// we store, but only later: store nothing that this process would bypass.
-	if e.guard.Bypass(r.tables...) {
+	if r.space.guard.Bypass(r.tables...) {
 		r.release(ctx, lease)
 		return
 	}
-	stored, err := e.store.Save(ctx, lease, payload, r.timeout)
+	stored, err := r.space.store.Save(ctx, lease, payload, r.timeout)
 	switch {
 	case err != nil:
 		e.failed(ctx, "a result could not be stored", r.table, err)
