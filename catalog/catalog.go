@@ -48,6 +48,7 @@ type Table struct {
 	Base bool
 	// Triggers is set if a write of the table may fire a trigger or rule made
 	// by a user, directly or through a cascade, or if that can't be seen.
+	// SQLite's ON CONFLICT REPLACE in a definition counts as one.
 	Triggers bool
 	// TriggersHidden is set if Triggers is only because MySQL hides triggers
 	// from a user without the TRIGGER privilege.

@@ -245,6 +245,7 @@ func TestSQLiteTables(t *testing.T) {
 		`CREATE VIEW seen AS SELECT * FROM plain`,
 		`CREATE VIRTUAL TABLE found USING rtree (id, low, high)`,
 		`CREATE TABLE fired (id integer)`, `CREATE TRIGGER g AFTER INSERT ON fired BEGIN SELECT 1; END`,
+		`CREATE TABLE replacing (id integer, code text UNIQUE ON CONFLICT REPLACE)`,
 		`CREATE TABLE above (id integer PRIMARY KEY)`, `CREATE TABLE below (id integer REFERENCES Above ON DELETE CASCADE ON UPDATE CASCADE)`,
 		`CREATE TRIGGER h AFTER DELETE ON below BEGIN SELECT 1; END`,
 		`CREATE TABLE collated (a text, -- COLLATE NOCASE
@@ -272,6 +273,9 @@ func TestSQLiteTables(t *testing.T) {
 	require.Equal(t, "is a view", read(t, c, db, "seen").Uncacheable)
 	require.Equal(t, "is a virtual table", read(t, c, db, "found").Uncacheable)
 	require.True(t, read(t, c, db, "fired").Triggers)
+
+	require.True(t, read(t, c, db, "replacing").Triggers, "an INSERT deletes other rows")
+	require.False(t, plain.Triggers)
 
 	above := read(t, c, db, "above")
 	require.Equal(t, []string{"main.below"}, above.DeleteTouches)

@@ -24,6 +24,9 @@ func readSQLite(ctx context.Context, q Querier, name conj.TableName) (*definitio
 		triggers: object.triggers, temporary: object.schema == "temp",
 	}
 	ddl := parseSQLiteTable(object.sql)
+	// A plain INSERT then deletes other rows and turns NULL into a default:
+	// what a trigger could do.
+	def.triggers = def.triggers || ddl.replace
 	switch {
 	case def.temporary:
 		def.uncacheable = "is temporary"

@@ -7,6 +7,7 @@ import "strings"
 type sqliteTable struct {
 	virtual bool
 	collate bool       // the word COLLATE occurs
+	replace bool       // a constraint resolves conflicts by REPLACE
 	columns [][]string // the tokens of each definition between the parentheses
 }
 
@@ -15,10 +16,13 @@ func parseSQLiteTable(sql string) sqliteTable {
 	tokens := sqliteTokens(sql)
 	var t sqliteTable
 	t.virtual = len(tokens) > 1 && strings.EqualFold(tokens[1], "virtual")
+	for i, token := range tokens {
+		t.collate = t.collate || strings.EqualFold(token, "collate")
+		t.replace = t.replace || i > 0 && strings.EqualFold(token, "replace") && strings.EqualFold(tokens[i-1], "conflict")
+	}
 	depth := 0
 	var definition []string
 	for _, token := range tokens {
-		t.collate = t.collate || strings.EqualFold(token, "collate")
 		switch token {
 		case "(":
 			depth++
@@ -29,7 +33,7 @@ func parseSQLiteTable(sql string) sqliteTable {
 			depth--
 			if depth == 0 {
 				t.columns = append(t.columns, definition)
-				return t.withRest(tokens)
+				return t
 			}
 		case ",":
 			if depth == 1 {
@@ -41,14 +45,6 @@ func parseSQLiteTable(sql string) sqliteTable {
 		if depth > 0 {
 			definition = append(definition, token)
 		}
-	}
-	return t
-}
-
-// withRest looks for COLLATE in all of the tokens, also behind the columns.
-func (t sqliteTable) withRest(tokens []string) sqliteTable {
-	for _, token := range tokens {
-		t.collate = t.collate || strings.EqualFold(token, "collate")
 	}
 	return t
 }
