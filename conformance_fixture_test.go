@@ -2,13 +2,16 @@ package cacheplugin_test
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"errors"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
@@ -46,16 +49,62 @@ type variant struct {
 
 // seeded is a fixture with testmodel's tables and rows. The rows were written
 // without the plugin, before anything was cached.
-type seeded struct{ *fixture }
+type seeded struct {
+	*fixture
+	o     options
+	redis redis.UniversalClient
+}
 
 func newSeeded(t testing.TB, env testenv.Database, o options) *seeded {
 	t.Helper()
+	if o.config.Prefix == "" {
+		o.config.Prefix = "test-" + rand.Text()
+	}
+	if o.config.Redis == nil {
+		o.config.Redis = testenv.Redis(t)
+	}
 	f := newFixture(t, env, o)
 	require.NoError(t, testmodel.AutoMigrate(f.plain))
 	_, err := testmodel.Seed(f.plain)
 	require.NoError(t, err)
 	require.NoError(t, testmodel.Register(f.db))
-	return &seeded{f}
+	return &seeded{f, o, o.config.Redis}
+}
+
+// twin is another process on the same database: another handle, plugin and
+// Redis client. An empty prefix is the same one.
+func (c *seeded) twin(t testing.TB, prefix string) *seeded {
+	t.Helper()
+	o := c.o
+	o.config.Redis = testenv.Redis(t)
+	if prefix != "" {
+		o.config.Prefix = prefix
+	}
+	g := o.gorm
+	g.Logger = logger.Discard
+	f := &fixture{env: c.env, db: c.env.Reopen(t, c.plain, &g), plain: c.plain, events: &recorder{}}
+	config := o.config
+	config.Observer, config.RedisTimeout = f.events, testTimeout
+	if config.Profiles == nil {
+		config.Profiles = cacheAll()
+	}
+	f.plugin = cacheplugin.New(config)
+	require.NoError(t, f.db.Use(f.plugin))
+	t.Cleanup(func() { require.NoError(t, f.plugin.Close(context.Background())) })
+	require.NoError(t, testmodel.Register(f.db))
+	return &seeded{f, o, o.config.Redis}
+}
+
+// keys are the names of all that the plugin has in Redis.
+func (c *seeded) keys(t testing.TB) map[string]bool {
+	t.Helper()
+	keys := map[string]bool{}
+	scan := c.redis.Scan(t.Context(), 0, "{"+c.o.config.Prefix+"}*", 1000).Iterator()
+	for scan.Next(t.Context()) {
+		keys[scan.Val()] = true
+	}
+	require.NoError(t, scan.Err())
+	return keys
 }
 
 // query is a read: it returns what it has read in a form that can be compared.
@@ -125,8 +174,8 @@ func (c *seeded) readsOn(t testing.TB, db *gorm.DB, q query) string {
 func (c *seeded) fill(t testing.TB, queries ...query) {
 	t.Helper()
 	for i, q := range queries {
-		c.reads(t, q)
-		require.Equal(t, "hit", c.reads(t, q), "query %d is not cached", i)
+		first := c.reads(t, q)
+		require.Equal(t, "hit", c.reads(t, q), "query %d is not cached, at first: %s", i, first)
 	}
 }
 
