@@ -154,7 +154,7 @@ func TestATableIsReadOnceAndSharedByItsNames(t *testing.T) {
 
 		schema := map[conj.Dialect]string{conj.PostgreSQL: "public", conj.SQLite: "main"}[d]
 		if d == conj.MySQL {
-			require.NoError(t, db.QueryRow("SELECT DATABASE()").Scan(&schema))
+			require.NoError(t, db.QueryRowContext(context.Background(), "SELECT DATABASE()").Scan(&schema))
 		}
 		require.Equal(t, schema+".once", table.ID)
 		qualified, err := c.Table(ctx, db, conj.TableName{Schema: schema, Name: "once"}, true)

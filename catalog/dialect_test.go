@@ -107,7 +107,7 @@ func TestPostgresTables(t *testing.T) {
 	t.Run("a schema without usage does not abort the transaction", func(t *testing.T) {
 		ctx := context.Background()
 		var role string
-		require.NoError(t, db.QueryRow(`SELECT 'r' || replace(current_database(), '-', '_')`).Scan(&role))
+		require.NoError(t, db.QueryRowContext(context.Background(), `SELECT 'r' || replace(current_database(), '-', '_')`).Scan(&role))
 		exec(t, db, `CREATE ROLE "`+role+`"`, `REVOKE EXECUTE ON FUNCTION pg_catalog.pg_control_system() FROM PUBLIC`)
 		t.Cleanup(func() { exec(t, db, `DROP ROLE "`+role+`"`) })
 		tx, err := db.BeginTx(ctx, nil)
@@ -168,7 +168,7 @@ func TestMariaDBTables(t *testing.T) {
 	require.Equal(t, "is a system table", system.Uncacheable)
 
 	var lowerCase int
-	require.NoError(t, db.QueryRow("SELECT @@lower_case_table_names").Scan(&lowerCase))
+	require.NoError(t, db.QueryRowContext(context.Background(), "SELECT @@lower_case_table_names").Scan(&lowerCase))
 	upper, err := c.Table(context.Background(), db, conj.TableName{Name: "PLAIN"}, true)
 	require.NoError(t, err)
 	if lowerCase == 0 {
@@ -185,9 +185,8 @@ func TestTriggersThatMayNotBeSeenAreTakenForGranted(t *testing.T) {
 	if !ok {
 		return
 	}
-	ctx := context.Background()
 	var database string
-	require.NoError(t, db.QueryRow("SELECT DATABASE()").Scan(&database))
+	require.NoError(t, db.QueryRowContext(context.Background(), "SELECT DATABASE()").Scan(&database))
 	role := database + "_r"
 	exec(t, db, "CREATE TABLE quiet (id integer)", "CREATE TABLE fired (id integer)",
 		"CREATE TRIGGER g BEFORE INSERT ON fired FOR EACH ROW SET NEW.id = 1",
@@ -203,8 +202,8 @@ func TestTriggersThatMayNotBeSeenAreTakenForGranted(t *testing.T) {
 		{"GRANT TRIGGER ON `" + database + "`.quiet TO `" + role + "`", false},
 	} {
 		exec(t, db, test.grant)
-		require.Equal(t, test.hidden, asRole(t, ctx, db, role, "quiet").TriggersHidden)
-		fired := asRole(t, ctx, db, role, "fired")
+		require.Equal(t, test.hidden, asRole(t, db, role, "quiet").TriggersHidden)
+		fired := asRole(t, db, role, "fired")
 		require.True(t, fired.Triggers)
 		require.True(t, fired.TriggersHidden)
 	}
@@ -212,7 +211,7 @@ func TestTriggersThatMayNotBeSeenAreTakenForGranted(t *testing.T) {
 
 // asRole reads a table with a role's privileges only. The test's user has all
 // of them: the statements that show them are answered as the role would be.
-func asRole(t *testing.T, ctx context.Context, db *sql.DB, role, table string) *catalog.Table {
+func asRole(t *testing.T, db *sql.DB, role, table string) *catalog.Table {
 	t.Helper()
 	return read(t, catalog.New(conj.MySQL), roleGrants{db, role}, table)
 }

@@ -1,6 +1,7 @@
 package catalog_test
 
 import (
+	"context"
 	"math"
 	"testing"
 	"time"
@@ -129,7 +130,7 @@ func TestHazards(t *testing.T) {
 					`CREATE DOMAIN positive AS integer CHECK (VALUE > 0)`,
 					`CREATE TYPE mood AS ENUM ('sad', 'happy')`,
 				} {
-					_, err := to.ways[0].Exec(ddl)
+					_, err := to.ways[0].ExecContext(context.Background(), ddl)
 					require.NoError(t, err)
 				}
 			}
