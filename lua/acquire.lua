@@ -90,11 +90,6 @@ for i = 3, first - 1 do
   tables[i] = h
 end
 
-local function keep(key)
-  local meta = tonumber(ARGV[5])
-  if redis.call('PTTL', key) < meta then redis.call('PEXPIRE', key, meta * 2) end
-end
-
 -- The first write must be one that a full server refuses: after any other it
 -- lets the rest of a script pass.
 if fresh then
@@ -119,10 +114,6 @@ for i = 3, first - 1 do
     local scheme = 's:' .. ARGV[j]
     if not h[scheme] then redis.call('HSET', key, scheme, '1', 'sv', id) end
   end
-  for name in pairs(h) do
-    if string.sub(name, 1, 2) == 'f:' then redis.call('HDEL', key, name) end
-  end
-  keep(key)
   a = a + k + 1
   parts[#parts + 1] = h.g
 end
@@ -137,7 +128,6 @@ if not sets then
         stamp = id .. '.' .. j
         redis.call('SET', KEYS[j], stamp)
       end
-      keep(KEYS[j])
       parts[#parts + 1] = stamp
     end
   end
@@ -166,7 +156,17 @@ if sets then
       end
     end
     redis.call('SADD', key, ARGV[6])
-    keep(key)
   end
+end
+
+for i = 3, first - 1 do
+  for name in pairs(tables[i]) do
+    -- A fence that is left has run out.
+    if string.sub(name, 1, 2) == 'f:' then redis.call('HDEL', KEYS[i], name) end
+  end
+end
+local meta = tonumber(ARGV[5])
+for i = 3, #KEYS do
+  if redis.call('PTTL', KEYS[i]) < meta then redis.call('PEXPIRE', KEYS[i], meta * 2) end
 end
 return {2, id}
