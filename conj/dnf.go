@@ -58,6 +58,9 @@ type narrower struct {
 	lim Limits
 }
 
+// maxAtoms bounds the length of a conjunction: terms beyond it are left out.
+const maxAtoms = 128
+
 // core computes what narrows each entry of a SELECT.
 func (n *narrower) core(c *selectCore) {
 	if c.from == nil {
@@ -211,8 +214,13 @@ func (n *narrower) carries(k Kind) bool {
 // and is the product of two disjunctions. Where that would be too large, of
 // the one that says less only what its conjunctions have in common is kept.
 func (n *narrower) and(x, y []conjunct) []conjunct {
-	if len(x) == 0 || len(y) == 0 {
+	switch {
+	case len(x) == 0 || len(y) == 0:
 		return nil
+	case len(y) == 1 && (len(y[0]) == 0 || len(x[0]) >= maxAtoms):
+		return x
+	case len(x) == 1 && len(x[0]) == 0:
+		return y
 	}
 	if len(x) > 1 && len(y) > 1 && len(x)*len(y) > n.lim.MaxConjunctions {
 		if shortest(x) >= shortest(y) {
@@ -224,7 +232,8 @@ func (n *narrower) and(x, y []conjunct) []conjunct {
 	product := make([]conjunct, 0, len(x)*len(y))
 	for _, a := range x {
 		for _, b := range y {
-			product = append(product, slices.Concat(a, b))
+			conj := slices.Concat(a, b)
+			product = append(product, conj[:min(len(conj), maxAtoms):min(len(conj), maxAtoms)])
 		}
 	}
 	return product

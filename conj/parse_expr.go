@@ -382,8 +382,8 @@ func (p *parser) in(left *expr) *expr {
 		return opaque
 	}
 	p.advance()
-	if p.acceptPunct(")") { // SQLite: an empty list
-		return &expr{kind: exprNull}
+	if p.acceptPunct(")") { // SQLite: an empty list, false even of NULL
+		return &expr{kind: exprFalse}
 	}
 	list, ok := p.list(")")
 	if !ok {

@@ -32,15 +32,12 @@ func (p *parser) joins(core *selectCore, left *fromNode) *fromNode {
 	p.enter()
 	defer p.leave()
 	for !p.atEnd() {
-		kind, natural, ok := p.joinWord()
+		kind, cross, ok := p.joinWord(core)
 		if !ok {
 			return left
 		}
-		if natural {
-			core.natural = true
-		}
 		right := p.tablePrimary(core)
-		if p.d != SQLite && !natural && p.startsJoin() {
+		if p.d != SQLite && !cross && p.startsJoin() {
 			// a JOIN b JOIN c ON .. ON ..
 			right = p.joins(core, right)
 		}
@@ -51,10 +48,18 @@ func (p *parser) joins(core *selectCore, left *fromNode) *fromNode {
 			node.on = p.condition()
 		case p.accept("using"):
 			p.using(core)
+		case !cross && (p.d == PostgreSQL || right.outward()):
+			// MySQL takes a JOIN b RIGHT JOIN c ON .. for (a JOIN b) RIGHT JOIN c.
+			p.unexpected()
 		}
 		left = node
 	}
 	return left
+}
+
+// outward tells whether the tree holds a RIGHT or FULL join.
+func (f *fromNode) outward() bool {
+	return f.entry < 0 && (f.kind == joinRight || f.kind == joinFull || f.left.outward() || f.right.outward())
 }
 
 func (p *parser) startsJoin() bool {
@@ -62,17 +67,22 @@ func (p *parser) startsJoin() bool {
 		(p.peek().word == "join" || p.peekAt(1).anyOf("join", "outer"))
 }
 
-// joinWord reads the words of a join up to and with JOIN.
-func (p *parser) joinWord() (kind joinKind, natural, ok bool) {
+// joinWord reads the words of a join up to and with JOIN. A cross join, or a
+// NATURAL one, takes no condition and hence binds to the left.
+func (p *parser) joinWord(core *selectCore) (kind joinKind, cross, ok bool) {
 	if p.d == MySQL && p.accept("straight_join") {
 		return joinInner, false, true
 	}
 	if !p.peek().anyOf("natural", "inner", "cross", "left", "right", "full", "join", "outer") {
 		return joinInner, false, false
 	}
-	natural = p.accept("natural")
+	if p.accept("natural") {
+		core.natural, cross = true, true
+	}
 	switch {
-	case p.accept("inner"), p.accept("cross"):
+	case p.accept("inner"):
+	case p.accept("cross"):
+		cross = cross || p.d != MySQL // which takes ON after CROSS JOIN, too
 	case p.accept("left"):
 		kind = joinLeft
 		p.accept("outer")
@@ -84,7 +94,7 @@ func (p *parser) joinWord() (kind joinKind, natural, ok bool) {
 		p.accept("outer")
 	}
 	p.expect("join")
-	return kind, natural, true
+	return kind, cross, true
 }
 
 func (p *parser) using(core *selectCore) {

@@ -101,6 +101,13 @@ func (p *parser) control() Statement {
 		return Call
 	case "explain", "describe", "desc", "analyze":
 		return p.explain(t.word)
+	case "lock":
+		if p.d != PostgreSQL { // MySQL commits
+			p.unexpected()
+		}
+		p.effects = true
+		p.rest()
+		return Other
 	case "show", "pragma", "vacuum", "reindex", "listen", "unlisten", "notify", "checkpoint", "optimize", "flush",
 		"kill", "declare", "fetch", "close", "move", "deallocate", "cluster", "help":
 		p.rest()

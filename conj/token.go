@@ -385,8 +385,9 @@ func (l *lexer) until(q byte) (string, error) {
 	for l.pos < len(l.s) {
 		c := l.s[l.pos]
 		switch {
-		case c == '\\' && l.d == MySQL && q != '`':
-			// Where the string ends depends on NO_BACKSLASH_ESCAPES.
+		case c == '\\' && (l.d == MySQL && q != '`' || l.d == PostgreSQL && q == '\'' && l.at(l.pos+1) == q):
+			// Where the string ends depends on NO_BACKSLASH_ESCAPES in MySQL, on
+			// standard_conforming_strings in PostgreSQL.
 			return "", fmt.Errorf("backslash in a string at %d", l.pos)
 		case c == q && l.at(l.pos+1) == q:
 			b.WriteString(l.s[begin : l.pos+1])
