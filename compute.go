@@ -120,7 +120,11 @@ func DiscardComputed(db *gorm.DB, c Computation) error {
 	if err != nil || e == nil {
 		return err
 	}
-	if err := e.store.Forget(db.Statement.Context, computationKey(db.Statement.Context, c)); err != nil {
+	s, _, err := e.space(db.Statement.Context, db.Statement.ConnPool)
+	if err != nil {
+		return fmt.Errorf("cacheplugin: discard %s: %w", c.Name, err)
+	}
+	if err := s.store.Forget(db.Statement.Context, computationKey(db.Statement.Context, c)); err != nil {
 		return fmt.Errorf("cacheplugin: discard %s: %w", c.Name, err)
 	}
 	return nil
@@ -142,6 +146,10 @@ func (e *engine) computation(db *gorm.DB, c Computation) (*read, string, error) 
 	r := &read{
 		engine: e, table: c.Name, timeout: c.Timeout, lock: c.Lock, peek: tx != nil,
 		key: computationKey(ctx, c),
+	}
+	var err error
+	if r.space, _, err = e.space(ctx, pool); err != nil {
+		return nil, "", fmt.Errorf("cacheplugin: %s: %w", c.Name, err)
 	}
 	var deps []conj.Dependency
 	var smallest time.Duration
@@ -165,11 +173,13 @@ func (e *engine) computation(db *gorm.DB, c Computation) (*read, string, error) 
 	for _, d := range r.deps {
 		r.tables = append(r.tables, d.Table)
 	}
-	if e.guard.Bypass(r.tables...) {
-		return nil, "an invalidation is pending", nil
+	for _, d := range deps {
+		if s, _, err := e.space(ctx, pool, d.Table.Name); err != nil || s != r.space {
+			return nil, "PrefixFunc goes by tables, and computed values have none", err
+		}
 	}
-	if !e.guard.Available() {
-		return nil, "Redis does not answer", nil
+	if reason := r.space.reason(r.tables); reason != "" {
+		return nil, reason, nil
 	}
 	return r, "", nil
 }

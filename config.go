@@ -1,6 +1,7 @@
 package cacheplugin
 
 import (
+	"context"
 	"log/slog"
 	"time"
 
@@ -78,6 +79,17 @@ type Config struct {
 	//
 	// Defaults to "cacheplugin".
 	Prefix string
+
+	// PrefixFunc adds to Prefix by context and query, for tenants that share a
+	// Redis: none can read or drop another's results. It must be a function of
+	// the context and of what QueryInfo says, give reads and the writes that
+	// change them the same, and be fast. An empty string adds nothing.
+	PrefixFunc func(ctx context.Context, query QueryInfo) string
+
+	// DBSpecific keeps the invalidation of databases that share a Prefix
+	// apart. Their results always are; without it a write to a table drops
+	// results of the table of that name in each of them.
+	DBSpecific bool
 
 	// Mode says how results are found when rows change.
 	//

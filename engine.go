@@ -175,14 +175,10 @@ func (e *engine) identity(ctx context.Context, d *database, pool gorm.ConnPool) 
 	return *id, nil
 }
 
-func (e *engine) readIdentity(ctx context.Context, d *database, q catalog.Querier) (string, error) {
-	server, err := d.catalog.Server(ctx, q)
+func (e *engine) readIdentity(ctx context.Context, d *database, q gorm.ConnPool) (string, error) {
+	id, err := e.databaseIdentity(ctx, d, q)
 	if err != nil {
 		return "", err
-	}
-	id := server.Database
-	if id == "" {
-		id = e.instance
 	}
 	settings, err := sessionSettings(ctx, e.dialect, q)
 	if err != nil {

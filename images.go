@@ -296,7 +296,11 @@ func (t *target) delete() {
 // of this process's last look; all of them where it has not looked yet.
 func (t *target) needed() (need []bool, known bool) {
 	need = make([]bool, len(t.table.Columns()))
-	schemes, known := t.c.engine.store.Schemes(t.table.ID)
+	s, _, err := t.c.engine.space(t.c.ctx, t.c.pool, t.table.Name)
+	if err != nil {
+		s = t.c.engine.home
+	}
+	schemes, known := s.store.Schemes(t.table.ID)
 	if !known {
 		for i := range need {
 			need[i] = true
@@ -591,22 +595,25 @@ func (t *target) quotedTable() string {
 func (t *target) note(j *journal) {
 	if t.table == nil || t.everything != "" {
 		if t.everything != "" && !(t.table == nil && t.c.err != nil) {
-			j.all()
+			j.all(t.c.everySpace()...)
 		}
 		return
 	}
 	for _, id := range t.touched {
-		j.whole(id)
+		if s := t.c.spaceOf(j, id[strings.LastIndexByte(id, '.')+1:]); s != nil {
+			j.whole(s, id)
+		}
 	}
 	if t.silent {
 		return
 	}
-	if t.whole != "" {
-		j.whole(t.table.ID)
-		return
-	}
-	if len(t.images) > 0 {
-		j.add(t.table.Table, t.images...)
+	s := t.c.spaceOf(j, t.table.Name)
+	switch {
+	case s == nil:
+	case t.whole != "":
+		j.whole(s, t.table.ID)
+	case len(t.images) > 0:
+		j.add(s, t.table.Table, t.images...)
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path"
 	"reflect"
 	"strings"
 
@@ -43,19 +44,17 @@ func InvalidateObj(db *gorm.DB, objs ...any) error {
 func InvalidateModel(db *gorm.DB, models ...any) error {
 	return invalidate(db, func(e *engine, tx *gorm.DB, j *journal) error {
 		for _, model := range models {
-			name, ok := model.(string)
-			if !ok {
-				stmt := &gorm.Statement{DB: tx}
-				if err := stmt.Parse(model); err != nil {
-					return fmt.Errorf("cacheplugin: invalidate model %T: %w", model, err)
-				}
-				name = stmt.Table
+			name, err := tableName(tx, model)
+			if err != nil {
+				return err
 			}
 			table, err := e.table(tx, name)
 			if err != nil {
 				return err
 			}
-			j.whole(table.ID)
+			if err := e.noteTable(tx, j, table); err != nil {
+				return err
+			}
 		}
 		return nil
 	})
@@ -67,8 +66,8 @@ func InvalidateModel(db *gorm.DB, models ...any) error {
 // In a transaction the invalidation waits for the commit; see InvalidateObj
 // for the errors.
 func InvalidateAll(db *gorm.DB) error {
-	return invalidate(db, func(_ *engine, _ *gorm.DB, j *journal) error {
-		j.all()
+	return invalidate(db, func(e *engine, tx *gorm.DB, j *journal) error {
+		j.all(e.everySpace(tx.Statement.Context, tx.Statement.ConnPool)...)
 		return nil
 	})
 }
@@ -91,20 +90,30 @@ func invalidate(db *gorm.DB, note func(*engine, *gorm.DB, *journal) error) error
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(db.Statement.Context), e.flushTimeout())
 	defer cancel()
+	if outer := postponed(ctx); outer != nil {
+		outer.merge(j)
+		return nil
+	}
 	return e.flush(ctx, j)
 }
 
 // merge adds what another journal has collected.
 func (j *journal) merge(other *journal) {
-	if other.everything {
-		j.all()
+	for s := range other.everything {
+		j.all(s)
 	}
-	for id, c := range other.tables {
+	for key, c := range other.tables {
 		if c.whole {
-			j.whole(id)
+			j.whole(key.space, key.table)
 		} else {
-			j.add(c.table, c.images...)
+			j.add(key.space, c.table, c.images...)
 		}
+	}
+	for d := range other.redefined {
+		j.redefine(d)
+	}
+	for _, do := range other.after {
+		j.then(do)
 	}
 }
 
@@ -124,6 +133,16 @@ func (e *engine) table(tx *gorm.DB, name string) (*catalog.Table, error) {
 		return nil, fmt.Errorf("%w: %s", ErrUnknownTable, name)
 	}
 	return table, nil
+}
+
+// noteTable notes that any row of a table may have changed.
+func (e *engine) noteTable(tx *gorm.DB, j *journal, table *catalog.Table) error {
+	s, _, err := e.space(tx.Statement.Context, tx.Statement.ConnPool, table.Name)
+	if err != nil {
+		return fmt.Errorf("cacheplugin: invalidate table %s: %w", table.ID, err)
+	}
+	j.whole(s, table.ID)
+	return nil
 }
 
 // errNotModel is for objects that no table can be told of.
@@ -167,17 +186,102 @@ func (e *engine) noteObject(tx *gorm.DB, j *journal, v reflect.Value) error {
 			continue
 		}
 		value, _ := field.ValueOf(tx.Statement.Context, p.Elem())
-		n, err := conj.NormalizeArg(value)
-		switch {
-		case err != nil:
-		case n == nil:
-			img[i] = conj.Null
-		case column.Kind == conj.Opaque:
-			img[i] = conj.NotNull
-		default:
-			img[i] = column.FromParam(e.dialect, n)
-		}
+		// A value that can't be told stays unknown, which drops more.
+		img[i], _ = e.canonical(column, value)
 	}
-	j.add(table.Table, img)
+	s, _, err := e.space(tx.Statement.Context, tx.Statement.ConnPool, table.Name)
+	if err != nil {
+		return fmt.Errorf("cacheplugin: invalidate object: %w", err)
+	}
+	j.add(s, table.Table, img)
 	return nil
+}
+
+// InvalidateValues drops the results that rows with the given column values
+// could touch. The model is a struct, a pointer to one, or a table's name;
+// columns that are not named count as any value. See InvalidateObj for
+// transactions and errors.
+func InvalidateValues(db *gorm.DB, model any, values map[string]any) error {
+	return invalidate(db, func(e *engine, tx *gorm.DB, j *journal) error {
+		name, err := tableName(tx, model)
+		if err != nil {
+			return err
+		}
+		table, err := e.table(tx, name)
+		if err != nil {
+			return err
+		}
+		img := make(conj.Image, len(table.Columns()))
+		for column, value := range values {
+			i := table.Index(e.dialect, column)
+			if i < 0 {
+				return fmt.Errorf("cacheplugin: invalidate values: %s has no column %q", table.ID, column)
+			}
+			if img[i], err = e.canonical(table.Columns()[i], value); err != nil {
+				return fmt.Errorf("cacheplugin: invalidate values: column %q: %w", column, err)
+			}
+		}
+		s, _, err := e.space(tx.Statement.Context, tx.Statement.ConnPool, table.Name)
+		if err != nil {
+			return fmt.Errorf("cacheplugin: invalidate values: %w", err)
+		}
+		j.add(s, table.Table, img)
+		return nil
+	})
+}
+
+// InvalidatePattern drops every result that reads a table whose name matches a
+// pattern, as in Profiles. See InvalidateObj for transactions and errors.
+func InvalidatePattern(db *gorm.DB, pattern string) error {
+	if _, err := path.Match(pattern, "x"); err != nil {
+		return fmt.Errorf("cacheplugin: invalidate pattern %q: %w", pattern, err)
+	}
+	return invalidate(db, func(e *engine, tx *gorm.DB, j *journal) error {
+		names, err := tx.Migrator().GetTables()
+		if err != nil {
+			return fmt.Errorf("cacheplugin: invalidate pattern %q: list the tables: %w", pattern, err)
+		}
+		for _, name := range names {
+			if ok, _ := path.Match(pattern, name); !ok {
+				continue
+			}
+			table, err := e.table(tx, name)
+			if errors.Is(err, ErrUnknownTable) {
+				continue // dropped meanwhile, or in a schema that is not searched
+			}
+			if err != nil {
+				return err
+			}
+			if err := e.noteTable(tx, j, table); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// tableName returns the table's name of a model, or of a name.
+func tableName(tx *gorm.DB, model any) (string, error) {
+	if name, ok := model.(string); ok {
+		return name, nil
+	}
+	stmt := &gorm.Statement{DB: tx}
+	if err := stmt.Parse(model); err != nil {
+		return "", fmt.Errorf("cacheplugin: the table of %T: %w", model, err)
+	}
+	return stmt.Table, nil
+}
+
+// canonical is a Go value's canonical form in a column.
+func (e *engine) canonical(column conj.Column, value any) (conj.Value, error) {
+	n, err := conj.NormalizeArg(value)
+	switch {
+	case err != nil:
+		return "", err
+	case n == nil:
+		return conj.Null, nil
+	case column.Kind == conj.Opaque:
+		return conj.NotNull, nil
+	}
+	return column.FromParam(e.dialect, n), nil
 }

@@ -20,9 +20,16 @@ type journal struct {
 	plugin *Plugin
 
 	mu         sync.Mutex
-	tables     map[string]*changes // by the table's ID
-	everything bool
+	tables     map[changeKey]*changes
+	everything map[*space]struct{}
 	redefined  map[*database]struct{} // whose tables DDL has changed
+	after      []func(context.Context)
+}
+
+// changeKey is a table in a namespace.
+type changeKey struct {
+	space *space
+	table string // its ID
 }
 
 // changes are the changes to one table.
@@ -35,15 +42,15 @@ type changes struct {
 var _ txn.Journal = (*journal)(nil)
 
 func newJournal(p *Plugin) *journal {
-	return &journal{plugin: p, tables: map[string]*changes{}}
+	return &journal{plugin: p, tables: map[changeKey]*changes{}, everything: map[*space]struct{}{}}
 }
 
 // add records row images of a table. More than MaxImages of them count as the
 // whole table.
-func (j *journal) add(table *conj.Table, images ...conj.Image) {
+func (j *journal) add(s *space, table *conj.Table, images ...conj.Image) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	c := j.changesLocked(table.ID)
+	c := j.changesLocked(changeKey{s, table.ID})
 	if c.whole {
 		return
 	}
@@ -61,27 +68,36 @@ func (j *journal) add(table *conj.Table, images ...conj.Image) {
 }
 
 // whole records that any row of a table may have changed.
-func (j *journal) whole(tableID string) {
+func (j *journal) whole(s *space, tableID string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	c := j.changesLocked(tableID)
+	c := j.changesLocked(changeKey{s, tableID})
 	c.whole, c.images = true, nil
 }
 
-func (j *journal) changesLocked(tableID string) *changes {
-	c, ok := j.tables[tableID]
+func (j *journal) changesLocked(key changeKey) *changes {
+	c, ok := j.tables[key]
 	if !ok {
 		c = &changes{}
-		j.tables[tableID] = c
+		j.tables[key] = c
 	}
 	return c
 }
 
-// all records that anything may have changed.
-func (j *journal) all() {
+// all records that anything in some namespaces may have changed.
+func (j *journal) all(list ...*space) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.everything = true
+	for _, s := range list {
+		j.everything[s] = struct{}{}
+	}
+}
+
+// then records what is to be done when the changes have been flushed.
+func (j *journal) then(do func(context.Context)) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.after = append(j.after, do)
 }
 
 // redefine records that DDL has changed a database.
@@ -98,11 +114,16 @@ func (j *journal) redefine(d *database) {
 func (j *journal) empty() bool {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return !j.everything && len(j.tables) == 0 && len(j.redefined) == 0
+	return len(j.everything) == 0 && len(j.tables) == 0 && len(j.redefined) == 0 && len(j.after) == 0
 }
 
-// Flush implements txn.Journal: it invalidates what was collected.
+// Flush implements txn.Journal: it invalidates what was collected, or leaves
+// that to the end of Postpone.
 func (j *journal) Flush(ctx context.Context) error {
+	if outer := postponed(ctx); outer != nil {
+		outer.merge(j)
+		return nil
+	}
 	err := j.plugin.flush(ctx, j)
 	if err == nil || j.plugin.config.OnInvalidateError == Return {
 		return err
@@ -118,34 +139,53 @@ func (p *Plugin) flush(ctx context.Context, j *journal) error {
 	for d := range j.redefined {
 		d.forget()
 	}
-	start := time.Now()
-	if j.everything {
-		err := p.guard.InvalidateAll(ctx)
+	var errs []error
+	for s := range j.everything {
+		start := time.Now()
+		err := s.guard.InvalidateAll(ctx)
+		p.local.clear()
 		p.observe(ctx, Event{Kind: EventInvalidate, Table: "*", Whole: true, Duration: time.Since(start)})
-		return p.flushed(ctx, err)
+		errs = append(errs, p.flushed(ctx, err))
 	}
-	if len(j.tables) == 0 {
-		return nil
-	}
-	list := make([]store.Change, 0, len(j.tables))
-	for id, c := range j.tables {
-		change := store.Change{Table: id, All: c.whole}
+	bySpace := map[*space][]store.Change{}
+	for key, c := range j.tables {
+		if _, dropped := j.everything[key.space]; dropped {
+			continue
+		}
+		change := store.Change{Table: key.table, All: c.whole}
 		if !c.whole {
 			change.Keys = func(schemes []conj.Scheme) ([]conj.Key, bool) {
 				return imageKeys(c.table, c.images, schemes)
 			}
 		}
-		list = append(list, change)
+		bySpace[key.space] = append(bySpace[key.space], change)
 	}
-	reports, err := p.guard.Invalidate(ctx, list)
-	took := time.Since(start)
-	for _, r := range reports {
-		p.observe(ctx, Event{
-			Kind: EventInvalidate, Table: r.Table, Whole: r.Whole,
-			Images: len(j.tables[r.Table].images), Keys: r.Keys, Dropped: r.Dropped, Duration: took,
-		})
+	for s, list := range bySpace {
+		start := time.Now()
+		reports, err := s.guard.Invalidate(ctx, list)
+		took := time.Since(start)
+		for _, c := range list {
+			p.local.drop(c.Table)
+		}
+		for _, r := range reports {
+			images := 0
+			if c := j.tables[changeKey{s, r.Table}]; c != nil {
+				images = len(c.images)
+			}
+			p.observe(ctx, Event{
+				Kind: EventInvalidate, Table: r.Table, Whole: r.Whole,
+				Images: images, Keys: r.Keys, Dropped: r.Dropped, Duration: took,
+			})
+		}
+		errs = append(errs, p.flushed(ctx, err))
 	}
-	return p.flushed(ctx, err)
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for _, do := range j.after {
+		do(ctx)
+	}
+	return nil
 }
 
 // flushed reports a failed invalidation.

@@ -10,7 +10,6 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/store"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
@@ -27,8 +26,9 @@ type Plugin struct {
 	given    Config // as passed to New, validated by Initialize
 	config   Config
 	matcher  *matcher
-	store    *store.Store
-	guard    *store.Guard
+	home     *space // of Prefix alone
+	spaces   spaces
+	local    *local
 	counters counters
 	limiter  logLimiter
 
@@ -43,7 +43,7 @@ var _ gorm.Plugin = (*Plugin)(nil)
 
 // New returns a plugin with the given configuration, which db.Use validates.
 func New(config Config) *Plugin {
-	return &Plugin{given: config, engines: map[any]*engine{}, repeats: map[*time.Timer]*journal{}}
+	return &Plugin{given: config, local: newLocal(), engines: map[any]*engine{}, repeats: map[*time.Timer]*journal{}}
 }
 
 // Name implements gorm.Plugin.
@@ -106,28 +106,22 @@ func (p *Plugin) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s, err := store.New(store.Options{
-		Client:    config.Redis,
-		Namespace: config.Prefix,
-		Mode:      config.Mode,
-		LeaseTTL:  config.LeaseTTL,
-		Timeout:   config.RedisTimeout,
-	})
+	home, err := newSpace(config, config.Prefix)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	p.config, p.matcher, p.store = config, m, s
+	p.config, p.matcher, p.home = config, m, home
+	p.spaces.byID = map[string]*space{"": home}
 	if err := p.check(ctx); err != nil {
 		return err
 	}
-	p.guard = store.NewGuard(s, store.GuardOptions{RetryFor: config.RetryFor, Logger: config.Logger})
 	p.started = true
 	return nil
 }
 
 // check asks Redis who it is, and warns of what the operator should know.
 func (p *Plugin) check(ctx context.Context) error {
-	info, err := p.store.Check(ctx)
+	info, err := p.home.store.Check(ctx)
 	if err != nil {
 		if p.config.RequireRedis {
 			return fmt.Errorf("%w: Redis does not answer: %w: start it, correct Redis' address, or leave RequireRedis out", ErrConfig, err)
@@ -163,7 +157,9 @@ func (p *Plugin) Close(ctx context.Context) error {
 	for _, j := range again {
 		errs = append(errs, p.flush(ctx, j))
 	}
-	errs = append(errs, p.guard.Close(ctx))
+	for _, s := range p.allSpaces() {
+		errs = append(errs, s.guard.Close(ctx))
+	}
 	return errors.Join(errs...)
 }
 

@@ -25,6 +25,19 @@ type Profile struct {
 	// for it, for every query of the profile.
 	Lock bool
 
+	// LocalGet keeps the results of Get in the process's memory, too, where
+	// only the process's own writes and the timeout drop them: a hit costs no
+	// round trip, and other processes' writes are not seen before the timeout.
+	// For tables that hardly change, such as countries.
+	LocalGet bool
+
+	// CacheOnSave names a column, such as "id". An instance that is created
+	// or updated by a model is read into the cache when that is committed, by
+	// the query of First with this column's value, so that the next
+	// db.First(&user, id), or db.Where(&User{Email: email}).First(&user),
+	// hits. It costs one query a saved instance on the way of the commit.
+	CacheOnSave string
+
 	// Touches are the tables that triggers on this table write to. A write
 	// to a table that has triggers and no Touches drops everything that is
 	// cached, since a trigger's writes can't be seen. List the table itself
@@ -47,6 +60,9 @@ type profiler interface{ CacheProfile() Profile }
 func (p Profile) validate(field string) error {
 	if !p.Ops.Valid() {
 		return configError(field+".Ops", p.Ops, "use the operations of package cache: Get, Fetch, Count, Aggregate, Exists, All")
+	}
+	if strings.ContainsAny(p.CacheOnSave, " ,\"`") {
+		return configError(field+".CacheOnSave", p.CacheOnSave, "name one column, such as \"id\"")
 	}
 	if p.Timeout < 0 {
 		return configError(field+".Timeout", p.Timeout, "a timeout is positive; zero takes that of Defaults")

@@ -128,6 +128,8 @@ type read struct {
 	op      cache.Op
 	timeout time.Duration
 	lock    bool
+	local   bool // keep the result in the process, too
+	mark    uint64
 	peek    bool // a clean transaction: look up, but store nothing
 	drain   bool // complete the copy of a result that is read in part
 
@@ -207,6 +209,7 @@ func (e *engine) decide(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, qu
 		engine: e, pool: d.pool, query: query, args: args,
 		table: d.table, op: d.op, timeout: adm.timeout, lock: adm.lock,
 		peek: d.tx != nil, drain: !row,
+		local: d.profile.LocalGet && d.op == cache.Get && d.tx == nil,
 		space: d.space, key: d.key, deps: dependencies(d.deps),
 	}
 	for i := range d.deps {
@@ -258,6 +261,9 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 	}
 	if cache.IsWithoutCache(ctx) {
 		return d, "WithoutCache", nil
+	}
+	if j := postponed(ctx); j != nil && !j.empty() {
+		return d, "invalidations are postponed", nil
 	}
 	where, tx := txn.Of(pool)
 	d.pool, d.tx = pool, tx
@@ -478,6 +484,12 @@ const (
 // to be kept.
 func (r *read) open(ctx context.Context) (driver.Rows, error) {
 	e := r.engine
+	if r.local {
+		r.mark = e.local.mark()
+		if rows, ok := r.openLocal(ctx); ok {
+			return rows, nil
+		}
+	}
 	found, err := r.lookup(ctx)
 	if err != nil {
 		if ctxErr := ctx.Err(); ctxErr != nil {
@@ -493,11 +505,10 @@ func (r *read) open(ctx context.Context) (driver.Rows, error) {
 	case store.Hit:
 		rows, err := rowset.Decode(found.Payload)
 		if err == nil {
-			n, _ := rowset.Count(found.Payload)
-			e.observe(ctx, Event{
-				Kind: EventHit, Table: r.table, Op: r.op, Key: r.key.String(),
-				Rows: n, Bytes: len(found.Payload),
-			})
+			r.hit(ctx, found.Payload)
+			if r.local {
+				e.local.put(r.mark, r.key, found.Payload, r.tables, r.timeout)
+			}
 			return rows, nil
 		}
 		// The entry is of another version, or damaged: replace it.
@@ -515,6 +526,27 @@ func (r *read) open(ctx context.Context) (driver.Rows, error) {
 		e.observe(ctx, Event{Kind: EventMiss, Table: r.table, Op: r.op, Key: r.key.String()})
 	}
 	return nil, nil
+}
+
+func (r *read) hit(ctx context.Context, payload []byte) {
+	n, _ := rowset.Count(payload) // decoded already: it counts
+	r.engine.observe(ctx, Event{
+		Kind: EventHit, Table: r.table, Op: r.op, Key: r.key.String(), Rows: n, Bytes: len(payload),
+	})
+}
+
+// openLocal answers from the process's own memory.
+func (r *read) openLocal(ctx context.Context) (driver.Rows, bool) {
+	payload, ok := r.engine.local.get(r.key)
+	if !ok {
+		return nil, false
+	}
+	rows, err := rowset.Decode(payload)
+	if err != nil {
+		return nil, false
+	}
+	r.hit(ctx, payload)
+	return rows, true
 }
 
 // lookup asks the store, and waits for another's result under Lock.
@@ -602,6 +634,9 @@ func (r *read) save(ctx context.Context, lease store.Lease, payload []byte, rows
 		e.counters.refused.Add(1)
 		e.observe(ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: "invalidated while it was read"})
 	default:
+		if r.local {
+			e.local.put(r.mark, r.key, payload, r.tables, r.timeout)
+		}
 		e.observe(ctx, Event{
 			Kind: EventStore, Table: r.table, Op: r.op, Key: r.key.String(),
 			Rows: rows, Bytes: len(payload), Duration: time.Since(start),

@@ -384,10 +384,25 @@ func (c *capture) note(j *journal) {
 		j.redefine(c.base)
 	}
 	if c.everything != "" {
-		j.all()
+		j.all(c.everySpace()...)
 		return
 	}
 	for _, t := range c.targets {
 		t.note(j)
 	}
+	c.noteSaved(j)
+}
+
+func (c *capture) everySpace() []*space { return c.engine.everySpace(c.ctx, c.pool) }
+
+// spaceOf returns the namespace of a table's results; if it can't be told,
+// nil, and all are dropped.
+func (c *capture) spaceOf(j *journal, table string) *space {
+	s, _, err := c.engine.space(c.ctx, c.pool, table)
+	if err != nil {
+		c.engine.failed(c.ctx, "a namespace could not be told", table, err)
+		j.all(c.everySpace()...)
+		return nil
+	}
+	return s
 }

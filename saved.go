@@ -1,0 +1,74 @@
+package cacheplugin
+
+import (
+	"context"
+	"reflect"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/schema"
+
+	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/conj"
+)
+
+// noteSaved has the instances that a statement created or updated read into
+// the cache when the change is committed, where their profile asks for it.
+// They are read back, not written from memory: the row may differ from the
+// struct by what the database or another transaction did to it.
+func (c *capture) noteSaved(j *journal) {
+	stmt := c.db.Statement
+	if stmt.Schema == nil || c.plan == nil || len(c.targets) != 1 || c.err != nil {
+		return
+	}
+	if c.plan.Statement != conj.Insert && c.plan.Statement != conj.Update {
+		return
+	}
+	profile := c.engine.profile(stmt.Schema.Table, stmt.Schema.ModelType).profile
+	if profile == nil || profile.CacheOnSave == "" {
+		return
+	}
+	field := stmt.Schema.LookUpField(profile.CacheOnSave)
+	if field == nil {
+		c.engine.failed(c.ctx, "CacheOnSave names a column that the model lacks", stmt.Schema.Table, gorm.ErrInvalidField)
+		return
+	}
+	for _, value := range savedValues(c.ctx, stmt, field) {
+		model := stmt.Schema.ModelType
+		timeout := profile.Timeout
+		j.then(func(ctx context.Context) { c.engine.warm(ctx, model, field, value, timeout) })
+	}
+}
+
+// savedValues returns the field's values in the instances of a statement.
+func savedValues(ctx context.Context, stmt *gorm.Statement, field *schema.Field) []any {
+	var values []any
+	add := func(row reflect.Value) {
+		row = reflect.Indirect(row)
+		if row.Kind() == reflect.Struct && row.Type() == stmt.Schema.ModelType {
+			if v, zero := field.ValueOf(ctx, row); !zero {
+				values = append(values, v)
+			}
+		}
+	}
+	switch v := stmt.ReflectValue; v.Kind() {
+	case reflect.Slice, reflect.Array:
+		for i := range v.Len() {
+			add(v.Index(i))
+		}
+	case reflect.Struct:
+		add(v)
+	}
+	return values
+}
+
+// warm asks the query that First sends for a value of a field.
+func (e *engine) warm(ctx context.Context, model reflect.Type, field *schema.Field, value any, timeout time.Duration) {
+	tx := e.db.Session(&gorm.Session{NewDB: true, Context: ctx, SkipHooks: true})
+	err := tx.Scopes(cache.Cache(cache.Timeout(timeout))).
+		Where(map[string]any{field.DBName: value}).
+		First(reflect.New(model).Interface()).Error
+	if err != nil {
+		e.failed(ctx, "a saved instance could not be read into the cache", field.Schema.Table, err)
+	}
+}

@@ -1,0 +1,159 @@
+package cacheplugin
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+	"strings"
+	"sync"
+
+	"gorm.io/gorm"
+
+	"github.com/cacheplugin/cacheplugin/store"
+)
+
+// QueryInfo is what Config.PrefixFunc is told of a query, or of a write's
+// table.
+type QueryInfo struct {
+	// Database identifies the database, as the server and its name.
+	Database string
+	// Tables are the names of the tables that are read, each once, or the one
+	// that is written. There are none when all is to be dropped.
+	Tables []string
+
+	several *bool
+}
+
+// Table is the one table of the query, for a prefix by table. A query that
+// reads several has no such prefix: it is not cached, and Explain and the
+// Observer's skip event say so.
+func (q QueryInfo) Table() string {
+	if len(q.Tables) == 1 {
+		return q.Tables[0]
+	}
+	if q.several != nil {
+		*q.several = true
+	}
+	return ""
+}
+
+// space is one namespace in Redis: that of Prefix, or of what PrefixFunc and
+// DBSpecific make of it.
+type space struct {
+	store *store.Store
+	guard *store.Guard
+}
+
+// spaces are the namespaces that the process has met.
+type spaces struct {
+	mu   sync.Mutex
+	byID map[string]*space
+}
+
+// newSpace makes the store of a namespace.
+func newSpace(c Config, namespace string) (*space, error) {
+	s, err := store.New(store.Options{
+		Client:    c.Redis,
+		Namespace: namespace,
+		Mode:      c.Mode,
+		LeaseTTL:  c.LeaseTTL,
+		Timeout:   c.RedisTimeout,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return &space{store: s, guard: store.NewGuard(s, store.GuardOptions{RetryFor: c.RetryFor, Logger: c.Logger})}, nil
+}
+
+// of returns the namespace of an ID, made at its first use.
+func (p *Plugin) spaceOf(id string) (*space, error) {
+	p.spaces.mu.Lock()
+	defer p.spaces.mu.Unlock()
+	if s, ok := p.spaces.byID[id]; ok {
+		return s, nil
+	}
+	s, err := newSpace(p.config, p.config.Prefix+id)
+	if err != nil {
+		return nil, err
+	}
+	p.spaces.byID[id] = s
+	return s, nil
+}
+
+// allSpaces returns every namespace that the process has met.
+func (p *Plugin) allSpaces() []*space {
+	p.spaces.mu.Lock()
+	defer p.spaces.mu.Unlock()
+	all := make([]*space, 0, len(p.spaces.byID))
+	for _, s := range p.spaces.byID {
+		all = append(all, s)
+	}
+	return all
+}
+
+// escapeSpace keeps the braces, which mark a slot, and the marks of this
+// package out of what PrefixFunc returns.
+var escapeSpace = strings.NewReplacer("%", "%25", "{", "%7b", "}", "%7d", "@", "%40")
+
+// space returns the namespace of a query on some tables of the database behind
+// a pool. several says that PrefixFunc asked for the one table of several.
+func (e *engine) space(ctx context.Context, pool gorm.ConnPool, tables ...string) (s *space, several bool, err error) {
+	if e.config.PrefixFunc == nil && !e.config.DBSpecific {
+		return e.home, false, nil
+	}
+	d := e.database(pool)
+	identity, err := e.databaseIdentity(ctx, d, pool)
+	if err != nil {
+		return nil, false, err
+	}
+	id := ""
+	if e.config.DBSpecific {
+		sum := sha256.Sum256([]byte(identity))
+		id = "@" + hex.EncodeToString(sum[:8])
+	}
+	if e.config.PrefixFunc != nil {
+		if prefix := e.config.PrefixFunc(ctx, QueryInfo{Database: identity, Tables: tables, several: &several}); prefix != "" {
+			id += ":" + escapeSpace.Replace(prefix)
+		}
+	}
+	s, err = e.spaceOf(id)
+	if err != nil {
+		return nil, false, fmt.Errorf("open the namespace %q: %w", id, err)
+	}
+	return s, several, nil
+}
+
+// everySpace returns the namespaces that a write reaches of which nothing more
+// is known: that of its context, or, where PrefixFunc goes by tables, all that
+// this process has met.
+func (e *engine) everySpace(ctx context.Context, pool gorm.ConnPool) []*space {
+	s, several, err := e.space(ctx, pool)
+	if several || err != nil {
+		return e.allSpaces()
+	}
+	return []*space{s}
+}
+
+// databaseIdentity tells the database behind a pool from all others.
+func (e *engine) databaseIdentity(ctx context.Context, d *database, pool gorm.ConnPool) (string, error) {
+	server, err := d.catalog.Server(ctx, pool)
+	if err != nil {
+		return "", err
+	}
+	if server.Database == "" {
+		return e.instance, nil
+	}
+	return server.Database, nil
+}
+
+// reason says why reads of some tables must not be looked up now.
+func (s *space) reason(tables []string) string {
+	if s.guard.Bypass(tables...) {
+		return "an invalidation is pending"
+	}
+	if !s.guard.Available() {
+		return "Redis does not answer"
+	}
+	return ""
+}
