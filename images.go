@@ -94,7 +94,9 @@ func (t *target) reach() {
 		t.touched = append(t.touched, t.table.DeleteTouches...)
 		t.touched = append(t.touched, t.table.UpdateTouches...)
 	case conj.Update:
-		t.touched = append(t.touched, t.table.UpdateTouches...)
+		if t.setsReferenced() {
+			t.touched = append(t.touched, t.table.UpdateTouches...)
+		}
 	case conj.Insert:
 		// An upsert updates.
 		if w.Wide != "" {
@@ -108,8 +110,12 @@ func (t *target) reach() {
 	profile := e.profile(t.table.Name, modelType(t.c.db.Statement)).profile
 	if profile == nil || profile.Touches == nil {
 		t.everything = "triggers"
+		message := "cacheplugin: the table has triggers, whose writes can't be seen: everything cached is dropped by each write to it; list the tables that they write in its profile's Touches"
+		if t.table.TriggersHidden {
+			message = "cacheplugin: MySQL hides the table's triggers from this user, so that it may have some: everything cached is dropped by each write to it; grant the user TRIGGER, or set its profile's Touches"
+		}
 		if e.limiter.allow("triggers " + t.table.ID) {
-			e.config.Logger.WarnContext(t.c.ctx, "cacheplugin: the table has triggers, whose writes can't be seen: everything cached is dropped by each write to it; list the tables that they write in its profile's Touches", "table", t.table.ID)
+			e.config.Logger.WarnContext(t.c.ctx, message, "table", t.table.ID)
 		}
 		return
 	}
@@ -138,14 +144,33 @@ func (t *target) setsKey() bool {
 	return false
 }
 
-// fills tells whether the database fills a column that an insert leaves out,
-// and generated whether it computes it also on updates.
-func (t *target) fills(column int) bool {
-	return t.table.Defaults[column] != catalog.DefaultNull || column == t.table.AutoIncrement
+// setsReferenced tells whether an update may change a column that the foreign
+// keys of UpdateTouches refer to.
+func (t *target) setsReferenced() bool {
+	if t.write.Wide != "" {
+		return true
+	}
+	for i := range t.table.Columns() {
+		if t.table.Referenced(i) && t.changesAlong(i) {
+			return true
+		}
+	}
+	for _, a := range t.write.Set {
+		if t.table.Referenced(a.Column) {
+			return true
+		}
+	}
+	return false
 }
 
-func (t *target) generated(column int) bool {
-	return t.table.Defaults[column] == catalog.Generated
+// fills tells whether the database fills a column that an insert leaves out.
+func (t *target) fills(column int) bool {
+	return t.table.Fills(column) || column == t.table.AutoIncrement
+}
+
+// changesAlong tells whether an update changes a column without naming it.
+func (t *target) changesAlong(column int) bool {
+	return t.table.Generated(column) || t.table.OnUpdate(column)
 }
 
 // insert takes the images of new rows from the values that are sent.
@@ -182,7 +207,7 @@ func (t *target) blank() conj.Image {
 // sure to be what a row will hold.
 func (t *target) assigned(column int, o conj.Operand) conj.Value {
 	v, known := o.Resolve(t.c.args)
-	if !known || t.generated(column) {
+	if !known || t.table.Generated(column) {
 		return ""
 	}
 	col := t.table.Columns()[column]
@@ -249,8 +274,8 @@ func (t *target) update() {
 		t.set[a.Column] = t.assigned(a.Column, a.Value)
 	}
 	for i := range t.set {
-		if t.generated(i) {
-			assigned[i] = true // changes without being named
+		if t.changesAlong(i) {
+			assigned[i] = true
 		}
 		if assigned[i] && t.set[i] == "" && (need[i] || !known) {
 			computed = false
@@ -422,7 +447,7 @@ func (c *capture) gapLocks() bool {
 func (t *target) lockSQLite() error {
 	column := ""
 	for i, c := range t.table.Columns() {
-		if !t.generated(i) {
+		if !t.table.Generated(i) {
 			column = t.quote(c.Name)
 			break
 		}
@@ -772,7 +797,7 @@ func (t *target) sentKeys() ([][]any, bool) {
 					continue
 				}
 				v, known := row[i].Resolve(t.c.args)
-				if !known || v == nil || t.generated(k) {
+				if !known || v == nil || t.table.Generated(k) {
 					return nil, false
 				}
 				key = append(key, v)

@@ -125,7 +125,7 @@ func (j *journal) Flush(ctx context.Context) error {
 		return nil
 	}
 	err := j.plugin.flush(ctx, j)
-	if err == nil || j.plugin.config.OnInvalidateError == Return {
+	if err == nil || j.plugin.config.OnInvalidateError == Return || errors.Is(err, store.ErrClosed) {
 		return err
 	}
 	return nil
