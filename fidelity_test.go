@@ -161,7 +161,7 @@ func TestAScannerThatSpoilsItsBytesSpoilsNoLaterAnswer(t *testing.T) {
 			f.hits(t, read)
 		}
 		raw := func() {
-			rows, err := f.db.Table("kinds").Scopes(cache.Cache()).Select("blob", "id").Rows()
+			rows, err := f.db.Model(&testmodel.Kinds{}).Scopes(cache.Cache()).Select("blob", "id").Rows()
 			require.NoError(t, err)
 			for rows.Next() {
 				var b sql.RawBytes
@@ -337,7 +337,13 @@ func TestAFailedTransactionAnswersAsTheDatabaseDoes(t *testing.T) {
 				require.Error(t, fail(tx))
 				return tx.First(&testmodel.Label{}, 1).Error
 			}
-			require.Equal(t, after(f.plain), after(f.db))
+			if f.env.Name != testenv.Postgres {
+				require.NoError(t, after(f.plain))
+				require.NoError(t, after(f.db))
+				continue
+			}
+			require.ErrorContains(t, after(f.plain), "25P02")
+			require.ErrorContains(t, after(f.db), "25P02")
 		}
 	})
 }
