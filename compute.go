@@ -66,6 +66,7 @@ func Compute(db *gorm.DB, c Computation, compute func(context.Context) ([]byte, 
 		value, err = compute(ctx)
 		return value, false, err
 	}
+	start := e.clock()
 	found, err := r.lookup(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -77,10 +78,10 @@ func Compute(db *gorm.DB, c Computation, compute func(context.Context) ([]byte, 
 		}
 	}
 	if err == nil && found.State == store.Hit {
-		e.observe(ctx, Event{Kind: EventHit, Table: c.Name, Key: r.key.String(), Bytes: len(found.Payload)})
+		e.observe(ctx, Event{Kind: EventHit, Table: c.Name, Key: r.key.String(), Bytes: len(found.Payload), Duration: since(start)})
 		return found.Payload, true, nil
 	}
-	e.observe(ctx, Event{Kind: EventMiss, Table: c.Name, Key: r.key.String()})
+	e.observe(ctx, Event{Kind: EventMiss, Table: c.Name, Key: r.key.String(), Duration: since(start)})
 	if err != nil || found.State != store.Leased {
 		value, err = compute(ctx)
 		return value, false, err

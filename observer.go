@@ -20,6 +20,33 @@ type ObserverFunc func(ctx context.Context, event Event)
 // Observe implements Observer.
 func (f ObserverFunc) Observe(ctx context.Context, event Event) { f(ctx, event) }
 
+// Observers returns an Observer that tells each of the given ones, in their
+// order; nil ones are left out. It is nil if none is left, so that nothing is
+// measured for nobody.
+func Observers(observers ...Observer) Observer {
+	all := make(several, 0, len(observers))
+	for _, o := range observers {
+		if o != nil {
+			all = append(all, o)
+		}
+	}
+	switch len(all) {
+	case 0:
+		return nil
+	case 1:
+		return all[0]
+	}
+	return all
+}
+
+type several []Observer
+
+func (s several) Observe(ctx context.Context, event Event) {
+	for _, o := range s {
+		o.Observe(ctx, event)
+	}
+}
+
 // EventKind is what an Event tells of.
 type EventKind uint8
 
@@ -78,7 +105,9 @@ type Event struct {
 	// were looked at, Keys how many conjunctions, Dropped how many results.
 	Whole                 bool
 	Images, Keys, Dropped int
-	// Duration is how long a look-up, a store or an invalidation took.
+	// Duration is how long a look-up (of a hit or miss, waiting for another's
+	// result under Lock included, the database not), a store or an
+	// invalidation took.
 	Duration time.Duration
 	// Err is the error of an EventError.
 	Err error
@@ -107,6 +136,22 @@ func (c *counters) snapshot() Stats {
 		Refused: c.refused.Load(), Invalidations: c.invalidations.Load(), Dropped: c.dropped.Load(),
 		Queued: c.queued.Load(), Errors: c.errors.Load(),
 	}
+}
+
+// clock is the time, or zero if nobody is told how long something took.
+func (p *Plugin) clock() time.Time {
+	if p.config.Observer == nil {
+		return time.Time{}
+	}
+	return time.Now()
+}
+
+// since is the time since clock's.
+func since(start time.Time) time.Duration {
+	if start.IsZero() {
+		return 0
+	}
+	return time.Since(start)
 }
 
 // observe counts an event and passes it on.

@@ -484,9 +484,10 @@ const (
 // to be kept.
 func (r *read) open(ctx context.Context) (driver.Rows, error) {
 	e := r.engine
+	start := e.clock()
 	if r.local {
 		r.mark = e.local.mark()
-		if rows, ok := r.openLocal(ctx); ok {
+		if rows, ok := r.openLocal(ctx, start); ok {
 			return rows, nil
 		}
 	}
@@ -505,7 +506,7 @@ func (r *read) open(ctx context.Context) (driver.Rows, error) {
 	case store.Hit:
 		rows, err := rowset.Decode(found.Payload)
 		if err == nil {
-			r.hit(ctx, found.Payload)
+			r.hit(ctx, found.Payload, start)
 			if r.local {
 				e.local.put(r.mark, r.key, found.Payload, r.tables, r.timeout)
 			}
@@ -518,25 +519,25 @@ func (r *read) open(ctx context.Context) (driver.Rows, error) {
 		}
 		return nil, nil
 	case store.Leased:
-		e.observe(ctx, Event{Kind: EventMiss, Table: r.table, Op: r.op, Key: r.key.String()})
+		e.observe(ctx, Event{Kind: EventMiss, Table: r.table, Op: r.op, Key: r.key.String(), Duration: since(start)})
 		return r.fill(ctx, found.Lease)
 	case store.Fenced:
-		e.observe(ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: "a write is being committed"})
+		e.observe(ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: "a write is being committed", Duration: since(start)})
 	default:
-		e.observe(ctx, Event{Kind: EventMiss, Table: r.table, Op: r.op, Key: r.key.String()})
+		e.observe(ctx, Event{Kind: EventMiss, Table: r.table, Op: r.op, Key: r.key.String(), Duration: since(start)})
 	}
 	return nil, nil
 }
 
-func (r *read) hit(ctx context.Context, payload []byte) {
+func (r *read) hit(ctx context.Context, payload []byte, start time.Time) {
 	n, _ := rowset.Count(payload) // decoded already: it counts
 	r.engine.observe(ctx, Event{
-		Kind: EventHit, Table: r.table, Op: r.op, Key: r.key.String(), Rows: n, Bytes: len(payload),
+		Kind: EventHit, Table: r.table, Op: r.op, Key: r.key.String(), Rows: n, Bytes: len(payload), Duration: since(start),
 	})
 }
 
 // openLocal answers from the process's own memory.
-func (r *read) openLocal(ctx context.Context) (driver.Rows, bool) {
+func (r *read) openLocal(ctx context.Context, start time.Time) (driver.Rows, bool) {
 	payload, ok := r.engine.local.get(r.key)
 	if !ok {
 		return nil, false
@@ -545,7 +546,7 @@ func (r *read) openLocal(ctx context.Context) (driver.Rows, bool) {
 	if err != nil {
 		return nil, false
 	}
-	r.hit(ctx, payload)
+	r.hit(ctx, payload, start)
 	return rows, true
 }
 
