@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 )
 
 // schemeName is how a column stands in a scheme: with its kind, so that a
@@ -16,6 +17,27 @@ import (
 // which sorts before all others.
 func (c Column) schemeName() string {
 	return c.Name + "\x00" + string(rune('A'+c.Kind))
+}
+
+// Typed returns the columns that a scheme names, with their kinds, in the
+// scheme's order. It is false for a text that Conjunction does not make, and
+// for a kind that this version doesn't know. It is for tools that have no
+// database to ask.
+func (s Scheme) Typed() ([]Column, bool) {
+	names := s.Columns()
+	if names == nil && s != "" {
+		return nil, false
+	}
+	columns := make([]Column, len(names))
+	for i, name := range names {
+		column, kind, ok := strings.Cut(name, "\x00")
+		r, size := utf8.DecodeRuneInString(kind)
+		if !ok || size != len(kind) || r < 'A' || r > 'A'+rune(Label) {
+			return nil, false
+		}
+		columns[i] = Column{Name: column, Kind: Kind(r - 'A')}
+	}
+	return columns, true
 }
 
 // SchemeColumns returns the indexes of a scheme's columns in the scheme's order;

@@ -1,6 +1,9 @@
 package conj
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // Dialect is the SQL dialect that a text is written in.
 type Dialect uint8
@@ -68,6 +71,21 @@ const (
 	// Label columns hold one of a set of labels (PostgreSQL's enums).
 	Label
 )
+
+var kindNames = [...]string{"opaque", "integer", "boolean", "decimal", "text", "padded-text", "folded-text", "uuid", "bytes", "label"}
+
+func (k Kind) String() string {
+	if int(k) < len(kindNames) {
+		return kindNames[k]
+	}
+	return "unreadable"
+}
+
+// ParseKind returns the kind of which String gives the name.
+func ParseKind(name string) (Kind, bool) {
+	i := slices.Index(kindNames[:], name)
+	return Kind(max(i, 0)), i >= 0
+}
 
 // Column is what conj must know of a table's column.
 type Column struct {
