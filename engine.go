@@ -180,6 +180,9 @@ func (e *engine) readIdentity(ctx context.Context, d *database, q gorm.ConnPool)
 	if err != nil {
 		return "", err
 	}
+	if server, err := d.catalog.Server(ctx, q); err == nil && e.dialect == conj.MySQL && server.DefaultIsolation == "read uncommitted" {
+		return "", errDirtyReads
+	}
 	settings, err := sessionSettings(ctx, e.dialect, q)
 	if err != nil {
 		return "", fmt.Errorf("read the session's settings: %w", err)
@@ -214,7 +217,7 @@ func sessionSettings(ctx context.Context, dialect conj.Dialect, q catalog.Querie
 		query = "SELECT current_setting('TimeZone'), current_setting('DateStyle'), current_setting('IntervalStyle'), " +
 			"current_setting('bytea_output'), current_setting('extra_float_digits'), timestamptz '2001-02-03 04:05:06+07'"
 	case conj.MySQL:
-		query = "SELECT @@time_zone, @@sql_mode, @@character_set_results, CAST('2001-02-03 04:05:06' AS DATETIME), CAST(? AS UNSIGNED)"
+		query = "SELECT @@autocommit, @@time_zone, @@sql_mode, @@character_set_results, CAST('2001-02-03 04:05:06' AS DATETIME), CAST(? AS UNSIGNED)"
 		args = []any{1}
 	default:
 		return "", nil
@@ -238,14 +241,24 @@ func sessionSettings(ctx context.Context, dialect conj.Dialect, q catalog.Querie
 			return "", err
 		}
 	}
-	for _, v := range values {
+	for i, v := range values {
 		if b, ok := v.([]byte); ok {
 			v = string(b)
+		}
+		if dialect == conj.MySQL && i == 0 && fmt.Sprint(v) != "1" {
+			return "", errNoAutocommit
 		}
 		settings += fmt.Sprintf("%T:%v\x00", v, v)
 	}
 	return settings, rows.Err()
 }
+
+// errNoAutocommit and errDirtyReads say why nothing of a database may be
+// cached: its reads may be of an old snapshot, or of what is never committed.
+var (
+	errNoAutocommit = errors.New("autocommit is off: each query would see the snapshot of a transaction that never ends; switch it on in the DSN")
+	errDirtyReads   = errors.New("the default isolation is READ UNCOMMITTED: queries see what may be rolled back; set READ COMMITTED or REPEATABLE READ in the DSN")
+)
 
 // forget drops what DDL may have changed.
 func (d *database) forget() {

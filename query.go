@@ -334,6 +334,9 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 		return d, err.Error(), nil
 	}
 	identity, err := e.identity(ctx, base, d.pool)
+	if errors.Is(err, errNoAutocommit) || errors.Is(err, errDirtyReads) {
+		return d, err.Error(), nil
+	}
 	if err != nil {
 		return d, "", err
 	}

@@ -1,10 +1,17 @@
 package cacheplugin_test
 
 import (
+	"context"
+	"crypto/rand"
+	"database/sql"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
 
+	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/internal/testmodel"
 )
 
@@ -39,4 +46,31 @@ func TestCreatedUpdatedAndDeletedRowsDropWhatTheyAreIn(t *testing.T) {
 		f.misses(t, two)
 		f.hits(t, three)
 	})
+}
+
+func TestMySQLSessionsThatSeeMoreOrLessThanIsCommittedAreNotCached(t *testing.T) {
+	env, ok := testenv.Find(t, testenv.MariaDB)
+	if !ok {
+		return
+	}
+	for setting, reason := range map[string]string{
+		"autocommit=0": "autocommit is off",
+		"transaction_isolation=%27READ-UNCOMMITTED%27": "READ UNCOMMITTED",
+		"tx_isolation=%27READ-UNCOMMITTED%27":          "READ UNCOMMITTED",
+	} {
+		f := newFixture(t, env, options{models: []any{&testmodel.Category{}}})
+		dsn := testenv.DSN(t, f.plain) + "&" + setting
+		sqlDB, err := sql.Open("mysql", dsn)
+		require.NoError(t, err)
+		if sqlDB.Ping() != nil {
+			require.NoError(t, sqlDB.Close()) // a variable of the other family's
+			continue
+		}
+		require.NoError(t, sqlDB.Close())
+		db := env.Connect(t, dsn, &gorm.Config{Logger: logger.Discard})
+		plugin := cacheplugin.New(cacheplugin.Config{Redis: testenv.Redis(t), Prefix: "test-" + rand.Text(), Profiles: cacheAll(), Observer: f.events})
+		require.NoError(t, db.Use(plugin))
+		t.Cleanup(func() { require.NoError(t, plugin.Close(context.Background())) })
+		require.Contains(t, f.outcome(func() { require.NoError(t, db.Find(&[]testmodel.Category{}).Error) }), reason)
+	}
 }
