@@ -43,6 +43,9 @@ func (q QueryInfo) Table() string {
 type space struct {
 	store *store.Store
 	guard *store.Guard
+	// strict has every read try, however long Redis has been away: who asked
+	// for its errors is to get one from each.
+	strict bool
 }
 
 // spaces are the namespaces that the process has met.
@@ -63,7 +66,10 @@ func newSpace(c Config, namespace string) (*space, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &space{store: s, guard: store.NewGuard(s, store.GuardOptions{RetryFor: c.RetryFor, Logger: c.Logger})}, nil
+	return &space{
+		store: s, guard: store.NewGuard(s, store.GuardOptions{RetryFor: c.RetryFor, Logger: c.Logger}),
+		strict: c.OnReadError == Return,
+	}, nil
 }
 
 // of returns the namespace of an ID, made at its first use.
@@ -152,7 +158,7 @@ func (s *space) reason(tables []string) string {
 	if s.guard.Bypass(tables...) {
 		return "an invalidation is pending"
 	}
-	if !s.guard.Available() {
+	if !s.strict && !s.guard.Available() {
 		return "Redis does not answer"
 	}
 	return ""
