@@ -1,5 +1,7 @@
 package conj
 
+import "strings"
+
 // parsedWrite is a write as read, before its table is looked up.
 type parsedWrite struct {
 	name      TableName
@@ -252,12 +254,25 @@ func (p *parser) onConflict(w *parsedWrite) {
 				p.condition()
 			}
 		case p.d == MySQL && p.accept("duplicate", "key", "update"):
-			w.setWide("upsert")
+			if p.assignsItself() {
+				w.doNothing = true
+			} else {
+				w.setWide("upsert")
+			}
 			p.assignments(w)
 		default:
 			p.unexpected()
 		}
 	}
+}
+
+// assignsItself tells whether all that follows is column = column, which is how
+// GORM says DO NOTHING to MySQL: it changes no row.
+func (p *parser) assignsItself() bool {
+	column, itself := p.peek(), p.peekAt(2)
+	end := p.peekAt(3)
+	return column.identifier() && p.peekAt(1).op("=") && itself.identifier() && strings.EqualFold(column.text, itself.text) &&
+		(end.kind == tokEnd || end.word == "returning")
 }
 
 // assignments reads column = value, .., or (columns) = row.
