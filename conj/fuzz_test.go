@@ -41,7 +41,7 @@ func FuzzCompile(f *testing.F) {
 	for i, text := range seedTexts {
 		f.Add(text, int64(i))
 	}
-	tables := lawTables()
+	tables := lawTables(SQLite)
 	f.Fuzz(func(t *testing.T, text string, n int64) {
 		if len(text) > 4<<10 {
 			t.Skip()

@@ -1,6 +1,7 @@
 package conj
 
 import (
+	"context"
 	"database/sql"
 	"fmt"
 	"math/rand/v2"
@@ -10,21 +11,30 @@ import (
 	"strings"
 	"testing"
 
-	_ "github.com/mattn/go-sqlite3"
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
-// The law that all of the package stands on, tried on a real database: a row
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// The law that all of the package stands on, tried on real databases: a row
 // whose change changes a query's result shares a key with the query, by its
 // old or by its new values.
 
 // lawTables are three tables of the same columns: id, a, b and d are integers,
-// s a text, o a column on which no equality narrows.
-func lawTables() map[string]*Table {
+// s a text, o a column on which no equality narrows. In the database they have
+// one more that tells their rows apart.
+func lawTables(d Dialect) map[string]*Table {
+	text := Text
+	if d == MySQL { // by the collation that it has unless told otherwise
+		text = FoldedText
+	}
 	tables := make(map[string]*Table)
 	for _, name := range []string{"t1", "t2", "t3"} {
 		tables[name] = NewTable("main."+name, name, []Column{
-			{"id", Integer}, {"a", Integer}, {"b", Integer}, {"s", Text}, {"o", Opaque}, {name + "d", Integer},
+			{"id", Integer}, {"a", Integer}, {"b", Integer}, {"s", text}, {"o", Opaque}, {name + "d", Integer},
 		})
 	}
 	return tables
@@ -33,6 +43,7 @@ func lawTables() map[string]*Table {
 // queryMaker makes random queries. Many of them are silly, which is the point.
 type queryMaker struct {
 	*rand.Rand
+	d     Dialect
 	plain bool // mostly conjunctions of what narrows, as real queries have
 	args  []any
 	alias int
@@ -40,12 +51,24 @@ type queryMaker struct {
 }
 
 func (m *queryMaker) pick(choices ...string) string { return choices[m.IntN(len(choices))] }
-func (m *queryMaker) chance(percent int) bool       { return m.IntN(100) < percent }
+
+// by chooses by dialect.
+func (m *queryMaker) by(postgres, mysql, sqlite string) string {
+	switch m.d {
+	case PostgreSQL:
+		return postgres
+	case MySQL:
+		return mysql
+	}
+	return sqlite
+}
+
+func (m *queryMaker) chance(percent int) bool { return m.IntN(100) < percent }
 
 // value makes a value for a column of the name: mostly one that may match.
 func (m *queryMaker) value(column string) string {
-	text := strings.HasSuffix(column, "s") || strings.HasSuffix(column, "o")
-	if m.chance(8) {
+	text := textual(column)
+	if m.d != PostgreSQL && m.chance(8) { // it has types
 		text = !text
 	}
 	param := m.chance(60)
@@ -74,6 +97,19 @@ func (m *queryMaker) column(scope []string) string {
 		return m.pick(name, name, name, name, name, name, name, name, "t1d", "t2d", "t3d")
 	}
 	return scope[m.IntN(len(scope))] + "." + name
+}
+
+// other makes a column that a column may be compared with.
+func (m *queryMaker) other(scope []string, column string) string {
+	c := m.column(scope)
+	for m.d == PostgreSQL && textual(c) != textual(column) {
+		c = m.column(scope)
+	}
+	return c
+}
+
+func textual(column string) bool {
+	return strings.HasSuffix(column, "s") || strings.HasSuffix(column, "o")
 }
 
 func (m *queryMaker) list(column string) string {
@@ -112,7 +148,7 @@ func (m *queryMaker) condition(scope []string, depth int) string {
 		if m.chance(70) && len(scope) > 1 {
 			return m.pick(scope...) + "." + m.pick("id", "a", "b") + " = " + m.pick(scope...) + "." + m.pick("id", "a", "b")
 		}
-		return c + " = " + m.column(scope)
+		return c + " = " + m.other(scope, c)
 	case 10:
 		return m.value(c) + " = " + c
 	case 11, 12:
@@ -120,38 +156,51 @@ func (m *queryMaker) condition(scope []string, depth int) string {
 	case 13, 14:
 		return c + " IS NULL"
 	case 15:
-		return c + m.pick(" IS NOT NULL", " NOTNULL", " NOT NULL", " ISNULL")
+		return c + m.by(m.pick(" IS NOT NULL", " NOTNULL", " ISNULL"), " IS NOT NULL",
+			m.pick(" IS NOT NULL", " NOTNULL", " NOT NULL", " ISNULL"))
 	case 16:
-		return c + m.pick(" IS ", " IS NOT ", " IS NOT DISTINCT FROM ", " IS DISTINCT FROM ") + m.value(c)
+		return c + m.by(m.pick(" IS NOT DISTINCT FROM ", " IS DISTINCT FROM "), " <=> ",
+			m.pick(" IS ", " IS NOT ", " IS NOT DISTINCT FROM ", " IS DISTINCT FROM ")) + m.value(c)
 	case 17:
-		return c + m.pick(" > ", " <> ", " <= ", " != ", " == ") + m.value(c)
+		return c + m.pick(" > ", " <> ", " <= ", " != ") + m.value(c)
 	case 18:
-		return m.pick("TRUE", "FALSE", "1 = 1", "1 <> 1", "NULL", "1", "0", c, "NOT "+c)
+		return m.by(m.pick("TRUE", "FALSE", "1 = 1", "1 <> 1", "NULL"),
+			m.pick("TRUE", "FALSE", "1 = 1", "1 <> 1", "NULL", "1", "0", c, "NOT "+c),
+			m.pick("TRUE", "FALSE", "1 = 1", "1 <> 1", "NULL", "1", "0", c, "NOT "+c, c+" IN ()", "NOT "+c+" IN ()"))
 	case 19:
-		return "(" + c + ", " + m.column(scope) + ")" + m.pick(" = ("+m.value(c)+","+m.value(c)+")",
-			" IN (VALUES ("+m.value(c)+","+m.value(c)+"))")
+		row := m.pick(" = ("+m.value(c)+","+m.value(c)+")", " IN (VALUES ("+m.value(c)+","+m.value(c)+"))")
+		return "(" + c + ", " + m.other(scope, c) + ")" + row
 	case 20:
-		return c + m.pick(" NOT IN ", " IN ") + "(" + m.list(c) + ")" + m.pick("", " = 1", " IS NULL")
+		return c + m.pick(" NOT IN ", " IN ") + "(" + m.list(c) + ")" + m.by("", m.pick("", " = 1", " IS NULL"), m.pick("", " = 1", " IS NULL"))
 	case 21:
-		return c + m.pick(" + 0 = ", " = 0 + ", " COLLATE NOCASE = ", " = +") + m.value(c)
+		if m.d == PostgreSQL && textual(c) {
+			return c + " || '' = " + m.value(c)
+		}
+		if m.d == MySQL && m.chance(50) {
+			return c + " = " + m.value(c) + m.pick(" || ", " XOR ", " && ") + m.column(scope) + " = 1"
+		}
+		return c + m.by(" = 0 + ", m.pick(" + 0 = ", " = 0 + "), m.pick(" + 0 = ", " = 0 + ", " COLLATE NOCASE = ", " = +")) + m.value(c)
 	case 22:
-		return m.pick("EXISTS ", "NOT EXISTS ") + m.subquery(scope)
+		return m.pick("EXISTS ", "NOT EXISTS ") + m.subquery(scope, "")
 	case 23:
-		return c + m.pick(" IN ", " NOT IN ", " = ") + m.subquery(scope)
+		return c + m.pick(" IN ", " NOT IN ", " = ") + m.subquery(scope, c)
 	case 24:
 		return c + " BETWEEN " + m.value(c) + " AND " + m.value(c)
 	default:
-		return "CASE WHEN " + c + " = 1 AND " + m.column(scope) + " = 2 THEN 1 ELSE " + m.column(scope) + " END = " + m.value(c)
+		return "CASE WHEN " + c + " IS NULL AND " + m.column(scope) + " IS NULL THEN " + c + " ELSE " + m.other(scope, c) + " END = " + m.value(c)
 	}
 }
 
-// subquery makes a query of one column; the scope's names are in its sight.
-func (m *queryMaker) subquery(scope []string) string {
+// subquery makes a query of one column, to be compared with another; the scope's names are in its sight.
+func (m *queryMaker) subquery(scope []string, column string) string {
 	if m.alias > 12 {
 		return "(SELECT 1)"
 	}
 	from, own := m.from(1)
 	list := m.pick(m.column(own), "max("+m.column(own)+")", "count(*)")
+	if column != "" && m.d == PostgreSQL {
+		list = m.other(own, column)
+	}
 	where := ""
 	if m.chance(80) {
 		where = " WHERE " + m.condition(append(slices.Clone(own), scope...), 1)
@@ -165,11 +214,11 @@ func (m *queryMaker) from(depth int) (string, []string) {
 	for m.chance(55) && m.alias < 9 {
 		right, more := m.table(depth)
 		both := append(slices.Clone(scope), more...)
-		switch join := m.pick(", ", " JOIN ", " JOIN ", " LEFT JOIN ", " LEFT JOIN ", " RIGHT JOIN ", " FULL JOIN ", " CROSS JOIN ", m.pick(" JOIN ", " USING ")); join {
+		switch join := m.pick(", ", " JOIN ", " JOIN ", " LEFT JOIN ", " LEFT JOIN ", " RIGHT JOIN ", m.by(" FULL JOIN ", " JOIN ", " FULL JOIN "), " CROSS JOIN ", m.pick(" JOIN ", " USING ")); join {
 		case ", ", " CROSS JOIN ":
 			text += join + right
 		case " USING ":
-			text += m.pick(" JOIN ", " LEFT JOIN ", " FULL JOIN ") + right + " USING (" + m.pick("id", "a") + ")"
+			text += m.pick(" JOIN ", " LEFT JOIN ", m.by(" FULL JOIN ", " RIGHT JOIN ", " FULL JOIN ")) + right + " USING (" + m.pick("id", "a") + ")"
 		default:
 			text += join + right + " ON " + m.condition(both, 1)
 		}
@@ -187,6 +236,9 @@ func (m *queryMaker) table(depth int) (string, []string) {
 		return "(SELECT " + scope[0] + ".* FROM " + from + " WHERE " + m.condition(scope, 1) + ") AS " + alias, []string{alias}
 	case depth > 0 && m.chance(12):
 		from, scope := m.from(0)
+		if len(scope) == 1 && m.d == PostgreSQL {
+			return from, scope
+		}
 		return "(" + from + ")", scope
 	case len(m.ctes) > 0 && m.chance(40):
 		return m.pick(m.ctes...) + " AS " + alias, []string{alias}
@@ -214,7 +266,7 @@ func (m *queryMaker) core(columns int) string {
 			group += " HAVING " + m.condition(scope, 0)
 		}
 	case 2:
-		list[0] = m.subquery(scope)
+		list[0] = m.subquery(scope, "")
 	}
 	where := ""
 	if m.chance(90) {
@@ -231,7 +283,7 @@ func (m *queryMaker) query() string {
 		with = "WITH " + name + " AS (SELECT " + scope[0] + ".* FROM " + from + " WHERE " + m.condition(scope, 1) + ") "
 		m.ctes = append(m.ctes, name)
 	} else if m.chance(5) {
-		with = "WITH RECURSIVE c1(id,a,b,s,o,t1d) AS (SELECT * FROM t1 WHERE " + m.condition([]string{"t1"}, 1) +
+		with = "WITH RECURSIVE c1(id,a,b,s,o,t1d,pos) AS (SELECT * FROM t1 WHERE " + m.condition([]string{"t1"}, 1) +
 			" UNION SELECT t1.* FROM t1 JOIN c1 ON t1.a = c1.b WHERE " + m.condition([]string{"t1"}, 0) + ") "
 		m.ctes = append(m.ctes, "c1")
 	}
@@ -257,20 +309,39 @@ func (m *queryMaker) row() []any {
 	return row
 }
 
-// lawDatabase is a small database in memory.
+// lawDatabase is a small database on one connection.
 type lawDatabase struct {
-	t  testing.TB
-	db *sql.DB
+	t    testing.TB
+	d    Dialect
+	conn *sql.Conn
+}
+
+// text numbers the parameters where the dialect does.
+func (l lawDatabase) text(text string) string {
+	if l.d != PostgreSQL {
+		return text
+	}
+	pieces := strings.Split(text, "?")
+	var b strings.Builder
+	for i, piece := range pieces {
+		if i > 0 {
+			fmt.Fprintf(&b, "$%d", i)
+		}
+		b.WriteString(piece)
+	}
+	return b.String()
 }
 
 func (l lawDatabase) exec(text string, args ...any) {
-	_, err := l.db.Exec(text, args...)
+	_, err := l.conn.ExecContext(context.Background(), l.text(text), args...)
 	require.NoError(l.t, err, text)
 }
 
 // rows returns a query's result as a multiset; false if the query is not one.
 func (l lawDatabase) rows(text string, args []any) (string, bool) {
-	rows, err := l.db.Query(text, args...)
+	l.exec("SAVEPOINT asked")
+	defer l.exec("ROLLBACK TO SAVEPOINT asked")
+	rows, err := l.conn.QueryContext(context.Background(), text, args...)
 	if err != nil {
 		if os.Getenv("CACHEPLUGIN_LAW_ERRORS") != "" {
 			l.t.Log(err, text)
@@ -296,14 +367,14 @@ func (l lawDatabase) rows(text string, args []any) (string, bool) {
 	return strings.Join(lines, "\n"), true
 }
 
-func (l lawDatabase) insert(table string, row []any) {
-	l.exec("INSERT INTO "+table+" VALUES (?,?,?,?,?,?)", row...)
+func (l lawDatabase) insert(table string, row []any, pos int) {
+	l.exec("INSERT INTO "+table+" VALUES (?,?,?,?,?,?,?)", append(slices.Clone(row), pos)...)
 }
 
-func image(t *Table, row []any) Image {
+func image(d Dialect, t *Table, row []any) Image {
 	img := make(Image, len(row))
 	for i, c := range t.Columns() {
-		img[i] = c.FromRow(SQLite, row[i])
+		img[i] = c.FromRow(d, row[i])
 	}
 	return img
 }
@@ -320,47 +391,66 @@ func touches(t *Table, img Image, conjunctions []Conjunction) bool {
 }
 
 func TestChangedResultSharesAKeyWithTheChangedRow(t *testing.T) {
-	queries := 4000
-	if s := os.Getenv("CACHEPLUGIN_LAW_QUERIES"); s != "" {
-		queries, _ = strconv.Atoi(s)
+	for name, queries := range map[string]int{testenv.SQLite: 3000, testenv.Postgres: 1000, testenv.MariaDB: 1000} {
+		t.Run(name, func(t *testing.T) {
+			database, ok := testenv.Find(t, name)
+			if !ok {
+				return
+			}
+			if s := os.Getenv("CACHEPLUGIN_LAW_QUERIES"); s != "" {
+				queries, _ = strconv.Atoi(s)
+			}
+			seed := uint64(1)
+			if s := os.Getenv("CACHEPLUGIN_LAW_SEED"); s != "" {
+				seed, _ = strconv.ParseUint(s, 10, 64)
+			}
+			db, err := database.Open(t, &gorm.Config{}).DB()
+			require.NoError(t, err)
+			conn, err := db.Conn(t.Context())
+			require.NoError(t, err)
+			defer conn.Close()
+			d, _ := DialectOf(database.Dialect)
+			checkLaw(lawDatabase{t, d, conn}, queries, seed)
+		})
 	}
-	seed := uint64(1)
-	if s := os.Getenv("CACHEPLUGIN_LAW_SEED"); s != "" {
-		seed, _ = strconv.ParseUint(s, 10, 64)
-	}
-	db, err := sql.Open("sqlite3", ":memory:")
-	require.NoError(t, err)
-	defer db.Close()
-	db.SetMaxOpenConns(1)
-	l := lawDatabase{t, db}
+}
+
+func checkLaw(l lawDatabase, queries int, seed uint64) {
+	t := l.t
 	for _, name := range []string{"t1", "t2", "t3"} {
-		l.exec("CREATE TABLE " + name + " (id INTEGER, a INTEGER, b INTEGER, s TEXT, o TEXT, " + name + "d INTEGER)")
+		l.exec("CREATE TABLE " + name + " (id INTEGER, a INTEGER, b INTEGER, s VARCHAR(9), o VARCHAR(9), " + name + "d INTEGER, pos INTEGER)")
 	}
-	tables := lawTables()
+	tables := lawTables(l.d)
 	lookup := func(n TableName) (*Table, error) { return tables[strings.ToLower(n.Name)], nil }
 	valid, changes, spared, narrow := 0, 0, 0, 0
 	for i := range queries {
-		m := &queryMaker{Rand: rand.New(rand.NewPCG(seed, uint64(i))), plain: i%3 != 0}
-		text := m.query()
+		m := &queryMaker{Rand: rand.New(rand.NewPCG(seed, uint64(i))), d: l.d, plain: i%3 != 0}
+		text := l.text(m.query())
 		lim := Limits{}
 		if m.chance(20) {
 			lim = Limits{LongDisjunction: 2, MaxConjunctions: 4}
 		}
-		plan, err := Compile(SQLite, text, lookup, lim)
+		plan, err := Compile(l.d, text, lookup, lim)
 		require.NoError(t, err, text)
 		require.NotContains(t, plan.Skip, "unknown", text)
 		l.exec("BEGIN")
 		state := make(map[string][][]any)
 		for _, name := range []string{"t1", "t2", "t3"} {
-			for range m.IntN(5) {
+			for pos := range m.IntN(5) {
 				row := m.row()
 				state[name] = append(state[name], row)
-				l.insert(name, row)
+				l.insert(name, row, pos)
 			}
 		}
 		before, ok := l.rows(text, m.args)
 		if ok {
-			require.NotContains(t, plan.Skip, "not understood", text)
+			if l.d != MySQL || !strings.Contains(text, "RIGHT JOIN") { // whose left side may be in doubt
+				require.NotContains(t, plan.Skip, "not understood", text)
+			}
+			if plan.Statement != Select || strings.Contains(plan.Skip, "not understood") {
+				l.exec("ROLLBACK")
+				continue
+			}
 			valid++
 			deps, err := plan.Bind(m.args)
 			require.NoError(t, err, text)
@@ -375,11 +465,12 @@ func TestChangedResultSharesAKeyWithTheChangedRow(t *testing.T) {
 				name := m.pick("t1", "t2", "t3")
 				table, old := tables[name], []any(nil)
 				var fresh []any
-				l.exec("SAVEPOINT change")
+				at := 99
+				l.exec("SAVEPOINT changed")
 				if n := len(state[name]); n > 0 && m.chance(70) {
-					at := m.IntN(n)
+					at = m.IntN(n)
 					old = state[name][at]
-					l.exec("DELETE FROM "+name+" WHERE rowid = (SELECT rowid FROM "+name+" LIMIT 1 OFFSET ?)", at)
+					l.exec("DELETE FROM "+name+" WHERE pos = ?", at)
 				}
 				if old == nil || m.chance(60) {
 					fresh = m.row()
@@ -391,11 +482,11 @@ func TestChangedResultSharesAKeyWithTheChangedRow(t *testing.T) {
 						}
 						fresh = kept
 					}
-					l.insert(name, fresh)
+					l.insert(name, fresh, at)
 				}
 				after, ok := l.rows(text, m.args)
-				touched := old != nil && touches(table, image(table, old), of[table]) ||
-					fresh != nil && touches(table, image(table, fresh), of[table])
+				touched := old != nil && touches(table, image(l.d, table, old), of[table]) ||
+					fresh != nil && touches(table, image(l.d, table, fresh), of[table])
 				if ok && after != before {
 					changes++
 					if !touched {
@@ -405,15 +496,14 @@ func TestChangedResultSharesAKeyWithTheChangedRow(t *testing.T) {
 				} else if !touched {
 					spared++
 				}
-				l.exec("ROLLBACK TO change")
-				l.exec("RELEASE change")
+				l.exec("ROLLBACK TO SAVEPOINT changed")
 			}
 		}
 		l.exec("ROLLBACK")
 	}
 	t.Logf("%d of %d queries ran, %d dependencies narrowed, %d changes of a result, %d rows told apart", valid, queries, narrow, changes, spared)
-	require.Greater(t, changes, queries/3)
-	require.Greater(t, spared, queries/2)
+	require.Greater(t, changes, queries/8)
+	require.Greater(t, spared, queries/8)
 }
 
 func explained(deps []Dependency) string {

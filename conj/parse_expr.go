@@ -15,7 +15,7 @@ func (p *parser) or() *expr {
 	e := &expr{kind: exprOr, kids: []*expr{p.boolean(left)}}
 	certain := true
 	for p.peek().word == "or" || p.mysqlOp("||") || p.d == MySQL && p.peek().word == "xor" {
-		certain = certain && p.advance().word == "or"
+		certain = p.advance().word == "or" && certain
 		e.kids = append(e.kids, p.boolean(p.and()))
 	}
 	if !certain {

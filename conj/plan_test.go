@@ -185,6 +185,7 @@ func TestWrappedTermsAreOpaque(t *testing.T) {
 func TestWhatAServersModeDecidesIsOpaque(t *testing.T) {
 	checkRules(t, Limits{}, []rule{
 		{"|| may be OR", MySQL, `SELECT * FROM users WHERE age = 1 || company_id = 2`, nil, `users[*]`},
+		{"|| beside OR", MySQL, `SELECT * FROM users WHERE (age = 1 || company_id = 2 OR id = 3 XOR id = 4) AND name = 'x'`, nil, `users[name=x]`},
 		{"|| in brackets", MySQL, `SELECT * FROM users WHERE (age = 1 || company_id = 2) AND name = 'x'`, nil, `users[name=x]`},
 		{"XOR", MySQL, `SELECT * FROM users WHERE age = 1 AND name = 'x' XOR age = 2`, nil, `users[*]`},
 		{"&& is AND", MySQL, `SELECT * FROM users WHERE age = 1 && name = 'x'`, nil, `users[age=1,name=x]`},
