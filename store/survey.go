@@ -1,0 +1,401 @@
+package store
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/lua"
+)
+
+// What follows is for operators' tools, and no part of a read or a write: it
+// goes through keys with SCAN, which doesn't hold the server up but takes time
+// on a large one. Options.Timeout does not apply, the context does.
+
+// scanCount is how many keys a call of SCAN looks at.
+const scanCount = 1000
+
+// Namespaces returns the namespaces of a server or cluster whose names begin
+// with a prefix and that have been read since they were last dropped as a
+// whole, sorted.
+func Namespaces(ctx context.Context, client redis.UniversalClient, prefix string) ([]string, error) {
+	var mu sync.Mutex
+	var found []string
+	visit := func(ctx context.Context, node *redis.Client) error {
+		return scan(ctx, node, "{"+escapeGlob(prefix)+"*}N", func(keys []string) (bool, error) {
+			mu.Lock()
+			defer mu.Unlock()
+			for _, key := range keys {
+				found = append(found, strings.TrimSuffix(strings.TrimPrefix(key, "{"), "}N"))
+			}
+			return true, nil
+		})
+	}
+	var err error
+	switch c := client.(type) {
+	case *redis.ClusterClient:
+		err = c.ForEachMaster(ctx, visit)
+	case *redis.Client:
+		err = visit(ctx, c)
+	default:
+		err = fmt.Errorf("%w: Client is a %T: use a *redis.Client or a *redis.ClusterClient", ErrConfig, client)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("store: look for namespaces: %w", err)
+	}
+	slices.Sort(found)
+	return slices.Compact(found), nil
+}
+
+// Tables returns the tables that results in the namespace depend on, or have
+// depended on, sorted. Nothing is cached of any other.
+func (s *Store) Tables(ctx context.Context) ([]string, error) {
+	node, err := s.node(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("store: look for tables: %w", err)
+	}
+	var tables []string
+	err = scan(ctx, node, escapeGlob(s.tablePrefix)+"*", func(keys []string) (bool, error) {
+		for _, key := range keys {
+			tables = append(tables, strings.TrimPrefix(key, s.tablePrefix))
+		}
+		return true, nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("store: look for tables: %w", err)
+	}
+	slices.Sort(tables)
+	return slices.Compact(tables), nil
+}
+
+// TableInfo is what is kept of a table.
+type TableInfo struct {
+	// Schemes are the combinations of columns that results depend on, sorted.
+	Schemes []conj.Scheme
+	// Known is false if nothing that was read of the table can be valid.
+	Known bool
+	// TTL is how long this is kept if nothing more is read.
+	TTL time.Duration
+}
+
+// TableInfo asks what is kept of a table.
+func (s *Store) TableInfo(ctx context.Context, table string) (TableInfo, error) {
+	var info TableInfo
+	pipe := s.client.Pipeline()
+	fields := pipe.HKeys(ctx, s.TableName(table))
+	ttl := pipe.PTTL(ctx, s.TableName(table))
+	if _, err := pipe.Exec(ctx); err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return info, fmt.Errorf("store: read of table %s: %w", table, err)
+	}
+	info.TTL = max(0, ttl.Val())
+	for _, field := range fields.Val() {
+		if scheme, ok := strings.CutPrefix(field, "s:"); ok {
+			info.Schemes = append(info.Schemes, conj.Scheme(scheme))
+		}
+		info.Known = info.Known || field == "g"
+	}
+	slices.Sort(info.Schemes)
+	return info, nil
+}
+
+// ConjunctionInfo is what is kept of a conjunction.
+type ConjunctionInfo struct {
+	// Known is false if no valid result depends on it.
+	Known bool
+	// Entries are the names of results and leases that depend on it, some of
+	// which may have expired. Mode ConjunctionSets only, and not all of a large
+	// set.
+	Entries []string
+	// Size is their number.
+	Size int64
+	// TTL is how long it is kept if nothing more is read.
+	TTL time.Duration
+}
+
+// conjunctionEntries is the number of entries that ConjunctionInfo lists.
+const conjunctionEntries = 100
+
+// ConjunctionInfo asks what is kept of a conjunction.
+func (s *Store) ConjunctionInfo(ctx context.Context, key conj.Key) (ConjunctionInfo, error) {
+	name := s.ConjunctionName(key)
+	pipe := s.client.Pipeline()
+	ttl := pipe.PTTL(ctx, name)
+	size := pipe.SCard(ctx, name)
+	entries := pipe.SRandMemberN(ctx, name, conjunctionEntries)
+	// A stamp is not a set.
+	if _, err := pipe.Exec(ctx); err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return ConjunctionInfo{}, fmt.Errorf("store: read a conjunction: %w", err)
+	}
+	found := entries.Val()
+	slices.Sort(found)
+	return ConjunctionInfo{Known: ttl.Val() > 0, Entries: found, Size: size.Val(), TTL: max(0, ttl.Val())}, nil
+}
+
+// Usage is a number of keys and the memory that they take.
+type Usage struct {
+	Keys  int64
+	Bytes int64 // as Redis tells; of the values alone where it doesn't
+}
+
+func (u *Usage) add(bytes int64) {
+	u.Keys++
+	u.Bytes += bytes
+}
+
+// Survey is what a namespace holds, as far as it was looked at.
+type Survey struct {
+	// Scanned of the server's Keys were looked at, in no particular order.
+	// Complete is true if they were all.
+	Scanned, Keys int64
+	Complete      bool
+	// Entries are results, Leases are results in the making. Invalid are the
+	// entries that were dropped together with their table or namespace and wait
+	// for their expiry. Conjunctions that are dropped in mode InsideOut leave
+	// entries that are not told from valid ones here.
+	Entries, Leases, Invalid Usage
+	// Conjunctions are sets or stamps; Tables the schemes of tables.
+	Conjunctions, Tables Usage
+	// ByTable are the entries by the tables that they read; one that reads
+	// several counts for each. ManyTables are those with so many tables that
+	// the entry does not tell them.
+	ByTable    map[string]Usage
+	ManyTables Usage
+}
+
+// Survey looks at up to limit keys of the server (0: at all) and tells what of
+// the namespace is among them.
+func (s *Store) Survey(ctx context.Context, limit int64) (Survey, error) {
+	survey, err := s.survey(ctx, limit)
+	if err != nil {
+		return survey, fmt.Errorf("store: survey: %w", err)
+	}
+	return survey, nil
+}
+
+func (s *Store) survey(ctx context.Context, limit int64) (Survey, error) {
+	survey := Survey{ByTable: map[string]Usage{}}
+	node, err := s.node(ctx)
+	if err != nil {
+		return survey, err
+	}
+	epoch, err := s.epoch(ctx)
+	if err != nil {
+		return survey, err
+	}
+	tables, err := s.generations(ctx)
+	if err != nil {
+		return survey, err
+	}
+	if survey.Keys, err = node.DBSize(ctx).Result(); err != nil {
+		return survey, err
+	}
+	survey.Complete = true
+	err = scan(ctx, node, "", func(keys []string) (bool, error) {
+		survey.Scanned += int64(len(keys))
+		if err := s.look(ctx, node, &survey, keys, epoch, tables); err != nil {
+			return false, err
+		}
+		if limit > 0 && survey.Scanned >= limit && survey.Scanned < survey.Keys {
+			survey.Complete = false
+		}
+		return survey.Complete, nil
+	})
+	return survey, err
+}
+
+// entryHead is as much of an entry as its witness can take.
+const entryHead = 320
+
+// look adds a page of keys to a survey.
+func (s *Store) look(ctx context.Context, node *redis.Client, survey *Survey, keys []string, epoch string, tables map[string]string) error {
+	type question struct {
+		key                string
+		bytes, length, hit redis.Cmder
+	}
+	var asked []question
+	pipe := node.Pipeline()
+	for _, key := range keys {
+		entry := strings.HasPrefix(key, s.entryPrefix)
+		if !entry && !strings.HasPrefix(key, s.conjPrefix) && !strings.HasPrefix(key, s.tablePrefix) {
+			continue
+		}
+		q := question{key: key, bytes: pipe.MemoryUsage(ctx, key)}
+		if entry {
+			q.length, q.hit = pipe.StrLen(ctx, key), pipe.GetRange(ctx, key, 0, entryHead)
+		}
+		asked = append(asked, q)
+	}
+	if len(asked) == 0 {
+		return nil
+	}
+	if _, err := pipe.Exec(ctx); !answered(err) {
+		return err
+	}
+	for _, q := range asked {
+		var bytes int64
+		if cmd, ok := q.bytes.(*redis.IntCmd); ok {
+			bytes = cmd.Val()
+		}
+		switch {
+		case strings.HasPrefix(q.key, s.conjPrefix):
+			survey.Conjunctions.add(bytes)
+		case strings.HasPrefix(q.key, s.tablePrefix):
+			survey.Tables.add(bytes)
+		default:
+			if length, ok := q.length.(*redis.IntCmd); ok && bytes == 0 {
+				bytes = length.Val()
+			}
+			if head, ok := q.hit.(*redis.StringCmd); ok && head.Val() != "" {
+				survey.entry(head.Val(), bytes, epoch, tables)
+			}
+		}
+	}
+	return nil
+}
+
+// entry adds an entry, of which head is the beginning.
+func (u *Survey) entry(head string, bytes int64, epoch string, tables map[string]string) {
+	if head[0] == 'L' {
+		u.Leases.add(bytes)
+		return
+	}
+	witness, ok := entryWitness(head)
+	if !ok {
+		u.Invalid.add(bytes)
+		return
+	}
+	parts := strings.Split(witness, "|")
+	if len(parts) == 1 && witness != epoch {
+		// A digest, if it is not of another epoch: no telling.
+		if len(witness) == 40 && epoch != "" {
+			u.Entries.add(bytes)
+			u.ManyTables.add(bytes)
+		} else {
+			u.Invalid.add(bytes)
+		}
+		return
+	}
+	if parts[0] != epoch {
+		u.Invalid.add(bytes)
+		return
+	}
+	var reads []string
+	for _, part := range parts[1:] {
+		if table, ok := tables[part]; ok {
+			reads = append(reads, table)
+		}
+	}
+	if len(reads) == 0 {
+		u.Invalid.add(bytes)
+		return
+	}
+	u.Entries.add(bytes)
+	for _, table := range reads {
+		usage := u.ByTable[table]
+		usage.add(bytes)
+		u.ByTable[table] = usage
+	}
+}
+
+// entryWitness takes the witness off the beginning of a stored result.
+func entryWitness(head string) (string, bool) {
+	size, rest, ok := strings.Cut(strings.TrimPrefix(head, "V"), ":")
+	n, err := strconv.Atoi(size)
+	if head[0] != 'V' || !ok || err != nil || n < 0 || n > len(rest) {
+		return "", false
+	}
+	return rest[:n], true
+}
+
+// epoch returns the epoch that witnesses of valid entries begin with, empty if
+// no entry can be valid.
+func (s *Store) epoch(ctx context.Context) (string, error) {
+	reply, err := lua.Identity.Run(ctx, s.client, []string{s.epochKey}).StringSlice()
+	if err != nil {
+		return "", err
+	}
+	if len(reply) != 2 {
+		return "", replyError("identity", reply)
+	}
+	epoch, err := s.client.Get(ctx, s.epochKey).Result()
+	if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
+		return "", err
+	}
+	id, ok := strings.CutPrefix(epoch, reply[0]+":")
+	if !ok {
+		return "", nil
+	}
+	return id, nil
+}
+
+// generations returns the tables by their generations.
+func (s *Store) generations(ctx context.Context) (map[string]string, error) {
+	tables, err := s.Tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	byGeneration := make(map[string]string, len(tables))
+	for page := range slices.Chunk(tables, scanCount) {
+		pipe := s.client.Pipeline()
+		generations := make([]*redis.StringCmd, len(page))
+		for i, table := range page {
+			generations[i] = pipe.HGet(ctx, s.TableName(table), "g")
+		}
+		if _, err := pipe.Exec(ctx); !answered(err) {
+			return nil, err
+		}
+		for i, g := range generations {
+			if g.Val() != "" {
+				byGeneration[g.Val()] = page[i]
+			}
+		}
+	}
+	return byGeneration, nil
+}
+
+// node returns the server that holds the namespace.
+func (s *Store) node(ctx context.Context) (*redis.Client, error) {
+	switch c := s.client.(type) {
+	case *redis.Client:
+		return c, nil
+	case *redis.ClusterClient:
+		return c.MasterForKey(ctx, s.epochKey)
+	}
+	return nil, fmt.Errorf("%w: Client is a %T: use a *redis.Client or a *redis.ClusterClient", ErrConfig, s.client)
+}
+
+// scan visits the keys that match, page by page and some of them twice, until
+// visit returns false.
+func scan(ctx context.Context, node *redis.Client, match string, visit func(keys []string) (bool, error)) error {
+	for cursor := uint64(0); ; {
+		keys, next, err := node.Scan(ctx, cursor, match, scanCount).Result()
+		if err != nil {
+			return err
+		}
+		more, err := visit(keys)
+		if err != nil || !more || next == 0 {
+			return err
+		}
+		cursor = next
+	}
+}
+
+// answered reports whether the server has answered, if only to say that it
+// doesn't know or permit one of the commands.
+func answered(err error) bool {
+	var answer redis.Error
+	return err == nil || errors.As(err, &answer) && !unreachable(err)
+}
+
+// escapeGlob makes a pattern of Redis that matches nothing but s.
+func escapeGlob(s string) string {
+	return strings.NewReplacer(`\`, `\\`, "*", `\*`, "?", `\?`, "[", `\[`, "]", `\]`).Replace(s)
+}
