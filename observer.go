@@ -86,6 +86,10 @@ func (k EventKind) String() string {
 	return "unknown"
 }
 
+// ReasonRefused is the reason of the skip of a result that was not stored
+// because what it depends on had been invalidated while it was read.
+const ReasonRefused = "invalidated while it was read"
+
 // Event is one thing that the plugin did. Fields that don't concern the kind
 // are zero.
 type Event struct {
@@ -97,8 +101,11 @@ type Event struct {
 	Op cache.Op
 	// Key is the entry's key, as it is spelled in Redis.
 	Key string
-	// Reason says why a query was skipped.
+	// Reason says why a query was skipped, or what an error was met at.
 	Reason string
+	// Unstored says of a skip that it follows a miss: the result was read and
+	// not stored.
+	Unstored bool
 	// Rows and Bytes are the size of a result.
 	Rows, Bytes int
 	// Whole says that a table was dropped whole, Images how many row images

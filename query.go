@@ -32,7 +32,7 @@ func (e *engine) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
 			next(db)
 			return
 		}
-		if stmt.SQL.Len() > 0 && !startsWithSelect(stmt.SQL.String()) {
+		if stmt.SQL.Len() > 0 && !e.readsOnly(stmt) {
 			e.runWrite(db, next, row)
 			return
 		}
@@ -52,6 +52,17 @@ func failedIn(pool gorm.ConnPool) {
 	if _, tx := txn.Of(pool); tx != nil {
 		tx.MarkOpaque()
 	}
+}
+
+// readsOnly tells whether a text made by hand is sure to write nothing.
+func (e *engine) readsOnly(stmt *gorm.Statement) bool {
+	text := stmt.SQL.String()
+	if startsWithSelect(text) {
+		return true
+	}
+	_, tx := txn.Of(stmt.ConnPool)
+	plan, err := e.database(stmt.ConnPool).plan(stmt.Context, stmt.ConnPool, text, keep(tx))
+	return err == nil && plan.Statement == conj.Select && len(plan.Writes) == 0 && !plan.HasSideEffects
 }
 
 // readPool answers one statement's query from the cache where it may.
@@ -602,7 +613,7 @@ func (r *read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 		Done: func(rec rowset.Recording) {
 			if !rec.Complete {
 				release()
-				e.observe(after, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: rec.Reason, Rows: rec.Rows})
+				e.observe(after, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: rec.Reason, Unstored: true, Rows: rec.Rows})
 				return
 			}
 			r.save(after, lease, rec.Payload, rec.Rows)
@@ -636,7 +647,7 @@ func (r *read) save(ctx context.Context, lease store.Lease, payload []byte, rows
 		e.failed(ctx, "a result could not be stored", r.table, err)
 	case !stored:
 		e.counters.refused.Add(1)
-		e.observe(ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: "invalidated while it was read"})
+		e.observe(ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: ReasonRefused, Unstored: true})
 	default:
 		if r.local {
 			e.local.put(r.mark, r.key, payload, r.tables, r.timeout)
