@@ -11,6 +11,7 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/internal/testmodel"
 )
@@ -73,4 +74,23 @@ func TestMySQLSessionsThatSeeMoreOrLessThanIsCommittedAreNotCached(t *testing.T)
 		t.Cleanup(func() { require.NoError(t, plugin.Close(context.Background())) })
 		require.Contains(t, f.outcome(func() { require.NoError(t, db.Find(&[]testmodel.Category{}).Error) }), reason)
 	}
+}
+
+func TestHandMadeReadsAreCachedHoweverTheyBegin(t *testing.T) {
+	onEveryDatabase(t, options{models: []any{&testmodel.Category{}}}, func(t *testing.T, f *fixture) {
+		require.NoError(t, f.db.Create(&testmodel.Category{Title: "a"}).Error)
+		for _, text := range []string{
+			"/* a comment */ SELECT title FROM categories WHERE id = ?",
+			"WITH c AS (SELECT * FROM categories) SELECT title FROM c WHERE id = ?",
+		} {
+			read := func() {
+				var title string
+				require.NoError(t, f.db.Scopes(cache.Cache()).Raw(text, 1).Scan(&title).Error)
+				require.NotEmpty(t, title)
+			}
+			f.cached(t, read, text)
+			require.NoError(t, f.db.Exec("UPDATE categories SET title = 'b' WHERE id = 1").Error)
+			f.misses(t, read, text)
+		}
+	})
 }
