@@ -168,8 +168,9 @@ func (e *engine) identity(ctx context.Context, d *database, pool gorm.ConnPool) 
 		id = &read
 		d.identity.Store(id)
 	}
-	// MySQL's driver gives values of other types where it prepares.
-	if prepared && e.dialect == conj.MySQL {
+	// MySQL's driver gives values of other types where it prepares, and pgx in
+	// its simple protocol times of other locations where it doesn't.
+	if prepared && e.dialect != conj.SQLite {
 		return *id + "\x00prepared", nil
 	}
 	return *id, nil
