@@ -79,8 +79,10 @@ func run(out io.Writer, databaseURL, redisURL string) (err error) {
 		Profiles:     cacheplugin.Profiles{"quickstart_*": {Ops: cache.All, Timeout: time.Hour}},
 		Observer: cacheplugin.ObserverFunc(func(_ context.Context, e cacheplugin.Event) {
 			switch e.Kind {
-			case cacheplugin.EventHit, cacheplugin.EventMiss, cacheplugin.EventSkip:
+			case cacheplugin.EventHit, cacheplugin.EventMiss:
 				last = e.Kind.String()
+			case cacheplugin.EventSkip:
+				last = "bypassed" // the database answers, nothing is stored
 			}
 		}),
 	})
