@@ -2,6 +2,7 @@ package cacheplugin_test
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 
@@ -15,22 +16,30 @@ var errTwinUndo = errors.New("undo")
 
 // change writes once, or runs a transaction. It returns what differs in it.
 func (tw *twin) change() (difference string) {
-	db := tw.db.WithContext(tw.ctx)
+	h := tw.handle()
+	db := h.db.WithContext(tw.ctx)
 	if tw.steps%50 == 0 {
 		tw.prune(db)
 	}
-	switch tw.IntN(10) {
+	switch tw.IntN(12) {
 	case 0, 1:
 		tw.note("transaction")
 		return tw.transaction(db)
 	case 2:
 		return tw.manual(db)
+	case 5:
+		return tw.reader(h)
+	case 6:
+		if tw.ddl && tw.chance(4) {
+			tw.define(db)
+			return ""
+		}
 	case 3:
 		db = db.Session(&gorm.Session{SkipDefaultTransaction: true})
 		tw.note("without the default transaction:")
 	case 4:
-		db = db.Session(&gorm.Session{PrepareStmt: true})
-		tw.note("in a prepared session:")
+		db = db.Session(&gorm.Session{PrepareStmt: tw.sessions})
+		tw.note("in a session, prepared %v:", tw.sessions)
 	}
 	_ = tw.do(db)
 	return ""
@@ -41,6 +50,50 @@ func (tw *twin) prune(db *gorm.DB) {
 	tw.note("prune")
 	db.Exec("DELETE FROM twin_books WHERE id > ?", maxTwinID+2)
 	db.Unscoped().Where("id > ?", maxTwinID+2).Delete(&twinAuthor{})
+	if tw.dialect == "sqlite" {
+		db.Exec("UPDATE twin_authors SET grp = 1, flag = 0, level = 2, name = 'a' WHERE typeof(grp) <> 'integer' OR typeof(level) NOT IN ('integer', 'null') OR flag NOT IN (0, 1)")
+		db.Exec("UPDATE twin_books SET stars = 1 WHERE typeof(stars) NOT IN ('integer', 'null')")
+	} else {
+		db.Exec("UPDATE twin_authors SET flag = true WHERE flag NOT IN (true, false)")
+	}
+}
+
+// define changes a table's definition.
+func (tw *twin) define(db *gorm.DB) {
+	texts := []string{
+		fmt.Sprintf("ALTER TABLE twin_books ADD COLUMN extra%d int DEFAULT %d", tw.steps, tw.IntN(3)),
+		"CREATE INDEX twin_extra ON twin_books (stars)",
+		"CREATE TABLE twin_other (id int)",
+		"DROP TABLE twin_other",
+	}
+	if tw.dialect != "sqlite" {
+		texts = append(texts, "TRUNCATE twin_slots", "TRUNCATE TABLE twin_slots")
+	}
+	text := pick(tw.twinGen, texts...)
+	tw.note("%s -> %v", text, db.Exec(text).Error)
+}
+
+// reader reads in a transaction while others write.
+func (tw *twin) reader(h twinHandle) (difference string) {
+	db := h.db.WithContext(tw.ctx)
+	if !tw.env.ReadsDuringWrite || h.immediate {
+		_ = tw.do(db)
+		return ""
+	}
+	level := sql.LevelDefault
+	if tw.dialect != "sqlite" {
+		level = pick(tw.twinGen, sql.LevelDefault, sql.LevelReadCommitted, sql.LevelRepeatableRead)
+	}
+	tw.note("reader, %s", level)
+	tx := db.Begin(&sql.TxOptions{Isolation: level})
+	defer func() { tw.note("end of reader -> %v", tx.Rollback().Error) }()
+	for range 1 + tw.IntN(2) {
+		if difference = tw.look(tx); difference != "" {
+			return difference
+		}
+		_ = tw.do(tw.handle().db.WithContext(tw.ctx))
+	}
+	return tw.look(tx)
 }
 
 // do draws a write and runs it.
@@ -58,6 +111,12 @@ func (tw *twin) do(db *gorm.DB) error {
 // transaction runs writes in nested transactions of random ends.
 func (tw *twin) transaction(db *gorm.DB) (difference string) {
 	undo, panics := tw.chance(3), tw.chance(10)
+	var options []*sql.TxOptions
+	if tw.chance(3) && tw.dialect != "sqlite" {
+		level := pick(tw.twinGen, sql.LevelReadCommitted, sql.LevelRepeatableRead, sql.LevelSerializable)
+		tw.note("%s", level)
+		options = append(options, &sql.TxOptions{Isolation: level})
+	}
 	defer func() {
 		if r := recover(); r != nil && r != errTwinUndo {
 			panic(r)
@@ -75,7 +134,7 @@ func (tw *twin) transaction(db *gorm.DB) (difference string) {
 			return errTwinUndo
 		}
 		return nil
-	})
+	}, options...)
 	tw.note("end of transaction -> %v", err)
 	return difference
 }
@@ -123,7 +182,7 @@ func (tw *twin) inside(tx *gorm.DB, depth int) (difference string) {
 func (tw *twin) look(tx *gorm.DB) string {
 	for range 3 {
 		q := pick(tw.twinGen, tw.queries...)
-		if q.last.err != "" && q.last.err != gorm.ErrRecordNotFound.Error() || q.last.dest == nil {
+		if q.last[0].truth.err != "" && q.last[0].truth.err != gorm.ErrRecordNotFound.Error() || q.last[0].truth.dest == nil {
 			continue // would end the transaction
 		}
 		truth := q.ask(tx.WithContext(cache.WithoutCache(context.Background())))

@@ -30,6 +30,8 @@ type twinAuthor struct {
 	Price     string   `gorm:"type:decimal(8,2)"`
 	Born      time.Time
 	Seen      *time.Time
+	Ratio     float64
+	Data      []byte
 	DeletedAt gorm.DeletedAt
 	Books     []twinBook   `gorm:"foreignKey:AuthorID;constraint:OnUpdate:CASCADE,OnDelete:SET NULL"`
 	Tags      []twinTag    `gorm:"many2many:twin_author_tags;constraint:OnUpdate:CASCADE,OnDelete:CASCADE"`
@@ -61,9 +63,11 @@ type twinSlot struct {
 	AuthorID *int
 	Note     *string `gorm:"size:20"`
 	Qty      int
+	Odd      int `gorm:"->;type:int GENERATED ALWAYS AS (qty % 2) STORED"`
 }
 
-// twinDevice has a key that a database may take in several spellings.
+// twinDevice has a key that a database may take in several spellings, and a
+// trigger that writes tags.
 type twinDevice struct {
 	ID       testmodel.UUID `gorm:"primaryKey"`
 	State    string         `gorm:"size:20"`
@@ -110,6 +114,37 @@ func twinModels() []any {
 	return []any{&twinAuthor{}, &twinBook{}, &twinTag{}, &twinSlot{}, &twinDevice{}}
 }
 
+// twinTrigger makes each change of a device write a tag.
+func twinTrigger(db *gorm.DB) error {
+	const body = "UPDATE twin_tags SET weight = 3 - weight WHERE code = 'a'"
+	switch db.Name() {
+	case "postgres":
+		return db.Exec("CREATE FUNCTION twin_touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN " + body + "; RETURN NULL; END $$; " +
+			"CREATE TRIGGER twin_touch AFTER UPDATE ON twin_devices FOR EACH ROW EXECUTE FUNCTION twin_touch()").Error
+	case "mysql":
+		return db.Exec("CREATE TRIGGER twin_touch AFTER UPDATE ON twin_devices FOR EACH ROW " + body).Error
+	}
+	return db.Exec("CREATE TRIGGER twin_touch AFTER UPDATE ON twin_devices BEGIN " + body + "; END").Error
+}
+
+// twinFlavours are driver and session options by which handles on one database
+// differ. Each run has handles of two of them.
+var twinFlavours = map[string][]string{
+	"postgres": {"", "default_query_exec_mode=simple_protocol&TimeZone=Asia/Tokyo", "default_query_exec_mode=exec", "TimeZone=Asia/Tokyo"},
+	"mysql":    {"", "sql_mode=%27%27&clientFoundRows=true", "loc=Asia%2FTokyo", "interpolateParams=true"},
+	"sqlite":   {"", "_txlock=immediate", "", "_txlock=immediate"},
+}
+
+func twinDSN(dsn, flavour string) string {
+	if flavour == "" {
+		return dsn
+	}
+	if strings.Contains(dsn, "?") {
+		return dsn + "&" + flavour
+	}
+	return dsn + "?" + flavour
+}
+
 // twinKind is a class of columns that take the same conditions.
 type twinKind int
 
@@ -120,6 +155,8 @@ const (
 	twinDecimal
 	twinTime
 	twinUUID
+	twinFloat
+	twinBytes
 )
 
 type twinColumn struct {
@@ -172,7 +209,7 @@ var (
 		twinColumn{"flag", twinBool, false}, twinColumn{"vote", twinBool, true}, twinColumn{"name", twinText, false},
 		twinColumn{"alias", twinText, true}, twinColumn{"nick", twinText, false}, twinColumn{"code", twinText, false},
 		twinColumn{"price", twinDecimal, false}, twinColumn{"born", twinTime, false}, twinColumn{"seen", twinTime, true},
-		twinColumn{"deleted_at", twinTime, true})
+		twinColumn{"ratio", twinFloat, false}, twinColumn{"data", twinBytes, true}, twinColumn{"deleted_at", twinTime, true})
 	twinBooks = twinTableOf[twinBook]("twin_books", false, "id",
 		twinColumn{"id", twinInt, false}, twinColumn{"author_id", twinInt, true}, twinColumn{"author_id", twinInt, true},
 		twinColumn{"title", twinText, false}, twinColumn{"stars", twinInt, true}, twinColumn{"state", twinText, false})
@@ -180,7 +217,7 @@ var (
 		twinColumn{"code", twinText, false}, twinColumn{"label", twinText, true}, twinColumn{"weight", twinInt, false})
 	twinSlots = twinTableOf[twinSlot]("twin_slots", false, "shelf,pos",
 		twinColumn{"shelf", twinInt, false}, twinColumn{"pos", twinInt, false}, twinColumn{"author_id", twinInt, true},
-		twinColumn{"note", twinText, true}, twinColumn{"qty", twinInt, false})
+		twinColumn{"note", twinText, true}, twinColumn{"qty", twinInt, false}, twinColumn{"odd", twinInt, false})
 	twinDevices = twinTableOf[twinDevice]("twin_devices", false, "id",
 		twinColumn{"id", twinUUID, false}, twinColumn{"state", twinText, false}, twinColumn{"author_id", twinInt, true})
 	twinLinks = twinTableOf[twinLink]("twin_author_tags", false, "twin_author_id,twin_tag_code",
@@ -213,7 +250,8 @@ func (g *twinGen) int(column string) int {
 	return g.IntN(4)
 }
 
-var twinTexts = []string{"a", "A", "á", "a ", " a", "b", "B", "ß", "ss", "", "1", "01", "1.0", "0", "NULL", "a%", "x_y", "'\\"}
+var twinTexts = []string{"a", "A", "á", "a ", " a", "b", "B", "ß", "ss", "", "1", "01", "1.0", "0", "NULL", "a%", "x_y", "'\\",
+	"12345678901234567890", "12345678901234567890 "} // as long as the columns, and a blank more
 
 func (g *twinGen) text(column string) string {
 	switch column {
@@ -235,6 +273,12 @@ func (g *twinGen) time() time.Time {
 		return t.In(time.FixedZone("", 3600))
 	}
 	return t
+}
+
+func (g *twinGen) float() float64 { return pick(g, 0, 1, 1.5, -0.25) }
+
+func (g *twinGen) bytes() []byte {
+	return pick(g, nil, []byte{}, []byte("a"), []byte("A"), []byte{0, 255}, []byte("a\x00"))
 }
 
 func (g *twinGen) decimal() string { return pick(g, "0.00", "1.50", "1.5", "2", "-1.25", "10.00") }
@@ -267,6 +311,10 @@ func (g *twinGen) value(c twinColumn) any {
 		return g.time()
 	case twinUUID:
 		return g.uuid()
+	case twinFloat:
+		return g.float()
+	case twinBytes:
+		return g.bytes()
 	}
 	return g.int(c.name)
 }
@@ -317,6 +365,12 @@ func (g *twinGen) param(c twinColumn) any {
 		}
 		return pick[any](g, strings.ToUpper(s), strings.ReplaceAll(s, "-", ""), "{"+s+"}", testmodel.UUID(s), []byte(s), "no uuid")
 	}
+	switch c.kind {
+	case twinFloat:
+		return pick[any](g, g.float(), g.float(), 1, "1.5", "1", float32(1.5), true)
+	case twinBytes:
+		return pick[any](g, g.bytes(), g.bytes(), "a", "A", 1)
+	}
 	n := g.int(c.name)
 	if !odd {
 		return n
@@ -347,6 +401,10 @@ func (g *twinGen) literal(c twinColumn) string {
 		return pick(g, "1.5", "1.50", "2", "'1.5'", "-1.25")
 	case twinUUID:
 		return "'" + g.uuid() + "'"
+	case twinFloat:
+		return pick(g, "1", "1.5", "-0.25", "1e0")
+	case twinBytes:
+		return "'a'"
 	}
 	return "'" + g.time().Format("2006-01-02 15:04:05") + "'"
 }

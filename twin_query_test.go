@@ -25,6 +25,7 @@ func (g *twinGen) query() *twinQuery {
 		g.findRows, g.findRows, g.findRows, g.findOne, g.findOne, g.intoMaps, g.pluck, g.count, g.count, g.aggregate,
 		g.exists, g.joinRaw, g.joinRaw, g.joinRelation, g.subquery, g.subquery, g.correlated, g.union, g.preload, g.preload,
 		g.association, g.structCondition, g.generic, g.byHand, g.rawRows, g.derived, g.batches, g.selfJoin, g.throughLinks,
+		g.template, g.template, g.template,
 	}
 	return pick(g, shapes...)()
 }

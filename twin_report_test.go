@@ -19,6 +19,7 @@ type twinStats struct {
 	steps, writes, failed int // writes that the database refused
 	reads, inside, errors int // reads in transactions; reads that are errors
 	hits, misses, skips   int
+	unasked               int // reads that were not looked up
 	dropped, changed      int // stored answers that were gone, and those of them that were another then
 	reasons               map[string]int
 }
@@ -40,6 +41,7 @@ func (s *twinStats) add(o twinStats) {
 	s.hits += o.hits
 	s.misses += o.misses
 	s.skips += o.skips
+	s.unasked += o.unasked
 	s.dropped += o.dropped
 	s.changed += o.changed
 	for reason, n := range o.reasons {
@@ -56,8 +58,8 @@ func share(part, whole int) string {
 }
 
 func (s *twinStats) String() string {
-	return fmt.Sprintf("%d steps, %d writes (%d refused), %d reads checked (+%d in transactions, %d errors), hit ratio %s, %d skips, precision %s (%d of %d dropped results had changed)",
-		s.steps, s.writes, s.failed, s.reads, s.inside, s.errors, share(s.hits, s.hits+s.misses), s.skips, share(s.changed, s.dropped), s.changed, s.dropped)
+	return fmt.Sprintf("%d steps, %d writes (%d refused), %d reads checked (+%d in transactions, %d errors), hit ratio %s, %d not looked up, precision %s (%d of %d dropped results had changed)",
+		s.steps, s.writes, s.failed, s.reads, s.inside, s.errors, share(s.hits, s.hits+s.misses), s.unasked, share(s.changed, s.dropped), s.changed, s.dropped)
 }
 
 // skipped lists why queries were not cached, most frequent first.
@@ -74,7 +76,7 @@ func (s *twinStats) skipped() string {
 func (tw *twin) report(q *twinQuery, what string, truth, got twinAnswer) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s at step %d: again by -twin.seed=%d\nquery: %s\n", what, tw.steps, tw.seed, q.name)
-	_, dry := q.run(tw.db.Session(&gorm.Session{DryRun: true}))
+	_, dry := q.run(tw.handles[0].db.Session(&gorm.Session{DryRun: true}))
 	if dry.Statement != nil {
 		fmt.Fprintf(&b, "parameters: %s\n", showValue(dry.Statement.Vars))
 		if x, err := cacheplugin.Explain(dry); err != nil {

@@ -20,7 +20,7 @@ type twinWrite struct {
 func (g *twinGen) write() twinWrite {
 	return pick(g,
 		g.create, g.create, g.create, g.createBatch, g.createMap, g.upsert, g.save, g.update, g.update, g.updateMass, g.updateMass,
-		g.remove, g.remove, g.restore, g.associate, g.associate, g.firstOrCreate, g.rawInsert, g.rawUpdate, g.rawUpdate, g.rawDelete, g.changeKey,
+		g.remove, g.remove, g.restore, g.many, g.misfit, g.associate, g.associate, g.firstOrCreate, g.rawInsert, g.rawUpdate, g.rawUpdate, g.rawDelete, g.changeKey,
 		g.returning,
 	)()
 }
@@ -29,7 +29,7 @@ func (g *twinGen) author() twinAuthor {
 	return twinAuthor{
 		ID: pick(g, 0, g.int("id")), Grp: g.IntN(4), Level: maybe(g, g.IntN(4)), Flag: g.chance(2), Vote: maybe(g, g.chance(2)),
 		Name: g.text("name"), Alias: maybe(g, g.text("alias")), Nick: twinNick(g.text("nick")), Code: g.text("code"),
-		Price: g.decimal(), Born: g.time(), Seen: maybe(g, g.time()),
+		Price: g.decimal(), Born: g.time(), Seen: maybe(g, g.time()), Ratio: g.float(), Data: g.bytes(),
 	}
 }
 
@@ -185,7 +185,7 @@ func (g *twinGen) changes(t *twinTable) map[string]any {
 			m[c.name] = pick[any](g, gorm.Expr("upper("+c.name+")"), gorm.Expr("'b'"), []byte("a"))
 		case c.kind == twinBool && g.chance(3):
 			m[c.name] = pick[any](g, gorm.Expr("NOT "+c.name), 1, "true")
-		case c.name == "deleted_at":
+		case c.name == "deleted_at", c.name == "odd":
 		default:
 			m[c.name] = g.value(c)
 		}
@@ -354,8 +354,8 @@ func (g *twinGen) rawInsert() twinWrite {
 			return db.Exec("INSERT INTO twin_books (author_id, title, stars, state) SELECT id, name, grp, 'open' FROM twin_authors WHERE grp = ? AND id <= 4", stars).Error
 		}}
 	case 1:
-		return twinWrite{fmt.Sprintf("raw insert %d without columns' names", id), func(db *gorm.DB) error {
-			return db.Exec("INSERT INTO twin_slots VALUES (?, ?, ?, ?, ?)", 1+id%3, 1+author%3, author, title, stars).Error
+		return twinWrite{fmt.Sprintf("raw insert of slot %d", id), func(db *gorm.DB) error {
+			return db.Exec("INSERT INTO twin_slots (pos, shelf, author_id, note, qty) VALUES (?, ?, ?, ?, ?)", 1+id%3, 1+author%3, author, title, stars).Error
 		}}
 	case 2:
 		return twinWrite{fmt.Sprintf("raw insert literals %d", id), func(db *gorm.DB) error {
@@ -444,6 +444,54 @@ func (g *twinGen) changeKey() twinWrite {
 	return twinWrite{fmt.Sprintf("author %d becomes %d", from, to), func(db *gorm.DB) error {
 		return db.Exec("UPDATE twin_authors SET id = ? WHERE id = ?", to, from).Error
 	}}
+}
+
+// many writes slices.
+func (g *twinGen) many() twinWrite {
+	authors, m, grp := []twinAuthor{g.author(), g.author()}, g.changes(twinAuthors), g.IntN(4)
+	ids := []twinAuthor{{ID: g.int("id")}, {ID: g.int("id")}}
+	slots := []twinSlot{g.slot(), g.slot()}
+	switch g.IntN(6) {
+	case 0:
+		return twinWrite{"save authors " + showRows(authors), func(db *gorm.DB) error { return db.Save(&authors).Error }}
+	case 1:
+		return twinWrite{fmt.Sprintf("update authors %s %v", showRows(ids), m), func(db *gorm.DB) error { return db.Model(&ids).Updates(m).Error }}
+	case 2:
+		return twinWrite{"delete authors " + showRows(ids), func(db *gorm.DB) error { return db.Delete(&ids).Error }}
+	case 3:
+		return twinWrite{"delete slots " + showRows(slots), func(db *gorm.DB) error { return db.Delete(&slots).Error }}
+	case 4:
+		return twinWrite{fmt.Sprintf("update by case %d", grp), func(db *gorm.DB) error {
+			return db.Model(&twinAuthor{}).Where("grp IN ?", []int{grp, grp + 1}).
+				Update("level", gorm.Expr("CASE grp WHEN ? THEN 1 ELSE 2 END", grp)).Error
+		}}
+	}
+	return twinWrite{fmt.Sprintf("update devices %d", grp), func(db *gorm.DB) error {
+		return db.Model(&twinDevice{}).Where("author_id = ?", ids[0].ID).Update("state", "open").Error
+	}}
+}
+
+// misfit stores values of types other than the column's, where the database
+// does.
+func (g *twinGen) misfit() twinWrite {
+	id := g.int("id")
+	column, value := "code", "'b '"
+	switch g.dialect {
+	case "sqlite":
+		column = pick(g, "grp", "name", "flag", "level", "price", "nick", "data", "ratio")
+		value = pick(g, "'1'", "'01'", "'1 '", "1.0", "1.5", "x'31'", "1e0", "'1x'", "2", "'t'", "'true'", "' 1'")
+	case "mysql":
+		column = pick(g, "grp", "flag", "level", "ratio")
+		value = pick(g, "'1'", "'01'", "'1 '", "1.0", "1.5", "0x31", "1e0", "2", "true", "' 1'", "1.4")
+	case "postgres":
+		column = pick(g, "grp", "level", "ratio", "price", "code")
+		value = pick(g, "'1'", "'01'", "'1 '", "1.0", "1.5", "1e0", "2", "1.4", "' 1'", "'+1'")
+	}
+	text := fmt.Sprintf("UPDATE twin_authors SET %s = %s WHERE id = %d", column, value, id)
+	if g.chance(3) {
+		text = fmt.Sprintf("INSERT INTO twin_books (id, title, stars, state) VALUES (%d, %s, %s, 'open')", id, value, value)
+	}
+	return twinWrite{text, func(db *gorm.DB) error { return db.Exec(text).Error }}
 }
 
 // returning writes by statements that give rows.
