@@ -37,18 +37,35 @@ type Computation struct {
 	Lock bool
 }
 
+// NotStoredError is what the function of a computation returns, with the value,
+// when the value is good for its caller and must not be stored: it is too
+// large, say, or somebody's own. Compute returns the value and no error.
+type NotStoredError struct {
+	// Reason goes into the event.
+	Reason string
+}
+
+func (e *NotStoredError) Error() string { return "not stored: " + e.Reason }
+
 // errNoTimeout is for computations that nothing bounds.
 var errNoTimeout = errors.New("no timeout: set one, or a profile for the samples' tables")
 
 // Compute returns the value of a computation from the cache, or computes and
 // stores it. A value whose samples are written while it is computed is returned
-// but not stored. Errors of compute are returned as they are and nothing is
-// stored. In a transaction that has written (see the handle), and when Redis
-// fails, compute answers.
+// but not stored, and so is one larger than Config.MaxBytes. Errors of compute
+// but a NotStoredError are returned as they are, and nothing is stored. In a
+// transaction that has written (see the handle), and when Redis fails, compute
+// answers.
 //
 // The context is the handle's; set it by db.WithContext.
 func Compute(db *gorm.DB, c Computation, compute func(context.Context) ([]byte, error)) (value []byte, hit bool, err error) {
 	ctx := db.Statement.Context
+	var skip *NotStoredError
+	defer func() {
+		if err != nil && errors.As(err, &skip) {
+			err = nil
+		}
+	}()
 	e, err := engineOf(db)
 	if err != nil {
 		return nil, false, err
@@ -93,7 +110,13 @@ func Compute(db *gorm.DB, c Computation, compute func(context.Context) ([]byte, 
 		}
 	}()
 	value, err = compute(ctx)
+	if err == nil && len(value) > e.config.MaxBytes {
+		err = &NotStoredError{Reason: "too large"}
+	}
 	if err != nil {
+		if errors.As(err, &skip) {
+			e.observe(ctx, Event{Kind: EventSkip, Table: c.Name, Key: r.key.String(), Reason: skip.Reason, Bytes: len(value)})
+		}
 		return value, false, err
 	}
 	kept = true
