@@ -380,3 +380,42 @@ func TestTheCheckSeesStaleReads(t *testing.T) {
 		require.Len(t, v.stale, v.staleHits, "the database itself is never stale")
 	})
 }
+
+// A transaction of SQLite that reads before it writes fails at once when
+// another one writes: the plugin must not read the catalog first.
+func TestAColdCatalogMakesNoWriterOfSQLiteFail(t *testing.T) {
+	env, ok := testenv.Find(t, testenv.SQLiteFile)
+	if !ok {
+		return
+	}
+	f := newFixture(t, env, options{models: []any{&counter{}}})
+	require.NoError(t, f.plain.Create(initialCounters()).Error)
+	for name, write := range map[string]func(db *gorm.DB) error{
+		"update": func(db *gorm.DB) error {
+			return db.Model(&counter{}).Where("id = ?", 1).Update("ver", gorm.Expr("ver + 1")).Error
+		},
+		"delete": func(db *gorm.DB) error { return db.Delete(&counter{}, 99).Error },
+		"create": func(db *gorm.DB) error { return db.Create(&counter{ID: 100 + rand.IntN(1e9)}).Error },
+		"exec": func(db *gorm.DB) error {
+			return db.Transaction(func(tx *gorm.DB) error {
+				return tx.Exec("UPDATE counters SET ver = ver + 1 WHERE id = ?", 2).Error
+			})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			for range 10 {
+				cold := newSibling(t, f, gorm.Config{})
+				holder := f.plain.Begin()
+				require.NoError(t, holder.Model(&counter{}).Where("id = ?", 3).Update("ver", 1).Error)
+				entered, done := make(chan struct{}), make(chan error)
+				go func() {
+					close(entered)
+					done <- write(cold.db)
+				}()
+				<-entered
+				require.NoError(t, holder.Commit().Error)
+				require.NoError(t, <-done)
+			}
+		})
+	}
+}

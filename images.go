@@ -456,6 +456,24 @@ func (t *target) lockSQLite() error {
 	return err
 }
 
+// reserveSQLite does the same before the catalog is read for a transaction's
+// first write. It takes the table from the text alone; where there is no such
+// table its error is the statement's own, which comes next.
+func (c *capture) reserveSQLite(query string) {
+	if c.tx == nil || c.engine.dialect != conj.SQLite || c.tx.Dirty() {
+		return
+	}
+	if known, _ := c.base.plans.Get(query); known != nil {
+		return
+	}
+	plan, err := conj.Compile(c.base.dialect, query, func(conj.TableName) (*conj.Table, error) { return nil, nil }, c.base.limits)
+	if err != nil || len(plan.Writes) == 0 {
+		return
+	}
+	table := (&target{c: c, write: &plan.Writes[0]}).quotedTable()
+	_, _ = c.pool.ExecContext(c.ctx, "DELETE FROM "+table+" WHERE 0")
+}
+
 // imageColumns are the columns that images are taken of: the key, those that
 // schemes ask for, and the short ones that they may come to ask for.
 func (t *target) imageColumns() []int {
