@@ -120,6 +120,21 @@ type twinLast struct {
 	stored bool // whether the cache had the answer then
 }
 
+// refused tells whether the query was an error on some handle, or not asked yet.
+func (q *twinLiving) refused() bool {
+	for _, l := range q.last {
+		if l.step == 0 || l.truth.refused() {
+			return true
+		}
+	}
+	return false
+}
+
+// refused tells whether the database gave an error.
+func (a twinAnswer) refused() bool {
+	return a.err != "" && a.err != gorm.ErrRecordNotFound.Error()
+}
+
 // twinPanic is the error of a query that panics, which differs from none.
 const twinPanic = "panic"
 
@@ -275,7 +290,7 @@ func (tw *twin) compare(q *twinLiving) string {
 	if hits+misses == 0 {
 		tw.stats.unasked++
 	}
-	if truth.err != "" && truth.err != gorm.ErrRecordNotFound.Error() {
+	if truth.refused() {
 		tw.stats.errors++
 	}
 	if last.stored && last.step == tw.steps-1 && misses > 0 && !session.PrepareStmt {
