@@ -16,7 +16,8 @@ type ErrorPolicy uint8
 
 // The policies.
 const (
-	// Fallback, for reads, asks the database.
+	// Fallback, for reads, asks the database. For fences it commits without
+	// one, as Consistency: Returned does.
 	Fallback ErrorPolicy = iota + 1
 	// Queue, for invalidations, returns nil although Redis could not be told
 	// within RetryFor of a write that the database has committed: the
@@ -26,7 +27,8 @@ const (
 	// the queue has drained.
 	Queue
 	// Return returns the error: for reads, that of Redis; for writes,
-	// ErrCommittedNotInvalidated, with the invalidation queued all the same.
+	// ErrCommittedNotInvalidated, with the invalidation queued all the same;
+	// for fences ErrNotFenced, with nothing committed.
 	Return
 )
 
@@ -106,6 +108,27 @@ type Config struct {
 	//
 	// Defaults to Queue.
 	OnInvalidateError ErrorPolicy
+
+	// Consistency says what reads may see of a write whose Commit has not
+	// returned, or never will. See the constants for promises and costs.
+	//
+	// Defaults to Returned.
+	Consistency Consistency
+
+	// FenceTTL is, under Strict, how long at most COMMIT may take from leaving
+	// this process to its effect for the promise to hold even if the process
+	// dies meanwhile. When it dies, its tables take no new results for that
+	// long.
+	//
+	// Defaults to 5 seconds.
+	FenceTTL time.Duration
+
+	// OnFenceError says what a write's caller gets under Strict when Redis
+	// can't be told beforehand: Return aborts the transaction, Fallback goes on
+	// as Returned does.
+	//
+	// Defaults to Return: ErrNotFenced.
+	OnFenceError ErrorPolicy
 
 	// OnUnknownWrite says what happens on a statement that may write tables
 	// which its text doesn't tell.
@@ -188,6 +211,7 @@ func (c Config) withDefaults() (Config, error) {
 		{"LockWait", &c.LockWait, time.Second},
 		{"RedisTimeout", &c.RedisTimeout, 500 * time.Millisecond},
 		{"RetryFor", &c.RetryFor, time.Second},
+		{"FenceTTL", &c.FenceTTL, 5 * time.Second},
 	} {
 		if *f.value < 0 {
 			return c, configError(f.name, *f.value, "use a positive duration, or zero for the default")
@@ -229,6 +253,16 @@ func (c Config) withDefaults() (Config, error) {
 	case Queue, Return:
 	default:
 		return c, configError("OnInvalidateError", c.OnInvalidateError, "use Queue or Return")
+	}
+	if c.Consistency > Strict {
+		return c, configError("Consistency", c.Consistency, "use Returned or Strict")
+	}
+	switch c.OnFenceError {
+	case 0:
+		c.OnFenceError = Return
+	case Fallback, Return:
+	default:
+		return c, configError("OnFenceError", c.OnFenceError, "use Return or Fallback")
 	}
 	if c.OnUnknownWrite > Warn {
 		return c, configError("OnUnknownWrite", c.OnUnknownWrite, "use InvalidateEverything or Warn")

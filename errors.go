@@ -19,6 +19,12 @@ var (
 	// functions that invalidate by hand.
 	ErrCommittedNotInvalidated = errors.New("cacheplugin: committed, but the cache could not be invalidated yet")
 
+	// ErrNotFenced says that a write was not committed, because Redis could not
+	// be told of it beforehand: the transaction was rolled back, or the
+	// statement not sent. It is returned under Consistency: Strict with
+	// OnFenceError: Return, its default.
+	ErrNotFenced = errors.New("cacheplugin: not committed: the write could not be announced to the cache")
+
 	// ErrUnknownTable is returned for a table that the database doesn't know.
 	ErrUnknownTable = errors.New("cacheplugin: unknown table")
 )

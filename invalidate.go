@@ -103,9 +103,10 @@ func (j *journal) merge(other *journal) {
 		j.all(s)
 	}
 	for key, c := range other.tables {
-		if c.whole {
+		switch {
+		case c.whole:
 			j.whole(key.space, key.table)
-		} else {
+		case c.table != nil:
 			j.add(key.space, c.table, c.images...)
 		}
 	}
@@ -114,6 +115,11 @@ func (j *journal) merge(other *journal) {
 	}
 	for _, do := range other.after {
 		j.then(do)
+	}
+	if other.unsure {
+		j.mu.Lock()
+		j.unsure = true
+		j.mu.Unlock()
 	}
 }
 

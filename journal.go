@@ -19,11 +19,19 @@ import (
 type journal struct {
 	plugin *Plugin
 
+	// embedded: the database is part of this process, so that what became of
+	// a COMMIT is always known.
+	embedded bool
+
 	mu         sync.Mutex
 	tables     map[changeKey]*changes
 	everything map[*space]struct{}
 	redefined  map[*database]struct{} // whose tables DDL has changed
 	after      []func(context.Context)
+
+	version int    // counts what was recorded
+	fence   *fence // nil if none is set
+	unsure  bool   // what became of COMMIT is not known
 }
 
 // changeKey is a table in a namespace.
@@ -37,9 +45,10 @@ type changes struct {
 	table  *conj.Table
 	whole  bool
 	images []conj.Image
+	early  int // what was dropped before COMMIT
 }
 
-var _ txn.Journal = (*journal)(nil)
+var _ txn.OutcomeJournal = (*journal)(nil)
 
 func newJournal(p *Plugin) *journal {
 	return &journal{plugin: p, tables: map[changeKey]*changes{}, everything: map[*space]struct{}{}}
@@ -50,7 +59,7 @@ func newJournal(p *Plugin) *journal {
 func (j *journal) add(s *space, table *conj.Table, images ...conj.Image) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	c := j.changesLocked(changeKey{s, table.ID})
+	c := j.entryLocked(changeKey{s, table.ID})
 	if c.whole {
 		return
 	}
@@ -71,11 +80,13 @@ func (j *journal) add(s *space, table *conj.Table, images ...conj.Image) {
 func (j *journal) whole(s *space, tableID string) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	c := j.changesLocked(changeKey{s, tableID})
+	c := j.entryLocked(changeKey{s, tableID})
 	c.whole, c.images = true, nil
 }
 
-func (j *journal) changesLocked(key changeKey) *changes {
+// entryLocked returns the changes of a table, to which something is added.
+func (j *journal) entryLocked(key changeKey) *changes {
+	j.version++
 	c, ok := j.tables[key]
 	if !ok {
 		c = &changes{}
@@ -88,6 +99,7 @@ func (j *journal) changesLocked(key changeKey) *changes {
 func (j *journal) all(list ...*space) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	j.version++
 	for _, s := range list {
 		j.everything[s] = struct{}{}
 	}
@@ -139,14 +151,46 @@ func (p *Plugin) flush(ctx context.Context, j *journal) error {
 	for d := range j.redefined {
 		d.forget()
 	}
+	fences := j.fencesLocked()
 	var errs []error
 	for s := range j.everything {
 		start := time.Now()
-		err := s.guard.InvalidateAll(ctx)
+		err := s.guard.InvalidateAll(ctx, fences...)
 		p.local.clear()
 		p.observe(ctx, Event{Kind: EventInvalidate, Table: "*", Whole: true, Duration: time.Since(start)})
 		errs = append(errs, p.flushed(ctx, err))
 	}
+	for s, list := range j.changesLocked() {
+		start := time.Now()
+		reports, err := s.guard.Invalidate(ctx, list, fences...)
+		took := time.Since(start)
+		for _, c := range list {
+			p.local.drop(c.Table)
+		}
+		for _, r := range reports {
+			images, early := 0, 0
+			if c := j.tables[changeKey{s, r.Table}]; c != nil {
+				images, early = len(c.images), c.early
+			}
+			p.observe(ctx, Event{
+				Kind: EventInvalidate, Table: r.Table, Whole: r.Whole,
+				Images: images, Keys: r.Keys, Dropped: r.Dropped + early, Duration: took,
+			})
+		}
+		errs = append(errs, p.flushed(ctx, err))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	for _, do := range j.after {
+		do(ctx)
+	}
+	return nil
+}
+
+// changesLocked are the changes by namespace, without those of namespaces that
+// are dropped as a whole.
+func (j *journal) changesLocked() map[*space][]store.Change {
 	bySpace := map[*space][]store.Change{}
 	for key, c := range j.tables {
 		if _, dropped := j.everything[key.space]; dropped {
@@ -160,32 +204,7 @@ func (p *Plugin) flush(ctx context.Context, j *journal) error {
 		}
 		bySpace[key.space] = append(bySpace[key.space], change)
 	}
-	for s, list := range bySpace {
-		start := time.Now()
-		reports, err := s.guard.Invalidate(ctx, list)
-		took := time.Since(start)
-		for _, c := range list {
-			p.local.drop(c.Table)
-		}
-		for _, r := range reports {
-			images := 0
-			if c := j.tables[changeKey{s, r.Table}]; c != nil {
-				images = len(c.images)
-			}
-			p.observe(ctx, Event{
-				Kind: EventInvalidate, Table: r.Table, Whole: r.Whole,
-				Images: images, Keys: r.Keys, Dropped: r.Dropped, Duration: took,
-			})
-		}
-		errs = append(errs, p.flushed(ctx, err))
-	}
-	if err := errors.Join(errs...); err != nil {
-		return err
-	}
-	for _, do := range j.after {
-		do(ctx)
-	}
-	return nil
+	return bySpace
 }
 
 // flushed reports a failed invalidation.

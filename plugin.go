@@ -77,7 +77,12 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 	}
 	e := newEngine(p, db, dialect)
 	err := txn.Install(db, txn.Options{
-		NewJournal:   func() txn.Journal { return newJournal(p) },
+		NewJournal: func() txn.Journal {
+			j := newJournal(p)
+			j.embedded = dialect == conj.SQLite
+			return j
+		},
+		BeforeCommit: func(ctx context.Context, j txn.Journal) error { return p.fence(ctx, j.(*journal)) },
 		FlushTimeout: p.flushTimeout(),
 		Owner:        p,
 	})

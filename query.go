@@ -90,12 +90,12 @@ func (r *readPool) QueryContext(ctx context.Context, query string, args ...any) 
 		return nil, err
 	}
 	if kept == nil {
-		return r.ConnPool.QueryContext(ctx, query, args...)
+		return rd.pool.QueryContext(ctx, query, args...) // a source: a replica may be behind the cache
 	}
 	rows, err := rowset.Rows(kept)
 	if err != nil {
 		r.engine.failed(ctx, "a result could not be replayed; the database answers", rd.table, errors.Join(err, kept.Close()))
-		return r.ConnPool.QueryContext(ctx, query, args...)
+		return rd.pool.QueryContext(ctx, query, args...)
 	}
 	return rows, nil
 }
@@ -107,7 +107,7 @@ func (r *readPool) QueryRowContext(ctx context.Context, query string, args ...an
 		return rowset.RowError(err)
 	}
 	if rd == nil {
-		return r.askRow(ctx, query, args)
+		return askRow(ctx, r.ConnPool, query, args)
 	}
 	rd.drain = true // a row's reader stops after the first
 	kept, err := rd.open(ctx)
@@ -115,15 +115,15 @@ func (r *readPool) QueryRowContext(ctx context.Context, query string, args ...an
 		return rowset.RowError(err)
 	}
 	if kept == nil {
-		return r.askRow(ctx, query, args)
+		return askRow(ctx, rd.pool, query, args)
 	}
 	return rowset.Row(kept)
 }
 
-func (r *readPool) askRow(ctx context.Context, query string, args []any) *sql.Row {
-	found := r.ConnPool.QueryRowContext(ctx, query, args...)
+func askRow(ctx context.Context, pool gorm.ConnPool, query string, args []any) *sql.Row {
+	found := pool.QueryRowContext(ctx, query, args...)
 	if found.Err() != nil {
-		failedIn(r.ConnPool)
+		failedIn(pool)
 	}
 	return found
 }

@@ -62,6 +62,9 @@ func (w *writePool) Unwrap() gorm.ConnPool { return w.ConnPool }
 // ExecContext implements gorm.ConnPool.
 func (w *writePool) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	c := w.begin(ctx, query, args)
+	if err := c.fence(); err != nil {
+		return nil, err
+	}
 	result, err := w.ConnPool.ExecContext(ctx, query, args...)
 	c.ran(err)
 	if err == nil {
@@ -79,6 +82,9 @@ func (w *writePool) ExecContext(ctx context.Context, query string, args ...any) 
 // gives: GORM stops reading them when its destination is full.
 func (w *writePool) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
 	c := w.begin(ctx, query, args)
+	if err := c.fence(); err != nil {
+		return nil, err
+	}
 	rows, err := w.ConnPool.QueryContext(ctx, query, args...)
 	c.ran(err)
 	if err != nil || c.passive {
@@ -94,6 +100,9 @@ func (w *writePool) QueryContext(ctx context.Context, query string, args ...any)
 // QueryRowContext implements gorm.ConnPool.
 func (w *writePool) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
 	c := w.begin(ctx, query, args)
+	if err := c.fence(); err != nil {
+		return rowset.RowError(err)
+	}
 	if c.passive {
 		return w.ConnPool.QueryRowContext(ctx, query, args...)
 	}
@@ -115,6 +124,7 @@ func (w *writePool) finish(whole bool) {
 	for _, c := range w.captures {
 		if !whole {
 			c.widen("panic")
+			c.unfinished = true
 		}
 		if !c.settled && !c.reading {
 			c.settle()
@@ -148,6 +158,9 @@ type capture struct {
 
 	everything string // why everything must be dropped
 	targets    []*target
+
+	fenced     *fence // set before a statement outside of a transaction
+	unfinished bool   // a panic has interrupted it
 }
 
 // begin looks at a statement before it is sent.
@@ -333,6 +346,7 @@ func (c *capture) settle() {
 	}
 	j := newJournal(c.engine.Plugin)
 	c.note(j)
+	c.announced(j)
 	if j.empty() {
 		return
 	}
@@ -355,7 +369,7 @@ func (c *capture) flushCommitted() {
 	if !c.commits {
 		return
 	}
-	if err := c.tx.FlushCommitted(c.ctx); err != nil {
+	if err := c.tx.FlushCommitted(c.ctx, c.err); err != nil {
 		_ = c.db.AddError(err)
 	}
 }
@@ -384,6 +398,14 @@ func (c *capture) note(j *journal) {
 	if c.plan != nil && c.plan.Statement == conj.DDL {
 		j.redefine(c.base)
 	}
+	c.noteRows(j)
+	if c.everything == "" {
+		c.noteSaved(j)
+	}
+}
+
+// noteRows notes the rows that the statement changes, as far as is known yet.
+func (c *capture) noteRows(j *journal) {
 	if c.everything != "" {
 		j.all(c.everySpace()...)
 		return
@@ -391,7 +413,6 @@ func (c *capture) note(j *journal) {
 	for _, t := range c.targets {
 		t.note(j)
 	}
-	c.noteSaved(j)
 }
 
 func (c *capture) everySpace() []*space { return c.engine.everySpace(c.ctx, c.pool) }

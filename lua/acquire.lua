@@ -3,7 +3,8 @@
 -- write that commits after the caller's read finds the registration and drops
 -- the lease.
 --
--- KEYS  1 entry, 2 epoch, 3..2+n table hashes, 3+n.. conjunctions
+-- KEYS  1 entry, 2 epoch, 3 fences of the namespace, 4..3+n table hashes,
+--       4+n.. conjunctions
 -- ARGV  1 mode: "sets" | "stamps"      2 n, the number of tables
 --       3 token, random per call       4 lease in ms; 0 only looks (peek)
 --       5 meta in ms: how long tables and conjunctions must live at least
@@ -17,7 +18,7 @@
 --
 -- Wrong types and garbage under any key count as missing and are overwritten.
 local sets, n, token, lease = ARGV[1] == 'sets', tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local first = 3 + n
+local first = 4 + n
 
 -- A server that restarted or was promoted may have lost invalidations; it has
 -- another replication id then. Embedded servers have none at all.
@@ -33,7 +34,7 @@ if entry and not fresh then
   -- separator, so that it reads in one way only, and a long one (many stamps)
   -- is kept as its digest. A hit is the hot path: no functions are made for it.
   local w = string.sub(epoch, #identity + 2)
-  for i = 3, first - 1 do
+  for i = 4, first - 1 do
     local g = redis.pcall('HGET', KEYS[i], 'g')
     if type(g) ~= 'string' then w = nil break end
     w = w .. '|' .. g
@@ -79,12 +80,13 @@ local id = token .. time[1] .. '.' .. time[2]
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 
 local tables = {}
-for i = 3, first - 1 do
+for i = 3, first - 1 do -- the fences of the namespace come first
   local fields, h = redis.pcall('HGETALL', KEYS[i]), {}
   if fields.err then fields = {} else h.hash = true end
   for j = 1, #fields, 2 do
     h[fields[j]] = fields[j + 1]
-    -- A transaction that writes to the table is about to commit.
+    -- A transaction that writes to the table, or to who knows which, is about
+    -- to commit.
     if string.sub(fields[j], 1, 2) == 'f:' and (tonumber(fields[j + 1]) or 0) > now then return {4} end
   end
   tables[i] = h
@@ -98,7 +100,7 @@ if fresh then
 end
 
 local parts, a = {string.sub(epoch, #identity + 2)}, 9
-for i = 3, first - 1 do
+for i = 4, first - 1 do
   local key, h, k = KEYS[i], tables[i], tonumber(ARGV[a])
   if not h.hash then
     redis.call('SET', key, '')
@@ -159,14 +161,14 @@ if sets then
   end
 end
 
-for i = 3, first - 1 do
+for i = 3, first - 1 do -- the fences of the namespace come first
   for name in pairs(tables[i]) do
     -- A fence that is left has run out.
     if string.sub(name, 1, 2) == 'f:' then redis.call('HDEL', KEYS[i], name) end
   end
 end
 local meta = tonumber(ARGV[5])
-for i = 3, #KEYS do
+for i = 4, #KEYS do
   if redis.call('PTTL', KEYS[i]) < meta then redis.call('PEXPIRE', KEYS[i], meta * 2) end
 end
 return {2, id}

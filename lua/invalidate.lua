@@ -1,23 +1,57 @@
 -- Drops what depends on a table: on the given conjunctions, or on any of its
--- rows. It only ever deletes, which a full server permits too.
+-- rows; or everything. In the same step it sets a fence, before a commit, or
+-- drops fences, after it: while one is up nothing new is stored.
+--
+-- Without a fence to set it only ever deletes, which a full server permits too.
 --
 -- KEYS  1 table hash, 2.. conjunctions
+--       "all": 1 fences of the namespace, 2 epoch
 -- ARGV  1 mode: "sets" | "stamps"
---       2 op: "keys" | "table"
+--       2 op: "keys" | "table" | "all"
 --       3 the version of the scheme list that the conjunctions were built
 --         from: empty for none, "*" not to compare
 --       4 what precedes an entry's name in its key
+--       5 for how many ms the fence is set; 0: the fences are dropped
+--       6.. fence ids, one to be set, any number to be dropped
 -- Returns {0, dropped}, dropped being entries (sets), stamps, or 1 for a table
---       that had a generation | {1, version, scheme..} nothing was done: the
---       list has changed, build the conjunctions from this one
--- Complexity O(C + members) for sets, O(C) for stamps, O(schemes) for a table.
+--       that had a generation or for a namespace that had an epoch
+--       | {1, version, scheme..} nothing was dropped, no fence either: the list
+--       has changed, build the conjunctions from this one. A fence to be set
+--       is up: nothing is added to this list as long as it is.
+-- Complexity O(C + members) for sets, O(C) for stamps, O(schemes) for a table,
+--       O(1) for everything; O(fences) besides.
 local sets, op, version, key = ARGV[1] == 'sets', ARGV[2], ARGV[3], KEYS[1]
+local hold = tonumber(ARGV[5])
 
 local names = redis.pcall('HKEYS', key)
 if names.err then
   redis.call('UNLINK', key)
   names = {}
 end
+
+if hold > 0 then
+  -- The writer's clock has no say in when its fence runs out. The first write
+  -- is the one that a full server refuses.
+  local time = redis.call('TIME')
+  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  redis.call('HSET', key, 'f:' .. ARGV[6], string.format('%.0f', now + hold))
+  if redis.call('PTTL', key) < hold then redis.call('PEXPIRE', key, hold * 2) end
+  for _, name in ipairs(names) do
+    if string.sub(name, 1, 2) == 'f:' and (tonumber(redis.call('HGET', key, name)) or 0) <= now then
+      redis.call('HDEL', key, name)
+    end
+  end
+end
+
+-- Fences fall last, when nothing is left that they protect from.
+local function done(dropped)
+  if hold == 0 then
+    for i = 6, #ARGV do redis.call('HDEL', key, 'f:' .. ARGV[i]) end
+  end
+  return {0, dropped}
+end
+
+if op == 'all' then return done(redis.call('UNLINK', KEYS[2])) end
 
 if op == 'table' then
   local dropped = 0
@@ -28,7 +62,7 @@ if op == 'table' then
       if name == 'g' then dropped = 1 end
     end
   end
-  return {0, dropped}
+  return done(dropped)
 end
 
 if version ~= '*' and #names > 0 then
@@ -63,4 +97,4 @@ for i = 2, #KEYS do
     dropped = dropped + redis.call('UNLINK', KEYS[i])
   end
 end
-return {0, dropped}
+return done(dropped)

@@ -14,6 +14,11 @@
 // every dependency was registered before the database was read, an entry that
 // could be too old is found by the invalidation, or its lease is.
 //
+// A writer that must not leave old entries even if it is killed after its
+// COMMIT calls Fence before: it drops the same entries in advance and keeps
+// the tables from taking new ones until Invalidate drops the fence, or until it
+// runs out. Reads of fenced tables that find no entry are told Fenced.
+//
 // What protects entries also vouches for them: an entry carries a witness made
 // of the namespace's epoch and the generations of its tables (and, in mode
 // InsideOut, the stamps of its conjunctions), and in mode ConjunctionSets must
@@ -27,6 +32,7 @@
 // Keys, for a namespace ns (one hash slot in Redis Cluster):
 //
 //	{ns}N        epoch: the server's replication id and a random id
+//	{ns}F        hash of fences around everything: f:id as below
 //	{ns}t:table  hash: g generation, sv version of the scheme list,
 //	             s:scheme for each scheme, f:id fences (ms of expiry)
 //	{ns}c:key    conjunction: a set of entries, or a stamp

@@ -107,12 +107,12 @@ func (s *Store) Peek(ctx context.Context, key EntryKey, deps []Dependency) (Look
 }
 
 func (s *Store) lookupKeys(name string, deps []Dependency) []string {
-	n := 2 + len(deps)
+	n := 3 + len(deps)
 	for _, d := range deps {
 		n += len(d.Keys)
 	}
 	keys := make([]string, 0, n)
-	keys = append(keys, s.entryPrefix+name, s.epochKey)
+	keys = append(keys, s.entryPrefix+name, s.epochKey, s.fencesKey)
 	for _, d := range deps {
 		keys = append(keys, s.TableName(d.Table))
 	}

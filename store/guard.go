@@ -122,21 +122,10 @@ func (g *Guard) Bypass(tables ...string) bool {
 // Invalidate is Store.Invalidate with retries. An error that wraps ErrQueued
 // says that the changes will be carried out in the background, and that Bypass
 // has been true for their tables since before the return. The reports are of
-// tables that were done.
-func (g *Guard) Invalidate(ctx context.Context, changes []Change) ([]Report, error) {
-	if len(changes) == 0 {
-		return nil, nil
-	}
-	var reports []Report
-	left := changes
-	cause := g.attempt(ctx, func(ctx context.Context) error {
-		r, err := g.store.Invalidate(ctx, left)
-		reports = append(reports, r...)
-		var failed *InvalidateError
-		if errors.As(err, &failed) {
-			left = failed.Left
-		}
-		return err
+// tables that were done. What is queued leaves its fences to run out.
+func (g *Guard) Invalidate(ctx context.Context, changes []Change, fences ...string) ([]Report, error) {
+	reports, left, cause := g.persist(ctx, changes, func(ctx context.Context, left []Change) ([]Report, error) {
+		return g.store.Invalidate(ctx, left, fences...)
 	})
 	if cause == nil {
 		return reports, nil
@@ -145,12 +134,44 @@ func (g *Guard) Invalidate(ctx context.Context, changes []Change) ([]Report, err
 }
 
 // InvalidateAll is Store.InvalidateAll with retries; see Invalidate.
-func (g *Guard) InvalidateAll(ctx context.Context) error {
-	cause := g.attempt(ctx, g.store.InvalidateAll)
+func (g *Guard) InvalidateAll(ctx context.Context, fences ...string) error {
+	cause := g.attempt(ctx, func(ctx context.Context) error { return g.store.InvalidateAll(ctx, fences...) })
 	if cause == nil {
 		return nil
 	}
 	return g.enqueue(nil, cause)
+}
+
+// Fence is Store.Fence with retries. Nothing is queued: after an error the
+// tables may be fenced or not.
+func (g *Guard) Fence(ctx context.Context, id string, changes []Change, ttl time.Duration) ([]Report, error) {
+	reports, _, err := g.persist(ctx, changes, func(ctx context.Context, left []Change) ([]Report, error) {
+		return g.store.Fence(ctx, id, left, ttl)
+	})
+	return reports, err
+}
+
+// FenceAll is Store.FenceAll with retries; see Fence.
+func (g *Guard) FenceAll(ctx context.Context, id string, ttl time.Duration) error {
+	return g.attempt(ctx, func(ctx context.Context) error { return g.store.FenceAll(ctx, id, ttl) })
+}
+
+// persist repeats a call for those of the changes that it has not done yet.
+func (g *Guard) persist(ctx context.Context, changes []Change, call func(context.Context, []Change) ([]Report, error)) (reports []Report, left []Change, err error) {
+	if len(changes) == 0 {
+		return nil, nil, nil
+	}
+	left = changes
+	err = g.attempt(ctx, func(ctx context.Context) error {
+		r, err := call(ctx, left)
+		reports = append(reports, r...)
+		var failed *InvalidateError
+		if errors.As(err, &failed) {
+			left = failed.Left
+		}
+		return err
+	})
+	return reports, left, err
 }
 
 // errWaiting is the cause of queueing while earlier changes wait.

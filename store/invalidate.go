@@ -119,10 +119,18 @@ type tableWork struct {
 // be called after the COMMIT. When it returns, no read that starts later gets
 // a result that one of the changes has made wrong.
 //
+// Fences are the ids of Fence that are dropped from the tables in the same
+// step. A table that is not done keeps its fences until they run out.
+//
 // It takes one round trip, and another if a list of schemes has changed. Each
 // is bounded by Options.Timeout. The error is an *InvalidateError; the reports
 // are of the tables that were done. Repeating it is harmless.
-func (s *Store) Invalidate(ctx context.Context, changes []Change) ([]Report, error) {
+func (s *Store) Invalidate(ctx context.Context, changes []Change, fences ...string) ([]Report, error) {
+	return s.drop(ctx, changes, dropping(fences))
+}
+
+// drop drops what depends on the changes, and sets or drops fences.
+func (s *Store) drop(ctx context.Context, changes []Change, fences fencing) ([]Report, error) {
 	var reports []Report
 	var failed *InvalidateError
 	fail := func(w *tableWork, err error) {
@@ -137,7 +145,7 @@ func (s *Store) Invalidate(ctx context.Context, changes []Change) ([]Report, err
 		var calls []lua.Call
 		var spans []int // calls per table
 		for _, w := range todo {
-			c := s.calls(w, round >= schemeRounds)
+			c := s.calls(w, round >= schemeRounds, fences)
 			calls = append(calls, c...)
 			spans = append(spans, len(c))
 		}
@@ -186,8 +194,9 @@ func byTable(changes []Change) []*tableWork {
 }
 
 // calls returns the script calls that a table takes with the list of schemes
-// as it is known here.
-func (s *Store) calls(w *tableWork, whole bool) []lua.Call {
+// as it is known here. A fence is set by the first of them, so that the list
+// can't grow between two, and dropped by the last.
+func (s *Store) calls(w *tableWork, whole bool, fences fencing) []lua.Call {
 	list := s.schemeList(w.table)
 	w.keys = nil
 	seen := make(map[conj.Key]struct{})
@@ -210,12 +219,13 @@ func (s *Store) calls(w *tableWork, whole bool) []lua.Call {
 	table := s.TableName(w.table)
 	if w.whole {
 		w.keys = nil
-		return []lua.Call{{Script: lua.Invalidate, Keys: []string{table}, Args: []any{s.mode, "table", "", s.entries}}}
+		return []lua.Call{{Script: lua.Invalidate, Keys: []string{table}, Args: fences.args(true, true, s.mode, "table", "", s.entries)}}
 	}
 
-	// The version is compared by the first call only. The writer has not
-	// returned yet, so a scheme that appears between two calls belongs to a
-	// read that sees the committed data.
+	// The version is compared by the first call only. After a commit the
+	// writer has not returned yet, so a scheme that appears between two calls
+	// belongs to a read that sees the committed data; before it none appears
+	// under the fence.
 	version := list.version
 	var calls []lua.Call
 	for start := 0; start == 0 || start < len(w.keys); start += keysPerCall {
@@ -225,7 +235,8 @@ func (s *Store) calls(w *tableWork, whole bool) []lua.Call {
 		for _, k := range part {
 			keys = append(keys, s.ConjunctionName(k))
 		}
-		calls = append(calls, lua.Call{Script: lua.Invalidate, Keys: keys, Args: []any{s.mode, "keys", version, s.entries}})
+		first, last := start == 0, start+keysPerCall >= len(w.keys)
+		calls = append(calls, lua.Call{Script: lua.Invalidate, Keys: keys, Args: fences.args(first, last, s.mode, "keys", version, s.entries)})
 		version = "*"
 	}
 	return calls
@@ -303,13 +314,19 @@ func newSchemeList(reply []any) (*schemeList, error) {
 
 // InvalidateAll drops every entry and lease of the namespace, and nothing of
 // others. It costs the same however many there are; what was dropped takes up
-// memory until it expires.
-func (s *Store) InvalidateAll(ctx context.Context) error {
-	_, err := bounded(ctx, s, func(ctx context.Context, c redis.UniversalClient) (int64, error) {
-		return c.Unlink(ctx, s.epochKey).Result()
-	})
-	if err != nil {
+// memory until it expires. Fences are the ids of FenceAll that are dropped in
+// the same step.
+func (s *Store) InvalidateAll(ctx context.Context, fences ...string) error {
+	if err := s.dropAll(ctx, dropping(fences)); err != nil {
 		return fmt.Errorf("store: invalidate all: %w", err)
 	}
 	return nil
+}
+
+func (s *Store) dropAll(ctx context.Context, fences fencing) error {
+	_, err := bounded(ctx, s, func(ctx context.Context, c redis.UniversalClient) (any, error) {
+		return lua.Invalidate.Run(ctx, c, []string{s.fencesKey, s.epochKey},
+			fences.args(true, true, s.mode, "all", "", s.entries)...).Result()
+	})
+	return err
 }

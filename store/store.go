@@ -91,7 +91,7 @@ type Store struct {
 	breaker  breaker
 
 	tablePrefix, conjPrefix, entryPrefix string
-	epochKey                             string
+	epochKey, fencesKey                  string
 
 	// Arguments of the scripts that never change.
 	mode, leaseMS, maxConjSet, entries any
@@ -142,6 +142,7 @@ func New(o Options) (*Store, error) {
 		timeout:     o.Timeout,
 		breaker:     breaker{now: time.Now, probe: o.Timeout},
 		epochKey:    tag + "N",
+		fencesKey:   tag + "F",
 		tablePrefix: tag + "t:",
 		conjPrefix:  tag + "c:",
 		entryPrefix: tag + "e:",

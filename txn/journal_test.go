@@ -138,7 +138,7 @@ func (p *plugin) around(handler func(*gorm.DB)) func(*gorm.DB) {
 			_ = db.AddError(err)
 		}
 		if committed {
-			_ = db.AddError(tx.FlushCommitted(db.Statement.Context))
+			_ = db.AddError(tx.FlushCommitted(db.Statement.Context, db.Error))
 		}
 	}
 }

@@ -10,14 +10,22 @@ const DefaultFlushTimeout = 5 * time.Second
 
 // Journal collects what one transaction has changed.
 type Journal interface {
-	// Flush makes the changes known. It is called once, after COMMIT was
-	// tried and before Commit returns, whatever became of the COMMIT. The
+	// Flush makes the changes known. It is called after COMMIT was tried and
+	// before Commit returns, whatever became of the COMMIT; before that also
+	// after a statement that should have committed and failed. The
 	// context is not cancelled with the transaction's, but carries its values
 	// and a deadline (Options.FlushTimeout).
 	//
 	// An error is returned by Commit; joined with COMMIT's own, if that
 	// failed too.
 	Flush(ctx context.Context) error
+}
+
+// OutcomeJournal is a Journal that is told, before its Flush, what COMMIT, or
+// the statement that committed, has returned.
+type OutcomeJournal interface {
+	Journal
+	Outcome(err error)
 }
 
 // Options configures the wrapped pools.
@@ -30,7 +38,9 @@ type Options struct {
 	// BeforeCommit, if set, is called before COMMIT is sent in a transaction
 	// that has a journal. An error aborts: the transaction is rolled back and
 	// Commit returns the error. The context is the one the transaction was
-	// begun with.
+	// begun with. It is called as well, with the statement's context and
+	// possibly twice, before a statement that commits what was done so far;
+	// an error is the statement's then, which is not sent.
 	BeforeCommit func(ctx context.Context, j Journal) error
 
 	// FlushTimeout bounds Journal.Flush.

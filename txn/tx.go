@@ -186,13 +186,26 @@ func (t *Tx) Observe(query string) (committed bool) {
 
 // FlushCommitted flushes the journal in the middle of the transaction, after
 // a statement that committed what was done so far. What follows gets a new
-// journal; that one is flushed by Rollback as well as by Commit.
-func (t *Tx) FlushCommitted(ctx context.Context) error {
+// journal; that one is flushed by Rollback as well as by Commit. outcome is
+// what the statement has returned: after an error it may have committed nothing,
+// and the journal is kept, to be flushed once more at the end.
+func (t *Tx) FlushCommitted(ctx context.Context, outcome error) error {
 	t.partly.Store(true)
 	t.mu.Lock()
-	j := t.takeLocked()
+	j := t.journal
+	if outcome == nil {
+		j = t.takeLocked()
+	}
 	t.mu.Unlock()
+	tell(j, outcome)
 	return t.flush(ctx, j)
+}
+
+// tell tells a journal what COMMIT has returned.
+func tell(j Journal, outcome error) {
+	if o, ok := j.(OutcomeJournal); ok {
+		o.Outcome(outcome)
+	}
 }
 
 // takeLocked takes the journal away, so that nobody flushes it twice.
@@ -239,6 +252,7 @@ func (t *Tx) Commit() error {
 	t.flushed = true
 	j := t.takeLocked()
 	t.mu.Unlock()
+	tell(j, err)
 	return both(err, t.flush(t.ctx, j))
 }
 
@@ -253,8 +267,22 @@ func both(err, flushErr error) error {
 	return errors.Join(err, flushErr)
 }
 
-// beforeCommit runs the hook, if COMMIT is really about to be sent.
+// beforeCommit runs the hook, and rolls back if it fails.
 func (t *Tx) beforeCommit() error {
+	err := t.PrepareCommit(t.ctx)
+	if err == nil {
+		return nil
+	}
+	if rollbackErr := t.Rollback(); rollbackErr != nil {
+		return errors.Join(err, fmt.Errorf("roll back: %w", rollbackErr))
+	}
+	return err
+}
+
+// PrepareCommit runs Options.BeforeCommit, if there is something to commit. It
+// is to be called before a statement that commits what was done so far and
+// bypasses the Tx, as prepared ones do; after an error that must not be sent.
+func (t *Tx) PrepareCommit(ctx context.Context) error {
 	if t.options.BeforeCommit == nil {
 		return nil
 	}
@@ -267,14 +295,7 @@ func (t *Tx) beforeCommit() error {
 	if j == nil {
 		return nil
 	}
-	err := t.options.BeforeCommit(t.ctx, j)
-	if err == nil {
-		return nil
-	}
-	if rollbackErr := t.Rollback(); rollbackErr != nil {
-		return errors.Join(err, fmt.Errorf("roll back: %w", rollbackErr))
-	}
-	return err
+	return t.options.BeforeCommit(ctx, j)
 }
 
 // Rollback sends ROLLBACK and drops the journal, unless Commit was tried
@@ -327,9 +348,14 @@ func (t *Tx) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error
 // done before it, the journal is flushed before ExecContext returns.
 func (t *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
 	committed := t.Observe(query)
+	if committed {
+		if err := t.PrepareCommit(ctx); err != nil {
+			return nil, err
+		}
+	}
 	result, err := t.inner.ExecContext(ctx, query, args...)
 	if committed {
-		err = both(err, t.FlushCommitted(ctx))
+		err = both(err, t.FlushCommitted(ctx, err))
 	}
 	return result, err
 }

@@ -1,0 +1,66 @@
+package store
+
+import (
+	"context"
+	"fmt"
+	"strconv"
+	"time"
+)
+
+// NewFenceID returns an id for Fence: 128 random bits, printable.
+func NewFenceID() string { return randomToken() }
+
+// Fence is called before a COMMIT. It drops the entries and leases that depend
+// on the changes, as Invalidate does, and in the same step sets a fence around
+// their tables: from then on look-ups of them that find no valid entry are
+// answered Fenced, so that no result that was read before the COMMIT is stored
+// and outlives it. Entries of other rows go on being hit.
+//
+// The fence falls when Invalidate is given the id, and by itself ttl
+// after it was set, by the server's clock. It stays up for ttl if the writer
+// dies: that is what it is for. Other writers' fences, and a whole table's
+// invalidation, leave it alone. Setting it again sets it anew, and a repeated
+// delivery after it fell costs hits for ttl, no more.
+//
+// After an error some of the tables may be fenced. It costs as many round trips
+// as Invalidate. A server that is full refuses it.
+func (s *Store) Fence(ctx context.Context, id string, changes []Change, ttl time.Duration) ([]Report, error) {
+	reports, err := s.drop(ctx, changes, fencing{ids: []string{id}, hold: ttl})
+	if err != nil {
+		return reports, fmt.Errorf("store: fence: %w", err)
+	}
+	return reports, nil
+}
+
+// FenceAll is Fence for a write that may change any table: it drops everything
+// and fences the namespace. InvalidateAll drops the fence.
+func (s *Store) FenceAll(ctx context.Context, id string, ttl time.Duration) error {
+	if err := s.dropAll(ctx, fencing{ids: []string{id}, hold: ttl}); err != nil {
+		return fmt.Errorf("store: fence everything: %w", err)
+	}
+	return nil
+}
+
+// fencing is what a call does to fences besides dropping entries.
+type fencing struct {
+	ids  []string
+	hold time.Duration // for how long the fence is set; zero: the ids are dropped
+}
+
+func dropping(ids []string) fencing { return fencing{ids: ids} }
+
+// args completes the arguments of a call of the script, which is the first or
+// the last of several on a table.
+func (f fencing) args(first, last bool, args ...any) []any {
+	switch {
+	case f.hold > 0 && first:
+		return append(args, milliseconds(f.hold), f.ids[0])
+	case f.hold == 0 && last:
+		args = append(args, strconv.Itoa(0))
+		for _, id := range f.ids {
+			args = append(args, id)
+		}
+		return args
+	}
+	return append(args, strconv.Itoa(0))
+}
