@@ -134,6 +134,11 @@ func collect(what string, opts []Option, allowed ...string) (options, error) {
 	case o.on != nil && o.timeout == 0:
 		return o, fmt.Errorf("%w: %s: On needs a Timeout", ErrOption, what)
 	}
+	for i, e := range o.cacheErrors {
+		if e == nil {
+			return o, fmt.Errorf("%w: %s: error %d of CacheErrors is nil", ErrOption, what, i+1)
+		}
+	}
 	for i, s := range o.samples {
 		if s == nil {
 			return o, fmt.Errorf("%w: %s: sample %d is nil", ErrOption, what, i+1)
