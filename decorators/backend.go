@@ -23,6 +23,16 @@ func In(ctx context.Context, tx *gorm.DB) context.Context {
 	return context.WithValue(ctx, handleKey{}, tx)
 }
 
+// Handle returns the handle that a decorated function should read by: that of the
+// transaction that In gave to the context, else db, with the context in either
+// case.
+func Handle(ctx context.Context, db *gorm.DB) *gorm.DB {
+	if tx := transaction(ctx); tx != nil {
+		return tx.WithContext(ctx)
+	}
+	return db.WithContext(ctx)
+}
+
 // transaction returns the handle that In gave to the context, or nil.
 func transaction(ctx context.Context) *gorm.DB {
 	tx, _ := ctx.Value(handleKey{}).(*gorm.DB)
@@ -46,23 +56,16 @@ func (o *options) backend(db *gorm.DB) backend {
 // plugged is the plugin's own cache.
 type plugged struct{ db *gorm.DB }
 
-func (p plugged) handle(ctx context.Context) *gorm.DB {
-	if tx := transaction(ctx); tx != nil {
-		return tx.WithContext(ctx)
-	}
-	return p.db.WithContext(ctx)
-}
-
 func (p plugged) compute(ctx context.Context, c cacheplugin.Computation, f func(context.Context) ([]byte, error)) ([]byte, bool, error) {
-	return cacheplugin.Compute(p.handle(ctx), c, f)
+	return cacheplugin.Compute(Handle(ctx, p.db), c, f)
 }
 
 func (p plugged) set(ctx context.Context, c cacheplugin.Computation, value []byte) error {
-	return cacheplugin.StoreComputed(p.handle(ctx), c, value)
+	return cacheplugin.StoreComputed(Handle(ctx, p.db), c, value)
 }
 
 func (p plugged) discard(ctx context.Context, c cacheplugin.Computation) error {
-	return cacheplugin.DiscardComputed(p.handle(ctx), c)
+	return cacheplugin.DiscardComputed(Handle(ctx, p.db), c)
 }
 
 // timed is a simple cache.

@@ -33,5 +33,5 @@
 //
 // A transaction's own handle tells whether it has written. Put it into the
 // context by In, and calls in a transaction that has written compute their value
-// and store nothing.
+// and store nothing. Functions that read by Handle see the transaction's changes.
 package decorators

@@ -186,13 +186,8 @@ func TestTimeoutDefaultsToTheSmallestOfTheSamplesProfiles(t *testing.T) {
 // DEC-07.
 func TestTransactionsThatHaveWrittenComputeTheirOwn(t *testing.T) {
 	onDatabases(t, func(t *testing.T, f *fixture) {
-		type handle struct{}
 		fn, err := decorators.CachedAs(f.db, "transactions", func(ctx context.Context, category int) (string, error) {
-			db := f.db
-			if tx, ok := ctx.Value(handle{}).(*gorm.DB); ok {
-				db = tx
-			}
-			return titles(db.WithContext(ctx), category)
+			return titles(decorators.Handle(ctx, f.db), category)
 		}, decorators.Samples(&testmodel.Post{}))
 		require.NoError(t, err)
 		call := func(ctx context.Context) string {
@@ -204,7 +199,7 @@ func TestTransactionsThatHaveWrittenComputeTheirOwn(t *testing.T) {
 		require.Equal(t, "x", call(t.Context()))
 		rollback := errors.New("roll back")
 		err = f.db.Transaction(func(tx *gorm.DB) error {
-			ctx := context.WithValue(decorators.In(t.Context(), tx), handle{}, tx)
+			ctx := decorators.In(t.Context(), tx)
 			require.Equal(t, "x", call(ctx))
 			require.NoError(t, tx.Model(&testmodel.Post{}).Where("category_id = 1").Update("title", "inside").Error)
 			require.Equal(t, "inside", call(ctx))
@@ -312,7 +307,8 @@ func TestCallsGetValuesOfTheirOwn(t *testing.T) {
 	f := onSQLite(t)
 	fn, err := decorators.CachedAs(f.db, "own", func(ctx context.Context, _ int) ([]*testmodel.Post, error) {
 		var posts []*testmodel.Post
-		return posts, f.db.WithContext(ctx).Order("id").Find(&posts).Error
+		err := f.db.WithContext(ctx).Order("id").Find(&posts).Error
+		return posts, err
 	}, decorators.Samples(&testmodel.Post{}))
 	require.NoError(t, err)
 	for range 3 {
@@ -429,4 +425,20 @@ func TestFunctionsRunEachTimeWithoutRedis(t *testing.T) {
 	_, err = simple.Get(t.Context(), "x")
 	require.Error(t, err)
 	require.NotErrorIs(t, err, decorators.ErrMiss)
+}
+
+func TestSampleQueriesAreSharedByConcurrentCalls(t *testing.T) {
+	f := onSQLite(t)
+	var wait sync.WaitGroup
+	fn, err := decorators.CachedAs(f.db, "shared", func(_ context.Context, n int) (int, error) { return n, nil },
+		decorators.Samples(f.db.Model(&testmodel.Post{}).Where("category_id IN ?", []int{1, 2}).Scopes(func(db *gorm.DB) *gorm.DB { return db.Where("visible") })))
+	require.NoError(t, err)
+	for n := range 8 {
+		wait.Go(func() {
+			if v, err := fn.Call(context.Background(), n%3); err != nil || v != n%3 {
+				t.Errorf("got %d, %v", v, err)
+			}
+		})
+	}
+	wait.Wait()
 }
