@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ const (
 	none          weakness = iota
 	ignoresLeases          // stores under whatever lease is there
 	readsTooEarly          // reads the database before it has looked the entry up
+	setsNoFence            // a strict writer announces nothing
 )
 
 // query is a query over the rows of the model, with what it depends on.
@@ -77,6 +79,11 @@ type world struct {
 	weak      weakness
 	draw      func(n int, what string) int
 
+	// strict: hits owe what is committed; writers fence before they commit,
+	// and some die after it.
+	strict bool
+	fences []string // of writers that have committed or are gone
+
 	commits int
 	rows    map[string][]row // by table
 
@@ -100,6 +107,8 @@ type reader struct {
 
 type writer struct {
 	store *store.Store
+	fence string // strict: set, and nothing committed yet
+	row   int
 	// What has been committed and not yet been invalidated.
 	commit int
 	table  string
@@ -152,7 +161,9 @@ func (w *world) check(query int, l store.Lookup) {
 
 // step lets one of those who run make its next move.
 func (w *world) step(ctx context.Context) {
-	switch w.draw(24, "move") {
+	switch w.draw(25, "move") {
+	case 24:
+		w.expire(ctx)
 	case 0, 1, 2, 3, 4, 5, 6, 7, 8, 9:
 		w.read(ctx, w.readers[w.draw(len(w.readers), "reader")])
 	case 10, 11, 12, 13, 14, 15, 16:
@@ -178,6 +189,9 @@ func (w *world) step(ctx context.Context) {
 		}
 	case 21, 22: // a key is evicted, or runs out
 		keys := w.keys()
+		if w.strict {
+			keys = slices.Delete(keys, 1, 3) // the tables: fences are lost with them
+		}
 		if err := w.client.Del(ctx, keys[w.draw(len(keys), "key")]).Err(); err != nil {
 			require.NoError(w.t, err)
 		}
@@ -260,24 +274,70 @@ func (w *world) lookUp(ctx context.Context, r *reader) {
 }
 
 func (w *world) write(ctx context.Context, x *writer) {
-	if x.commit == 0 {
-		x.table = []string{"a", "b"}[w.draw(2, "table")]
-		i := w.draw(2, "row")
-		old := w.rows[x.table][i]
-		updated := row{old.id, strconv.Itoa(w.draw(2, "group"))}
-		w.rows[x.table][i] = updated
+	switch {
+	case x.commit == 0 && (x.fence != "" || !w.strict):
+		if !w.strict {
+			w.choose(x)
+		} else if w.draw(4, "roll back") == 0 {
+			w.fences = append(w.fences, x.fence)
+			x.fence = ""
+			return
+		}
+		w.rows[x.table][x.row] = x.images[1]
 		w.commits++
-		x.commit, x.images = w.commits, []row{old, updated}
-		return
+		x.commit = w.commits
+		if w.strict {
+			w.oblige(x)
+		}
+	case x.commit == 0:
+		w.choose(x)
+		for _, other := range w.writers {
+			if other != x && other.fence != "" && other.commit == 0 && other.table == x.table && other.row == x.row {
+				return // the row is locked
+			}
+		}
+		x.fence = store.NewFenceID()
+		if w.weak != setsNoFence {
+			_, err := x.store.Fence(ctx, x.fence, []store.Change{changed(x.table, x.images...)}, time.Hour)
+			require.NoError(w.t, err)
+		}
+	default:
+		if w.strict && w.draw(3, "killed") == 0 {
+			w.fences = append(w.fences, x.fence)
+		} else {
+			_, err := x.store.Invalidate(ctx, []store.Change{changed(x.table, x.images...)}, x.fence)
+			require.NoError(w.t, err)
+			w.oblige(x)
+		}
+		x.commit, x.fence = 0, ""
 	}
-	_, err := x.store.Invalidate(ctx, []store.Change{changed(x.table, x.images...)})
-	require.NoError(w.t, err)
+}
+
+// choose picks a row and its new state.
+func (w *world) choose(x *writer) {
+	x.table = []string{"a", "b"}[w.draw(2, "table")]
+	x.row = w.draw(2, "row")
+	old := w.rows[x.table][x.row]
+	x.images = []row{old, {old.id, strconv.Itoa(w.draw(2, "group"))}}
+}
+
+// oblige has later hits see a writer's commit.
+func (w *world) oblige(x *writer) {
 	for i, q := range queries {
 		if q.touches(x.table, x.images...) {
 			w.obliged[i] = max(w.obliged[i], x.commit)
 		}
 	}
-	x.commit = 0
+}
+
+// expire has the fences of those run out who have left them.
+func (w *world) expire(ctx context.Context) {
+	for _, id := range w.fences {
+		for _, table := range []string{"a", "b"} {
+			require.NoError(w.t, w.client.HDel(ctx, w.readers[0].store.TableName(table), "f:"+id).Err())
+		}
+	}
+	w.fences = nil
 }
 
 // A hit is never older than the last commit that has returned and touches the
@@ -299,16 +359,37 @@ func TestNoHitIsOlderThanAReturnedCommit(t *testing.T) {
 	})
 }
 
-// The same moves, with readers that break the protocol, must be caught:
+// With fences a hit is never older than what is committed, whether the writer
+// returns or dies.
+func TestNoHitIsOlderThanACommitUnderFences(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		hits := 0
+		rapid.Check(t, func(rt *rapid.T) {
+			w := newWorld(rt, b, none, func(n int, what string) int { return rapid.IntRange(0, n-1).Draw(rt, what) })
+			w.strict = true
+			for range rapid.IntRange(20, 120).Draw(rt, "steps") {
+				w.step(context.Background())
+				if w.stale != "" {
+					rt.Fatal(w.stale)
+				}
+			}
+			hits += w.hits
+		})
+		require.NotZero(t, hits, "the model should see hits")
+	})
+}
+
+// The same moves, with readers and writers that break the protocol, must be caught:
 // otherwise the model is blind.
 func TestTheModelNoticesAWeakenedProtocol(t *testing.T) {
 	for _, mode := range modes {
 		b := backend{client: realRedis(t), mode: mode}
-		for name, weak := range map[string]weakness{"ignores leases": ignoresLeases, "reads too early": readsTooEarly} {
+		for name, weak := range map[string]weakness{"ignores leases": ignoresLeases, "reads too early": readsTooEarly, "sets no fence": setsNoFence} {
 			t.Run(fmt.Sprintf("%v/%s", mode, name), func(t *testing.T) {
 				for seed := range uint64(500) {
 					random := rand.New(rand.NewPCG(seed, 0))
 					w := newWorld(t, b, weak, func(n int, _ string) int { return random.IntN(n) })
+					w.strict = weak == setsNoFence
 					for range 120 {
 						w.step(t.Context())
 						if w.stale != "" {
