@@ -341,3 +341,89 @@ func TestBeforeCommitAborts(t *testing.T) {
 		require.EqualValues(t, 1, w.visible(t))
 	})
 }
+
+func TestBeforeCommitPrecedesStatementsThatCommit(t *testing.T) {
+	database, ok := testenv.Find(t, testenv.MariaDB)
+	if !ok {
+		return
+	}
+	for _, p := range preparings {
+		t.Run(p.name, func(t *testing.T) {
+			var failure error
+			var w *world
+			w = newWorld(t, database, p, txn.Options{BeforeCommit: func(context.Context, txn.Journal) error {
+				require.Zero(t, w.visible(t), "called before the statement")
+				return failure
+			}})
+			failure = errors.New("the fence could not be raised")
+			err := w.db.Transaction(func(tx *gorm.DB) error {
+				require.NoError(t, tx.Create(&Account{ID: 1}).Error)
+				_, ours := txn.Of(tx.Statement.ConnPool)
+				require.Equal(t, failure, ours.PrepareCommit(t.Context()), "what callers of prepared statements ask")
+				_, err := ours.ExecContext(t.Context(), "CREATE TABLE others (id int)")
+				require.Equal(t, failure, err)
+				require.Zero(t, w.visible(t), "it was not sent")
+				return err
+			})
+			require.Equal(t, failure, err)
+			require.Zero(t, w.visible(t))
+			w.recorder.reset()
+
+			failure = nil
+			require.NoError(t, w.db.Transaction(func(tx *gorm.DB) error {
+				require.NoError(t, tx.Create(&Account{ID: 1}).Error)
+				_, ours := txn.Of(tx.Statement.ConnPool)
+				_, err := ours.ExecContext(t.Context(), "CREATE TABLE others (id int)")
+				return err
+			}))
+			require.Equal(t, 1, w.recorder.count())
+			require.EqualValues(t, 1, w.visible(t))
+		})
+	}
+}
+
+// MySQL commits before a definition, unless it can't read it.
+func TestAStatementThatShouldCommitAndFailsKeepsTheJournal(t *testing.T) {
+	database, ok := testenv.Find(t, testenv.MariaDB)
+	if !ok {
+		return
+	}
+	w := newWorld(t, database, preparings[0], txn.Options{})
+	var visible []int64
+	w.recorder.onFlush = func(context.Context) { visible = append(visible, w.visible(t)) }
+	require.NoError(t, w.db.Transaction(func(tx *gorm.DB) error {
+		require.NoError(t, tx.Create(&Account{ID: 1}).Error)
+		_, ours := txn.Of(tx.Statement.ConnPool)
+		_, err := ours.ExecContext(t.Context(), "CREATE TABLE others (id")
+		require.Error(t, err)
+		return nil
+	}))
+	require.Equal(t, []int64{0, 1}, visible, "flushed once more when it is really committed")
+	require.Equal(t, w.recorder.flushes[0], w.recorder.flushes[1])
+}
+
+func TestTheJournalIsToldWhatCommitHasReturned(t *testing.T) {
+	database, ok := testenv.Find(t, testenv.Postgres)
+	if !ok {
+		return
+	}
+	w := newWorld(t, database, preparings[0], txn.Options{})
+	var j *journal
+	write := func(tx *gorm.DB) error {
+		require.NoError(t, tx.Create(&Account{ID: 1}).Error)
+		_, ours := txn.Of(tx.Statement.ConnPool)
+		j = ours.Journal().(*journal)
+		return nil
+	}
+	require.NoError(t, w.db.Transaction(write))
+	require.NoError(t, j.outcome)
+	w.empty(t)
+	require.NoError(t, w.other.Exec("ALTER TABLE cards ADD CONSTRAINT late FOREIGN KEY (account_id) REFERENCES accounts (id) DEFERRABLE INITIALLY DEFERRED").Error)
+	err := w.db.Transaction(func(tx *gorm.DB) error {
+		require.NoError(t, tx.Exec("ALTER TABLE cards DROP CONSTRAINT IF EXISTS fk_accounts_cards").Error)
+		require.NoError(t, tx.Create(&Card{ID: 1, AccountID: 99}).Error)
+		return write(tx)
+	})
+	require.Error(t, err)
+	require.Equal(t, err, j.outcome)
+}

@@ -47,6 +47,8 @@ type journal struct {
 	recorder *recorder
 	notes    []string
 	flushed  int
+	kept     bool  // the last flush was that of a failed statement
+	outcome  error // as told last
 }
 
 func (r *recorder) newJournal() txn.Journal {
@@ -56,11 +58,14 @@ func (r *recorder) newJournal() txn.Journal {
 	return &journal{recorder: r}
 }
 
+func (j *journal) Outcome(err error) { j.outcome = err }
+
 func (j *journal) Flush(ctx context.Context) error {
 	j.flushed++
-	if j.flushed > 1 {
+	if j.flushed > 1 && !j.kept {
 		panic("a journal was flushed twice")
 	}
+	j.kept = j.outcome != nil
 	r := j.recorder
 	if r.onFlush != nil {
 		r.onFlush(ctx)
