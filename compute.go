@@ -109,7 +109,7 @@ func Compute(db *gorm.DB, c Computation, compute func(context.Context) ([]byte, 
 			r.release(context.WithoutCancel(ctx), found.Lease)
 		}
 	}()
-	value, err = compute(ctx)
+	value, err = compute(context.WithValue(ctx, leasedKey{}, true))
 	if err == nil && len(value) > e.config.MaxBytes {
 		err = &NotStoredError{Reason: "too large"}
 	}
@@ -215,6 +215,13 @@ func shorter(a, b time.Duration) time.Duration {
 	}
 	return a
 }
+
+// leasedKey marks the context of a computation whose value will be stored for
+// all processes: what it reads must not be older than what Redis was told, as
+// a replica's answer or this process's own memory may be.
+type leasedKey struct{}
+
+func leased(ctx context.Context) bool { return ctx.Value(leasedKey{}) != nil }
 
 // computationKey names a computation's value. The samples are no part of it:
 // they follow from the name and the key.

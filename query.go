@@ -37,7 +37,13 @@ func (e *engine) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
 			return
 		}
 		pool := stmt.ConnPool
-		stmt.ConnPool = &readPool{ConnPool: pool, engine: e, db: db, row: row}
+		from := pool
+		if leased(stmt.Context) {
+			if _, tx := txn.Of(pool); tx == nil {
+				from = e.source(db, pool)
+			}
+		}
+		stmt.ConnPool = &readPool{ConnPool: from, engine: e, db: db, row: row}
 		defer func() { stmt.ConnPool = pool }()
 		next(db)
 		if db.Error != nil && !errors.Is(db.Error, gorm.ErrRecordNotFound) {
@@ -220,7 +226,7 @@ func (e *engine) decide(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, qu
 		engine: e, pool: d.pool, query: query, args: args,
 		table: d.table, op: d.op, timeout: adm.timeout, lock: adm.lock,
 		peek: d.tx != nil, drain: !row,
-		local: d.profile.LocalGet && d.op == cache.Get && d.tx == nil,
+		local: d.profile.LocalGet && d.op == cache.Get && d.tx == nil && !leased(ctx),
 		space: d.space, key: d.key, deps: dependencies(d.deps),
 	}
 	for i := range d.deps {
