@@ -1,0 +1,353 @@
+/*
+ * The protocol between readers, writers, Redis and the database, for SPIN.
+ *
+ * One table of two rows with a key (0, 1) and a group (0, 1). Conjunction 0 is
+ * "key = 0", conjunction 1 is "group = 0"; a scheme has the number of its one
+ * conjunction. Three queries: 0 depends on conjunction 0, 1 on 1, and 2 ("key =
+ * 0 OR group = 0") on both. A result is nothing but its version: the number of
+ * commits that have changed it.
+ *
+ * Every call of a script is one atomic step, in which nothing else happens;
+ * between two steps of a process anything may. Leases run out whenever they
+ * like. Checked is each hit, against what the grade owes at that moment, which
+ * is no earlier than when the read started.
+ *
+ * Flags. Grade:    (none)  a hit is not older than the newest commit that has
+ *                          returned and changed the result itself
+ *                  CAUSAL  nor than what was committed before that one
+ *                  STRONG  not older than what is committed
+ *        Mode:     STAMPS  InsideOut; else ConjunctionSets
+ *                  TRUST   ConjunctionSets: a hit does not look at the sets
+ *        Writers:  FENCE   drop and fence before COMMIT
+ *                  BARE    only fence, drop nothing before COMMIT
+ *                  SPLIT   read the sets in one call and drop in another
+ *        Readers:  LATE    schemes are registered with the result, not before
+ *        Faults:   KILL    a writer dies between COMMIT and invalidation
+ *                  SHORT   a fence may run out before COMMIT
+ *                  EVICT=n Redis loses n keys of any kind
+ *                  AGAIN   a look-up is delivered a second time, late
+ *        Identities that a look-up makes (with AGAIN):
+ *                  (none)  new ones by each execution: token and server's time
+ *                  LEASE_BY_CALL, GENERATION_BY_CALL
+ *                          a repeated delivery makes the same one again
+ *        Size:     NW=n    writers, of one transaction each; 2
+ *                  READERS=1 one reader instead of two; each reads for ever
+ */
+#ifndef NW
+#define NW 2
+#endif
+#ifndef EVICT
+#define EVICT 0
+#endif
+#ifndef READERS
+#define READERS 2
+#endif
+#define NR 2
+
+#define NOTHING 0
+#define VALUE   1
+#define LEASE   2
+#define DEAD    99                       /* an identity that is gone for good */
+
+#define ON(q)        ((q) + 1)           /* the conjunctions of a query, a mask */
+#define HAS(mask, i) (((mask) >> (i)) & 1)
+
+/* The database. */
+byte group[2];
+bool locked[2];
+byte version[3];                         /* of the queries' results */
+byte owed[3];                            /* what hits must have seen */
+
+/* Redis. */
+byte generation;                         /* of the table; 0: none */
+byte schemes;                            /* registered, a mask */
+byte fences;                             /* up, a mask of writers */
+byte stamp[2];                           /* of the conjunctions; 0: none */
+byte members[2];                         /* of the conjunctions' sets, masks of queries */
+byte kind[3], has[3], holder[3];         /* the entries */
+byte vouched[3];                         /* the generation in an entry's witness */
+byte vouch0[3], vouch1[3];               /* the stamps in it */
+
+/* What readers under way have been given. */
+byte given[NR], given0[NR], given1[NR];
+bool over[NW];                           /* the writer has committed, or is done */
+#ifdef AGAIN
+byte sent[NR];                           /* a look-up that may be delivered again: query + 1 */
+byte made[NR];                           /* the generation that it made; 0: it found one */
+#endif
+byte n;                                  /* scratch, zero between steps */
+
+/* A random identity is the least number that nobody refers to: identities are
+ * only ever compared. */
+#ifdef AGAIN
+#define MADE(v) || made[0] == v || made[1] == v
+#else
+#define MADE(v)
+#endif
+#define USED(v)  (generation == v || vouched[0] == v || vouched[1] == v || vouched[2] == v || given[0] == v || given[1] == v MADE(v))
+#define USED0(v) (stamp[0] == v || vouch0[0] == v || vouch0[1] == v || vouch0[2] == v || given0[0] == v || given0[1] == v)
+#define USED1(v) (stamp[1] == v || vouch1[0] == v || vouch1[1] == v || vouch1[2] == v || given1[0] == v || given1[1] == v)
+#define DRAW(used, into) n = 1; do :: used(n) -> n++ :: else -> break od; into = n; n = 0
+
+#define CLEAR(q) kind[q] = NOTHING; has[q] = 0; holder[q] = 0; vouched[q] = 0; vouch0[q] = 0; vouch1[q] = 0
+
+/* What refers to an identity that is gone can never be valid again: all such
+ * states are one. Not so where identities come back. */
+#ifdef GENERATION_BY_CALL
+#define TIDY skip
+#else
+#define TIDY1(r) \
+  if :: given[r] != 0 && given[r] != generation -> given[r] = DEAD :: else fi; \
+  if :: given0[r] != 0 && given0[r] != stamp[0] -> given0[r] = DEAD :: else fi; \
+  if :: given1[r] != 0 && given1[r] != stamp[1] -> given1[r] = DEAD :: else fi
+#define GONE(q) (kind[q] == VALUE && (vouched[q] != generation || \
+  (vouch0[q] != 0 && vouch0[q] != stamp[0]) || (vouch1[q] != 0 && vouch1[q] != stamp[1])))
+#define TIDY2(q) if :: GONE(q) -> CLEAR(q) :: else fi
+#define TIDY TIDY1(0); TIDY1(1); TIDY2(0); TIDY2(1); TIDY2(2)
+#endif
+
+/* An entry's witness is that of now. */
+#ifdef STAMPS
+#define HOLDS(q, c, v) (!HAS(ON(q), c) || (stamp[c] != 0 && v == stamp[c]))
+#define VALID(q) (generation != 0 && vouched[q] == generation && HOLDS(q, 0, vouch0[q]) && HOLDS(q, 1, vouch1[q]))
+#else
+#ifdef TRUST
+#define VALID(q) (generation != 0 && vouched[q] == generation)
+#else
+#define KNOWS(q, c) (!HAS(ON(q), c) || HAS(members[c], q))
+#define VALID(q) (generation != 0 && vouched[q] == generation && KNOWS(q, 0) && KNOWS(q, 1))
+#endif
+#endif
+
+/* The invalidation: what depends on the conjunctions of the rows' images, as far
+ * as a scheme is registered. */
+#ifdef STAMPS
+#define DROP(c) if :: HAS(images & schemes, c) -> stamp[c] = 0 :: else fi
+#else
+#define DROP(c) if :: HAS(images & schemes, c) -> \
+    if :: HAS(members[c], 0) -> CLEAR(0) :: else fi; \
+    if :: HAS(members[c], 1) -> CLEAR(1) :: else fi; \
+    if :: HAS(members[c], 2) -> CLEAR(2) :: else fi; \
+    members[c] = 0 :: else fi
+#endif
+
+#define REST q = 0; seen = 0; given[me] = 0; given0[me] = 0; given1[me] = 0
+
+proctype Reader(byte me) {
+  byte q, seen;
+again:
+  /* acquire.lua */
+  atomic {
+    if :: q = 0 :: q = 1 :: q = 2 fi;
+    if
+    :: kind[q] == VALUE && VALID(q) ->
+       printf("R%d: hit of %d, version %d of %d\n", me, q, has[q], owed[q]);
+       assert(has[q] >= owed[q]);
+       REST; goto again
+    :: else
+    fi;
+    if
+    :: kind[q] == LEASE -> printf("R%d: %d is leased\n", me, q); REST; goto again
+    :: kind[q] != LEASE && fences != 0 -> printf("R%d: %d is fenced\n", me, q); REST; goto again
+    :: else
+    fi;
+    if :: generation == 0 -> DRAW(USED, generation); schemes = 0;
+#ifdef AGAIN
+          made[me] = generation
+#endif
+       :: else fi;
+#ifndef LATE
+    schemes = schemes | ON(q);
+#endif
+    given[me] = generation;
+    CLEAR(q);
+#ifdef STAMPS
+    if :: HAS(ON(q), 0) -> if :: stamp[0] == 0 -> DRAW(USED0, stamp[0]) :: else fi; given0[me] = stamp[0] :: else fi;
+    if :: HAS(ON(q), 1) -> if :: stamp[1] == 0 -> DRAW(USED1, stamp[1]) :: else fi; given1[me] = stamp[1] :: else fi;
+#else
+    if :: HAS(ON(q), 0) -> members[0] = members[0] | (1 << q) :: else fi;
+    if :: HAS(ON(q), 1) -> members[1] = members[1] | (1 << q) :: else fi;
+#endif
+    kind[q] = LEASE; holder[q] = me + 1;
+#ifdef AGAIN
+    sent[me] = q + 1;
+#endif
+    printf("R%d: leases %d\n", me, q)
+  };
+  atomic { seen = version[q]; printf("R%d: reads %d, version %d\n", me, q, seen) };
+  /* save.lua */
+  atomic {
+    if
+    :: kind[q] == LEASE && holder[q] == me + 1 ->
+       CLEAR(q);
+       kind[q] = VALUE; has[q] = seen; vouched[q] = given[me]; vouch0[q] = given0[me]; vouch1[q] = given1[me];
+#ifdef LATE
+       schemes = schemes | ON(q);
+#endif
+       printf("R%d: stores %d, version %d\n", me, q, seen)
+    :: else -> printf("R%d: may not store %d\n", me, q)
+    fi;
+    REST; TIDY;
+    goto again
+  }
+}
+
+proctype Writer(byte me) {
+  byte row, to, images, seen0, seen1, seen2;
+#ifdef SPLIT
+  byte found, gone;
+#endif
+  atomic {
+    if :: !locked[0] -> row = 0 :: !locked[1] -> row = 1 fi;
+    if :: to = 0 :: to = 1 fi;
+    locked[row] = true;
+    images = (row == 0 -> 1 : 0) | ((group[row] == 0 || to == 0) -> 2 : 0);
+    printf("W%d: locks row %d of group %d\n", me, row, group[row])
+  };
+#ifdef FENCE
+  /* invalidate.lua, with a fence to be set */
+  atomic {
+#ifndef BARE
+    DROP(0); DROP(1);
+    printf("W%d: drops %d in advance\n", me, images);
+#endif
+    fences = fences | (1 << me);
+    TIDY;
+    printf("W%d: fences the table\n", me)
+  };
+#endif
+  atomic {
+    group[row] = to; locked[row] = false; over[me] = true;
+    if :: HAS(images, 0) -> version[0]++ :: else fi;
+    if :: HAS(images, 1) -> version[1]++ :: else fi;
+    if :: images != 0 -> version[2]++ :: else fi;
+#ifdef CAUSAL
+    seen0 = version[0]; seen1 = version[1]; seen2 = version[2];
+#else
+    seen0 = (HAS(images, 0) -> version[0] : 0);
+    seen1 = (HAS(images, 1) -> version[1] : 0);
+    seen2 = (images != 0 -> version[2] : 0);
+#endif
+#ifdef STRONG
+    owed[0] = version[0]; owed[1] = version[1]; owed[2] = version[2];
+#endif
+    printf("W%d: commits row %d to group %d\n", me, row, to);
+    row = 0; to = 0
+  };
+#ifdef KILL
+  if :: atomic { printf("W%d: is killed\n", me); goto end } :: skip fi;
+#endif
+#ifdef SPLIT
+  atomic {
+    gone = images & schemes;
+    if :: HAS(gone, 0) -> found = found | members[0] :: else fi;
+    if :: HAS(gone, 1) -> found = found | members[1] :: else fi;
+    printf("W%d: finds %d in the sets\n", me, found)
+  };
+#endif
+  /* invalidate.lua, with a fence to be dropped; then Commit returns */
+  atomic {
+#ifdef SPLIT
+    if :: HAS(found, 0) -> CLEAR(0) :: else fi;
+    if :: HAS(found, 1) -> CLEAR(1) :: else fi;
+    if :: HAS(found, 2) -> CLEAR(2) :: else fi;
+    if :: HAS(gone, 0) -> members[0] = 0 :: else fi;
+    if :: HAS(gone, 1) -> members[1] = 0 :: else fi;
+    found = 0; gone = 0;
+#else
+    DROP(0); DROP(1);
+#endif
+    fences = fences & (255 - (1 << me));
+    TIDY;
+    if :: owed[0] < seen0 -> owed[0] = seen0 :: else fi;
+    if :: owed[1] < seen1 -> owed[1] = seen1 :: else fi;
+    if :: owed[2] < seen2 -> owed[2] = seen2 :: else fi;
+    printf("W%d: invalidates %d and returns\n", me, images)
+  };
+end:
+  images = 0; seen0 = 0; seen1 = 0; seen2 = 0
+}
+
+/* What happens by itself. */
+proctype World() {
+  byte lost, q;
+  do
+  :: atomic { kind[0] == LEASE -> CLEAR(0); printf("the lease of 0 runs out\n") }
+  :: atomic { kind[1] == LEASE -> CLEAR(1); printf("the lease of 1 runs out\n") }
+  :: atomic { kind[2] == LEASE -> CLEAR(2); printf("the lease of 2 runs out\n") }
+#ifdef FENCE
+#ifdef SHORT
+#define OUT(w) true
+#else
+#define OUT(w) over[w]
+#endif
+  :: atomic { HAS(fences, 0) && OUT(0) -> fences = fences & 254; printf("the fence of W0 runs out\n") }
+#if NW > 1
+  :: atomic { HAS(fences, 1) && OUT(1) -> fences = fences & 253; printf("the fence of W1 runs out\n") }
+#endif
+#endif
+#if EVICT > 0
+  :: atomic { lost < EVICT -> lost++;
+       if
+       :: generation != 0 -> generation = 0; schemes = 0; fences = 0; printf("the table's hash is lost\n")
+       :: (stamp[0] | members[0]) != 0 -> stamp[0] = 0; members[0] = 0; printf("conjunction 0 is lost\n")
+       :: (stamp[1] | members[1]) != 0 -> stamp[1] = 0; members[1] = 0; printf("conjunction 1 is lost\n")
+       :: kind[0] != NOTHING -> CLEAR(0); printf("entry 0 is lost\n")
+       :: kind[1] != NOTHING -> CLEAR(1); printf("entry 1 is lost\n")
+       :: kind[2] != NOTHING -> CLEAR(2); printf("entry 2 is lost\n")
+       :: else -> skip
+       fi;
+       TIDY }
+#endif
+#ifdef AGAIN
+#ifdef LEASE_BY_CALL
+#define SAME(r) (r + 1)
+#else
+#define SAME(r) 9
+#endif
+#ifdef GENERATION_BY_CALL
+#define REMAKE(r) if :: made[r] != 0 -> generation = made[r] :: else -> DRAW(USED, generation) fi
+#else
+#define REMAKE(r) DRAW(USED, generation)
+#endif
+#ifdef STAMPS
+#define JOIN(c, used) if :: HAS(ON(q), c) && stamp[c] == 0 -> DRAW(used, stamp[c]) :: else fi
+#else
+#define JOIN(c, used) if :: HAS(ON(q), c) -> members[c] = members[c] | (1 << q) :: else fi
+#endif
+#define REPEAT(r) :: atomic { sent[r] != 0 -> q = sent[r] - 1; sent[r] = 0; \
+       if \
+       :: kind[q] == LEASE || fences != 0 || (kind[q] == VALUE && VALID(q)) -> skip \
+       :: else -> \
+          if :: generation == 0 -> REMAKE(r); schemes = 0 :: else fi; \
+          schemes = schemes | ON(q); CLEAR(q); JOIN(0, USED0); JOIN(1, USED1); \
+          kind[q] = LEASE; holder[q] = SAME(r); \
+          printf("the look-up of R%d is delivered again: leases %d\n", r, q) \
+       fi; \
+       made[r] = 0; q = 0 }
+  REPEAT(0)
+  REPEAT(1)
+  /* The whole table is dropped by somebody. */
+  :: atomic { generation != 0 && lost == 0 -> lost = 1; generation = 0; schemes = 0; TIDY; printf("the table is dropped\n") }
+#endif
+  :: timeout -> break
+  od
+}
+
+init {
+  atomic {
+    group[1] = 1;
+    run Reader(0);
+#if READERS > 1
+    run Reader(1);
+#endif
+    run Writer(0);
+#if NW > 1
+    run Writer(1);
+#endif
+#if NW > 2
+    run Writer(2);
+#endif
+    run World()
+  }
+}
