@@ -42,6 +42,9 @@ func (tw *twin) change() (difference string) {
 		tw.note("in a session, prepared %v:", tw.sessions)
 	}
 	_ = tw.do(db)
+	for tw.focus != nil && !tw.chance(3) {
+		_ = tw.do(db) // most change nothing that is asked for
+	}
 	return ""
 }
 

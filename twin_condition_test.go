@@ -18,7 +18,7 @@ func (c twinCond) and(o twinCond) twinCond {
 // cond draws a condition on a table's columns. alias ends in a dot, or is
 // empty.
 func (g *twinGen) cond(t *twinTable, alias string, depth int) twinCond {
-	if depth > 0 {
+	if depth > 0 && (g.focus == nil || g.chance(2)) {
 		switch g.IntN(8) {
 		case 0, 1, 2:
 			return g.cond(t, alias, depth-1).and(g.cond(t, alias, depth-1))
@@ -35,9 +35,15 @@ func (g *twinGen) cond(t *twinTable, alias string, depth int) twinCond {
 
 // term draws one comparison: half of them are of the kinds that narrow.
 func (g *twinGen) term(t *twinTable, alias string) twinCond {
-	c := pick(g, t.cols...)
+	c, kinds := pick(g, t.cols...), 14
+	if g.focus != nil {
+		c, kinds = pick(g, g.focus[t]...), 9
+		if g.chance(25) {
+			kinds = 14
+		}
+	}
 	col := alias + c.name
-	switch g.IntN(14) {
+	switch g.IntN(kinds) {
 	case 0, 1, 2, 3, 4:
 		return twinCond{col + " = ?", []any{g.param(c)}}
 	case 5:

@@ -116,7 +116,7 @@ func twinModels() []any {
 
 // twinTrigger makes each change of a device write a tag.
 func twinTrigger(db *gorm.DB) error {
-	const body = "UPDATE twin_tags SET weight = 3 - weight WHERE code = 'a'"
+	const body = "UPDATE twin_tags SET weight = 3 - weight"
 	switch db.Name() {
 	case "postgres":
 		return db.Exec("CREATE FUNCTION twin_touch() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN " + body + "; RETURN NULL; END $$; " +
@@ -230,6 +230,21 @@ var (
 type twinGen struct {
 	*rand.Rand
 	dialect string
+	// focus, where it is set, is what columns conditions are on: few, and
+	// mostly compared so that they narrow. Then few schemes are registered,
+	// writes know their rows from the text, and little is dropped by accident.
+	focus map[*twinTable][]twinColumn
+}
+
+// narrow sets a focus.
+func (g *twinGen) narrow() {
+	g.focus = map[*twinTable][]twinColumn{}
+	for _, t := range twinTables {
+		g.focus[t] = []twinColumn{pick(g, t.cols...), pick(g, t.cols...)}
+		if g.chance(2) {
+			g.focus[t] = append(g.focus[t], t.cols[0])
+		}
+	}
 }
 
 func pick[T any](g *twinGen, of ...T) T { return of[g.IntN(len(of))] }
@@ -329,6 +344,9 @@ type (
 // might use: mostly the plain one.
 func (g *twinGen) param(c twinColumn) any {
 	odd := g.chance(3)
+	if g.focus != nil {
+		odd = g.chance(6)
+	}
 	switch c.kind {
 	case twinBool:
 		b := g.chance(2)

@@ -21,6 +21,7 @@ type twinStats struct {
 	hits, misses, skips   int
 	unasked               int // reads that were not looked up
 	dropped, changed      int // stored answers that were gone, and those of them that were another then
+	invalidations, whole  int // of tables; of whole ones
 	reasons               map[string]int
 }
 
@@ -41,6 +42,8 @@ func (s *twinStats) add(o twinStats) {
 	s.hits += o.hits
 	s.misses += o.misses
 	s.skips += o.skips
+	s.invalidations += o.invalidations
+	s.whole += o.whole
 	s.unasked += o.unasked
 	s.dropped += o.dropped
 	s.changed += o.changed
@@ -58,8 +61,10 @@ func share(part, whole int) string {
 }
 
 func (s *twinStats) String() string {
-	return fmt.Sprintf("%d steps, %d writes (%d refused), %d reads checked (+%d in transactions, %d errors), hit ratio %s, %d not looked up, precision %s (%d of %d dropped results had changed)",
-		s.steps, s.writes, s.failed, s.reads, s.inside, s.errors, share(s.hits, s.hits+s.misses), s.unasked, share(s.changed, s.dropped), s.changed, s.dropped)
+	return fmt.Sprintf("%d steps, %d writes (%d refused), %d reads checked (+%d in transactions, %d errors), hit ratio %s, %d not looked up, "+
+		"precision %s (%d of %d dropped results had changed), %s of the tables dropped whole",
+		s.steps, s.writes, s.failed, s.reads, s.inside, s.errors, share(s.hits, s.hits+s.misses), s.unasked,
+		share(s.changed, s.dropped), s.changed, s.dropped, share(s.whole, s.invalidations))
 }
 
 // skipped lists why queries were not cached, most frequent first.

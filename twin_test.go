@@ -26,9 +26,13 @@ import (
 var (
 	twinSteps    = flag.Int("twin.steps", 120, "steps of the twin test per database, mode and kind of statements")
 	twinSeed     = flag.Uint64("twin.seed", 0, "seed of the twin test; 0 draws one and prints it")
-	twinDuration = flag.Duration("twin.duration", 0, "run the twin test for so long per combination, in place of -twin.steps")
+	twinDuration = flag.Duration("twin.duration", 0, "run the twin test for so long per combination, and for at least -twin.steps")
 	twinLive     = flag.Int("twin.queries", 24, "queries that are asked again after each step of the twin test")
 )
+
+// twinRound is the number of steps after which a new database, with other
+// queries, is begun.
+const twinRound = 40
 
 // TestTwin holds two handles on one database against each other, one of them
 // with the plugin. Random writes go through it; after each, every query that
@@ -50,13 +54,26 @@ func TestTwin(t *testing.T) {
 			for _, prepare := range []bool{false, true} {
 				for _, mode := range []cacheplugin.Mode{cacheplugin.ConjunctionSets, cacheplugin.InsideOut} {
 					stream++
-					g := &twinGen{rand.New(rand.NewPCG(seed, stream)), env.Dialect}
+					g := &twinGen{Rand: rand.New(rand.NewPCG(seed, stream)), dialect: env.Dialect}
 					t.Run(fmt.Sprintf("prepared=%v/mode=%v", prepare, mode), func(t *testing.T) {
-						tw := newTwin(t, env, g, prepare, mode)
-						tw.seed = seed
-						tw.runAll(t)
-						total.add(tw.stats)
-						require.Positive(t, tw.stats.hits, "nothing came from the cache: the test is blind")
+						end := time.Now().Add(*twinDuration)
+						stats := &twinStats{}
+						for left := *twinSteps; left > 0 || *twinDuration > 0 && time.Now().Before(end); left -= twinRound {
+							g.focus = nil
+							if !g.chance(3) {
+								g.narrow()
+							}
+							tw := newTwin(t, env, g, prepare, mode)
+							tw.seed = seed
+							tw.round(t, twinRound)
+							stats.add(tw.stats)
+							if t.Failed() {
+								break
+							}
+						}
+						t.Logf("%s; not cached:%s", stats, stats.skipped())
+						total.add(*stats)
+						require.Positive(t, stats.hits, "nothing came from the cache: the test is blind")
 					})
 				}
 			}
@@ -71,7 +88,7 @@ func TestTwin(t *testing.T) {
 func TestTwinFindsStaleReads(t *testing.T) {
 	for _, env := range testenv.Databases(t) {
 		t.Run(env.Name, func(t *testing.T) {
-			g := &twinGen{rand.New(rand.NewPCG(1, 1)), env.Dialect}
+			g := &twinGen{Rand: rand.New(rand.NewPCG(1, 1)), dialect: env.Dialect}
 			tw := newTwin(t, env, g, false, cacheplugin.ConjunctionSets)
 			tw.ctx = cache.WithoutInvalidation(tw.ctx)
 			for range 100 {
@@ -206,26 +223,32 @@ func (tw *twin) handle() twinHandle {
 	return tw.handles[0]
 }
 
-func (tw *twin) runAll(t *testing.T) {
+// round runs some steps on one database.
+func (tw *twin) round(t *testing.T, steps int) {
 	t.Helper()
-	end := time.Now().Add(*twinDuration)
-	for n := 0; ; n++ {
-		if *twinDuration > 0 && time.Now().After(end) || *twinDuration == 0 && n >= *twinSteps {
-			break
-		}
+	for range steps {
 		if difference := tw.step(); difference != "" {
-			t.Fatal(difference)
+			t.Error(difference)
+			return
 		}
 	}
-	t.Log(tw.stats.String())
 }
 
 // step writes, and compares all living queries. It returns what differs.
 func (tw *twin) step() string {
 	tw.steps++
 	tw.stats.steps++
+	tw.events.take()
 	if d := tw.change(); d != "" {
 		return d
+	}
+	for _, e := range tw.events.take() {
+		if e.Kind == cacheplugin.EventInvalidate {
+			tw.stats.invalidations++
+			if e.Whole {
+				tw.stats.whole++
+			}
+		}
 	}
 	for i, q := range tw.queries {
 		if d := tw.compare(q); d != "" {

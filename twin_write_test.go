@@ -18,11 +18,31 @@ type twinWrite struct {
 
 // write draws a write.
 func (g *twinGen) write() twinWrite {
+	if g.focus != nil && !g.chance(3) {
+		return g.plain()
+	}
 	return pick(g,
 		g.create, g.create, g.create, g.createBatch, g.createMap, g.upsert, g.save, g.update, g.update, g.updateMass, g.updateMass,
 		g.remove, g.remove, g.restore, g.many, g.misfit, g.associate, g.associate, g.firstOrCreate, g.rawInsert, g.rawUpdate, g.rawUpdate, g.rawDelete, g.changeKey,
-		g.returning,
+		g.returning, g.cascade, g.cascade,
 	)()
+}
+
+// plain assigns to the columns that conditions are on, where conditions on
+// them hold.
+func (g *twinGen) plain() twinWrite {
+	t := pick(g, twinTables[:7]...) // a change of the rest writes by triggers
+	c, set := g.cond(t, "", g.IntN(2)), pick(g, g.focus[t]...)
+	if g.chance(4) {
+		c = g.keyCond(t)
+	}
+	value := g.value(set)
+	if set.name == "odd" || set.name == "deleted_at" || g.chance(6) {
+		return twinWrite{fmt.Sprintf("delete from %s where %v", t.name, c), func(db *gorm.DB) error { return db.Where(c.sql, c.args...).Delete(t.one()).Error }}
+	}
+	return twinWrite{fmt.Sprintf("update %s set %s = %s where %v", t.name, set.name, showValue(value), c), func(db *gorm.DB) error {
+		return db.Model(t.one()).Where(c.sql, c.args...).Update(set.name, value).Error
+	}}
 }
 
 func (g *twinGen) author() twinAuthor {
@@ -468,6 +488,27 @@ func (g *twinGen) many() twinWrite {
 	}
 	return twinWrite{fmt.Sprintf("update devices %d", grp), func(db *gorm.DB) error {
 		return db.Model(&twinDevice{}).Where("author_id = ?", ids[0].ID).Update("state", "open").Error
+	}}
+}
+
+// cascade writes what the database carries on to other tables.
+func (g *twinGen) cascade() twinWrite {
+	id, to, code := g.int("id"), g.int("id"), g.text("twin_tag_code")
+	state := g.text("state")
+	switch g.IntN(5) {
+	case 0:
+		return twinWrite{fmt.Sprintf("hard delete author %d", id), func(db *gorm.DB) error { return db.Unscoped().Delete(&twinAuthor{ID: id}).Error }}
+	case 1:
+		return twinWrite{fmt.Sprintf("raw delete author %d", id), func(db *gorm.DB) error { return db.Exec("DELETE FROM twin_authors WHERE id = ?", id).Error }}
+	case 2:
+		return twinWrite{fmt.Sprintf("move author %d to %d", id, 1+(id+to)%maxTwinID), func(db *gorm.DB) error {
+			return db.Exec("UPDATE twin_authors SET id = ? WHERE id = ?", 1+(id+to)%maxTwinID, id).Error
+		}}
+	case 3:
+		return twinWrite{fmt.Sprintf("delete tag %q", code), func(db *gorm.DB) error { return db.Delete(&twinTag{Code: code}).Error }}
+	}
+	return twinWrite{fmt.Sprintf("touch devices %q", state), func(db *gorm.DB) error {
+		return db.Session(&gorm.Session{AllowGlobalUpdate: true}).Model(&twinDevice{}).Update("state", state).Error
 	}}
 }
 
