@@ -13,7 +13,8 @@ type postponeKey struct{}
 // whatever it returns, instead of one by one: for imports and other work of many
 // transactions. What they have committed may be served in its old state until
 // then, by this process to others than the function and by other processes: the
-// plugin's promise begins with Postpone's return. The function's handle, and
+// plugin's promise begins with Postpone's return. (Under Strict it holds all the
+// same: each commit is announced as ever.) The function's handle, and
 // those derived from it or from its context, read the database from the first
 // write on.
 //
