@@ -53,6 +53,7 @@ type seeded struct {
 	*fixture
 	o     options
 	redis redis.UniversalClient
+	sent  *commands // through redis; nil of a twin
 }
 
 func newSeeded(t testing.TB, env testenv.Database, o options) *seeded {
@@ -60,15 +61,20 @@ func newSeeded(t testing.TB, env testenv.Database, o options) *seeded {
 	if o.config.Prefix == "" {
 		o.config.Prefix = "test-" + rand.Text()
 	}
+	sent := &commands{}
 	if o.config.Redis == nil {
-		o.config.Redis = testenv.Redis(t)
+		own := testenv.RedisOptions(t)
+		own.Limiter = sent
+		client := redis.NewClient(own)
+		t.Cleanup(func() { _ = client.Close() })
+		o.config.Redis = client
 	}
 	f := newFixture(t, env, o)
 	require.NoError(t, testmodel.AutoMigrate(f.plain))
 	_, err := testmodel.Seed(f.plain)
 	require.NoError(t, err)
 	require.NoError(t, testmodel.Register(f.db))
-	return &seeded{f, o, o.config.Redis}
+	return &seeded{f, o, o.config.Redis, sent}
 }
 
 // twin is another process on the same database: another handle, plugin and
@@ -92,7 +98,7 @@ func (c *seeded) twin(t testing.TB, prefix string) *seeded {
 	require.NoError(t, f.db.Use(f.plugin))
 	t.Cleanup(func() { require.NoError(t, f.plugin.Close(context.Background())) })
 	require.NoError(t, testmodel.Register(f.db))
-	return &seeded{f, o, o.config.Redis}
+	return &seeded{f, o, o.config.Redis, nil}
 }
 
 // keys are the names of all that the plugin has in Redis.

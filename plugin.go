@@ -86,7 +86,10 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 		FlushTimeout: p.flushTimeout(),
 		Owner:        p,
 	})
-	if err != nil {
+	switch {
+	case errors.Is(err, txn.ErrResolverFirst), errors.Is(err, txn.ErrOwner):
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	case err != nil:
 		return fmt.Errorf("cacheplugin: install the transaction hooks: %w", err)
 	}
 	if err := e.register(db); err != nil {

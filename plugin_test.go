@@ -1,0 +1,204 @@
+package cacheplugin_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
+	"github.com/cacheplugin/cacheplugin/internal/testmodel"
+)
+
+// newPlugin returns a plugin with a configuration that works, but for what
+// change makes of it.
+func newPlugin(t *testing.T, change func(c *cacheplugin.Config)) *cacheplugin.Plugin {
+	t.Helper()
+	config := cacheplugin.Config{
+		Redis: testenv.Redis(t), Prefix: "test-" + rand.Text(), Profiles: cacheAll(),
+		RedisTimeout: 10 * time.Second, Logger: slog.New(slog.DiscardHandler),
+	}
+	if change != nil {
+		change(&config)
+	}
+	plugin := cacheplugin.New(config)
+	t.Cleanup(func() { require.NoError(t, plugin.Close(context.Background())) })
+	return plugin
+}
+
+// gone is a client of a Redis that nobody runs.
+func gone(t *testing.T) redis.UniversalClient {
+	t.Helper()
+	server := testenv.StartRedis(t)
+	client := redis.NewClient(&redis.Options{Addr: server.Addr, MaxRetries: -1, DialerRetries: 1, DialTimeout: time.Second})
+	t.Cleanup(func() { _ = client.Close() })
+	server.Kill(t)
+	return client
+}
+
+func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
+	env, _ := testenv.Find(t, testenv.SQLite)
+	for _, wrong := range []struct {
+		name   string
+		change func(c *cacheplugin.Config)
+		says   []string
+	}{
+		{"no Redis", func(c *cacheplugin.Config) { c.Redis = nil }, []string{"Redis", "redis.NewClient"}},
+		{"no timeout anywhere", func(c *cacheplugin.Config) {
+			c.Profiles = cacheplugin.Profiles{"users": {Ops: cache.All}}
+		}, []string{`Profiles["users"].Timeout`, "Defaults.Timeout"}},
+		{"an unknown operation", func(c *cacheplugin.Config) {
+			c.Profiles = cacheplugin.Profiles{"users": {Ops: 128, Timeout: time.Hour}}
+		}, []string{`Profiles["users"].Ops`, "Get, Fetch"}},
+		{"an unknown operation in Defaults", func(c *cacheplugin.Config) { c.Defaults.Ops = 128 }, []string{"Defaults.Ops", "Get, Fetch"}},
+		{"a negative timeout", func(c *cacheplugin.Config) {
+			c.Profiles = cacheplugin.Profiles{"users": {Timeout: -time.Second}}
+		}, []string{`Profiles["users"].Timeout`, "-1s", "positive"}},
+		{"a negative default", func(c *cacheplugin.Config) { c.Defaults.Timeout = -time.Second }, []string{"Defaults.Timeout", "positive"}},
+		{"a negative LeaseTTL", func(c *cacheplugin.Config) { c.LeaseTTL = -1 }, []string{"LeaseTTL", "positive"}},
+		{"a negative LockWait", func(c *cacheplugin.Config) { c.LockWait = -1 }, []string{"LockWait", "positive"}},
+		{"a negative RedisTimeout", func(c *cacheplugin.Config) { c.RedisTimeout = -1 }, []string{"RedisTimeout", "positive"}},
+		{"a negative RetryFor", func(c *cacheplugin.Config) { c.RetryFor = -1 }, []string{"RetryFor", "positive"}},
+		{"a LeaseTTL below Redis' unit", func(c *cacheplugin.Config) { c.LeaseTTL = time.Microsecond }, []string{"LeaseTTL", "millisecond"}},
+		{"a negative LongDisjunction", func(c *cacheplugin.Config) { c.LongDisjunction = -1 }, []string{"LongDisjunction", "positive"}},
+		{"a negative MaxRows", func(c *cacheplugin.Config) { c.MaxRows = -1 }, []string{"MaxRows", "positive"}},
+		{"a negative MaxBytes", func(c *cacheplugin.Config) { c.MaxBytes = -1 }, []string{"MaxBytes", "positive"}},
+		{"a negative MaxImages", func(c *cacheplugin.Config) { c.MaxImages = -1 }, []string{"MaxImages", "positive"}},
+		{"an unusable pattern", func(c *cacheplugin.Config) {
+			c.Profiles = cacheplugin.Profiles{"users[": {Timeout: time.Hour}}
+		}, []string{`Profiles["users["]`, "brackets"}},
+		{"an unusable pattern after a usable start", func(c *cacheplugin.Config) {
+			c.Profiles = cacheplugin.Profiles{"auth_[a": {Timeout: time.Hour}}
+		}, []string{`Profiles["auth_[a"]`, "brackets"}},
+		{"an empty pattern", func(c *cacheplugin.Config) {
+			c.Profiles = cacheplugin.Profiles{"": {Timeout: time.Hour}}
+		}, []string{`Profiles[""]`, "glob"}},
+		{"braces in Prefix", func(c *cacheplugin.Config) { c.Prefix = "my{app}" }, []string{"Prefix", "leave them out"}},
+		{"an unknown Mode", func(c *cacheplugin.Config) { c.Mode = 9 }, []string{"Mode", "InsideOut"}},
+		{"Queue for reads", func(c *cacheplugin.Config) { c.OnReadError = cacheplugin.Queue }, []string{"OnReadError", "Fallback or Return"}},
+		{"Fallback for writes", func(c *cacheplugin.Config) { c.OnInvalidateError = cacheplugin.Fallback }, []string{"OnInvalidateError", "Queue or Return"}},
+		{"an unknown OnUnknownWrite", func(c *cacheplugin.Config) { c.OnUnknownWrite = 9 }, []string{"OnUnknownWrite", "Warn"}},
+		{"Redis is down and required", func(c *cacheplugin.Config) { c.Redis, c.RequireRedis = gone(t), true }, []string{"Redis", "RequireRedis"}},
+	} {
+		t.Run(wrong.name, func(t *testing.T) {
+			err := env.Open(t, nil).Use(newPlugin(t, wrong.change))
+			require.ErrorIs(t, err, cacheplugin.ErrConfig)
+			for _, words := range wrong.says {
+				require.ErrorContains(t, err, words)
+			}
+		})
+	}
+}
+
+func TestAnInstallationHappensOnce(t *testing.T) {
+	env, _ := testenv.Find(t, testenv.SQLite)
+	t.Run("Use twice", func(t *testing.T) {
+		db, plugin := env.Open(t, nil), newPlugin(t, nil)
+		require.NoError(t, db.Use(plugin))
+		require.ErrorIs(t, db.Use(plugin), gorm.ErrRegistered)
+		require.ErrorIs(t, db.Use(newPlugin(t, nil)), gorm.ErrRegistered)
+	})
+	t.Run("Initialize twice", func(t *testing.T) {
+		db, plugin := env.Open(t, nil), newPlugin(t, nil)
+		require.NoError(t, plugin.Initialize(db))
+		err := plugin.Initialize(db)
+		require.ErrorIs(t, err, cacheplugin.ErrConfig)
+		require.ErrorContains(t, err, "once")
+	})
+	t.Run("two plugins on one handle", func(t *testing.T) {
+		db := env.Open(t, nil)
+		require.NoError(t, newPlugin(t, nil).Initialize(db))
+		require.ErrorIs(t, newPlugin(t, nil).Initialize(db), cacheplugin.ErrConfig)
+	})
+	t.Run("one plugin on two handles", func(t *testing.T) {
+		plugin := newPlugin(t, nil)
+		for range 2 {
+			db := env.Open(t, nil)
+			require.NoError(t, db.AutoMigrate(&testmodel.Stock{}))
+			require.NoError(t, db.Use(plugin))
+			before := plugin.Stats()
+			for range 2 {
+				require.NoError(t, db.Find(&[]testmodel.Stock{}).Error)
+			}
+			require.Equal(t, before.Hits+1, plugin.Stats().Hits)
+			require.Equal(t, before.Misses+1, plugin.Stats().Misses)
+		}
+	})
+}
+
+func TestAPluginWithoutRedisWorksAndWarns(t *testing.T) {
+	for _, env := range testenv.Databases(t) {
+		t.Run(env.Name, func(t *testing.T) {
+			var log bytes.Buffer
+			plugin := cacheplugin.New(cacheplugin.Config{
+				Redis: gone(t), Profiles: cacheAll(), RetryFor: time.Millisecond,
+				Logger: slog.New(slog.NewTextHandler(&log, nil)),
+			})
+			db := env.Open(t, nil)
+			require.NoError(t, db.Use(plugin))
+			require.Contains(t, log.String(), "Redis does not answer")
+			require.NoError(t, db.AutoMigrate(&testmodel.Stock{}))
+			require.NoError(t, db.Create(&testmodel.Stock{Article: "a"}).Error)
+			for range 2 {
+				var found []testmodel.Stock
+				require.NoError(t, db.Find(&found).Error)
+				require.Len(t, found, 1)
+			}
+			require.Zero(t, plugin.Stats().Hits)
+			require.Error(t, plugin.Close(soonOver(t)), "what is queued is lost")
+		})
+	}
+}
+
+// soonOver is a context that ends before a Redis that is gone comes back.
+func soonOver(t *testing.T) context.Context {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+func TestADisabledPluginDoesNothing(t *testing.T) {
+	for _, env := range testenv.Databases(t) {
+		t.Run("OPS-07 CB-04 "+env.Name, func(t *testing.T) {
+			db := env.Open(t, nil)
+			plugin := cacheplugin.New(cacheplugin.Config{Disabled: true}) // no Redis, no profile
+			require.NoError(t, db.Use(plugin))
+			require.NoError(t, db.AutoMigrate(&testmodel.Stock{}))
+			row := testmodel.Stock{Article: "a", Amount: 1}
+			require.NoError(t, db.Create(&row).Error)
+			for range 2 {
+				var found []testmodel.Stock
+				require.NoError(t, db.Scopes(cache.Cache(cache.Timeout(time.Minute))).Find(&found).Error)
+				require.Equal(t, []testmodel.Stock{row}, found)
+			}
+			require.NoError(t, db.Transaction(func(tx *gorm.DB) error { return tx.Delete(&row).Error }))
+			require.NoError(t, cacheplugin.InvalidateObj(db, row))
+			require.NoError(t, cacheplugin.InvalidateModel(db, row))
+			require.NoError(t, cacheplugin.InvalidateAll(db))
+			x, err := cacheplugin.Explain(db.Model(&row))
+			require.NoError(t, err)
+			require.False(t, x.Cached)
+			require.Equal(t, "the plugin is disabled", x.Reason)
+			require.Zero(t, plugin.Stats())
+			require.NoError(t, plugin.Close(t.Context()))
+		})
+	}
+}
+
+func TestCloseEndsOnce(t *testing.T) {
+	env, _ := testenv.Find(t, testenv.SQLite)
+	require.NoError(t, cacheplugin.New(cacheplugin.Config{}).Close(t.Context()), "never used")
+	plugin := newPlugin(t, nil)
+	require.NoError(t, env.Open(t, nil).Use(plugin))
+	require.NoError(t, plugin.Close(t.Context()))
+	require.NoError(t, plugin.Close(t.Context()))
+}
