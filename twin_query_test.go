@@ -27,6 +27,9 @@ func (g *twinGen) query() *twinQuery {
 		g.association, g.structCondition, g.generic, g.byHand, g.rawRows, g.derived, g.batches, g.selfJoin, g.throughLinks,
 		g.template, g.template, g.template,
 	}
+	if g.strict {
+		return pick(g, g.findRows, g.findRows, g.count, g.pluck, g.intoMaps)()
+	}
 	if g.focus != nil && g.chance(2) {
 		return pick(g, g.findRows, g.findOne, g.count, g.pluck, g.joinRaw)()
 	}

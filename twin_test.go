@@ -59,7 +59,7 @@ func TestTwin(t *testing.T) {
 						end := time.Now().Add(*twinDuration)
 						stats := &twinStats{}
 						for left := *twinSteps; left > 0 || *twinDuration > 0 && time.Now().Before(end); left -= twinRound {
-							g.focus = nil
+							g.focus, g.strict = nil, false
 							if !g.chance(3) {
 								g.narrow()
 							}
