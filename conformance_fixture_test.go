@@ -229,6 +229,16 @@ func (c *seeded) beginOn(t testing.TB, db *gorm.DB) *gorm.DB {
 	return tx
 }
 
+// onSQLite is the database of tests that concern none.
+func onSQLite(t testing.TB) testenv.Database {
+	t.Helper()
+	env, ok := testenv.Find(t, testenv.SQLite)
+	if !ok {
+		t.Skip("SQLite is left out of this run")
+	}
+	return env
+}
+
 // ptr returns a pointer to a value.
 func ptr[T any](v T) *T { return &v }
 

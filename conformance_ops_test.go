@@ -173,7 +173,7 @@ func (c *seeded) hitsFor(t *testing.T, timeout time.Duration, read func()) {
 }
 
 func TestConformanceProfiles(t *testing.T) {
-	env, _ := testenv.Find(t, testenv.SQLite)
+	env := onSQLite(t)
 	c := newSeeded(t, env, options{config: cacheplugin.Config{
 		Defaults: cacheplugin.Profile{Timeout: time.Minute},
 		Profiles: cacheplugin.Profiles{
@@ -232,7 +232,7 @@ type Planet struct{ ID uint }
 func (*Planet) CacheProfile() cacheplugin.Profile { return cacheplugin.Profile{Ops: cache.All} }
 
 func TestConformanceProfilesOfModels(t *testing.T) {
-	env, _ := testenv.Find(t, testenv.SQLite)
+	env := onSQLite(t)
 	o := options{models: []any{&Country{}, &Planet{}}}
 	o.config.Profiles = cacheplugin.Profiles{"*": {Timeout: time.Minute}}
 	t.Run("wins over everything else", func(t *testing.T) {

@@ -94,7 +94,7 @@ func TestConformanceReplicas(t *testing.T) {
 }
 
 func TestConformanceResolverFirst(t *testing.T) {
-	env, _ := testenv.Find(t, testenv.SQLite)
+	env := onSQLite(t)
 	resolved := func(t *testing.T) *gorm.DB {
 		db := env.Open(t, nil)
 		require.NoError(t, db.Use(dbresolver.Register(dbresolver.Config{

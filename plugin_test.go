@@ -45,7 +45,7 @@ func gone(t *testing.T) redis.UniversalClient {
 }
 
 func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
-	env, _ := testenv.Find(t, testenv.SQLite)
+	env := onSQLite(t)
 	for _, wrong := range []struct {
 		name   string
 		change func(c *cacheplugin.Config)
@@ -99,7 +99,7 @@ func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
 }
 
 func TestAnInstallationHappensOnce(t *testing.T) {
-	env, _ := testenv.Find(t, testenv.SQLite)
+	env := onSQLite(t)
 	t.Run("Use twice", func(t *testing.T) {
 		db, plugin := env.Open(t, nil), newPlugin(t, nil)
 		require.NoError(t, db.Use(plugin))
@@ -195,7 +195,7 @@ func TestADisabledPluginDoesNothing(t *testing.T) {
 }
 
 func TestCloseEndsOnce(t *testing.T) {
-	env, _ := testenv.Find(t, testenv.SQLite)
+	env := onSQLite(t)
 	require.NoError(t, cacheplugin.New(cacheplugin.Config{}).Close(t.Context()), "never used")
 	plugin := newPlugin(t, nil)
 	require.NoError(t, env.Open(t, nil).Use(plugin))
