@@ -212,7 +212,9 @@ func TestCleanRemovesWhatIsOfNoUse(t *testing.T) {
 	shard := filepath.Dir(files(t, dir)[0])
 	require.NoError(t, c.Set(ctx, "kept", []byte("kept"), time.Hour))
 	require.NoError(t, c.Set(ctx, "for ever", []byte("kept"), 0))
-	left, fresh, damaged := filepath.Join(shard, ".new-1"), filepath.Join(shard, ".new-2"), filepath.Join(shard, "damaged")
+	left, fresh, damaged := filepath.Join(shard, ".new-1"), filepath.Join(shard, ".new-2"), filepath.Join(shard, strings.Repeat("0", 62))
+	foreign := filepath.Join(shard, "main.go")
+	require.NoError(t, os.WriteFile(foreign, []byte("package main"), 0o600))
 	for _, path := range []string{left, fresh, damaged} {
 		require.NoError(t, os.WriteFile(path, []byte("x"), 0o600))
 	}
@@ -232,6 +234,7 @@ func TestCleanRemovesWhatIsOfNoUse(t *testing.T) {
 	require.Equal(t, 3, done.Seen)
 	require.Zero(t, done.Removed)
 	require.FileExists(t, fresh)
+	require.FileExists(t, foreign)
 	require.FileExists(t, filepath.Join(dir, "README"))
 	got, err := c.Get(ctx, "kept")
 	require.NoError(t, err)

@@ -194,7 +194,7 @@ func (c *FileCache) Clean(ctx context.Context, limit int) (Cleaned, error) {
 	first := rand.IntN(len(shards))
 	for i := range shards {
 		shard := shards[(first+i)%len(shards)]
-		if !shard.IsDir() || len(shard.Name()) != 2 {
+		if !shard.IsDir() || !isHash(shard.Name(), 2) {
 			continue // not ours
 		}
 		if err := c.cleanShard(ctx, filepath.Join(c.dir, shard.Name()), limit, &done); err != nil {
@@ -218,6 +218,9 @@ func (c *FileCache) cleanShard(ctx context.Context, shard string, limit int, don
 		}
 		if limit > 0 && done.Seen >= limit {
 			return nil
+		}
+		if !strings.HasPrefix(f.Name(), tempPrefix) && !isHash(f.Name(), 2*sha256.Size-2) {
+			continue // not ours
 		}
 		info, err := f.Info()
 		if errors.Is(err, fs.ErrNotExist) {
@@ -244,6 +247,12 @@ func (c *FileCache) cleanShard(ctx context.Context, shard string, limit int, don
 		}
 	}
 	return nil
+}
+
+// isHash tells whether a name is a number of hexadecimal digits as this cache
+// writes them, so that a directory of other files given by mistake stays whole.
+func isHash(name string, digits int) bool {
+	return len(name) == digits && strings.Trim(name, "0123456789abcdef") == ""
 }
 
 // keep tells whether a file is of use, or not ours to judge.
