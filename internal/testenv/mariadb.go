@@ -45,7 +45,7 @@ func startMariaDB() (*server, error) {
 
 func installMariaDB(daemon, install, dir string, owner *account) (*server, error) {
 	data := filepath.Join(dir, "data")
-	err := run(dir, owner, install, "--no-defaults", "--datadir="+data,
+	err := run(dir, owner, install, "--no-defaults", "--datadir="+data, "--tmpdir="+dir,
 		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
 		"--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=16M")
 	if err != nil {
@@ -62,7 +62,10 @@ func installMariaDB(daemon, install, dir string, owner *account) (*server, error
 
 func launchMariaDB(bin, dir, data, accounts string, port int, owner *account) (*server, error) {
 	p, err := launch("mariadb", dir, dir, owner, bin, "--no-defaults",
-		"--datadir="+data, "--init-file="+accounts,
+		// A server that starts clears its temporary directory of all #sql files:
+		// in one that two share, the other one's temporary tables vanish, and it
+		// crashes.
+		"--datadir="+data, "--tmpdir="+dir, "--init-file="+accounts,
 		"--skip-networking=0", "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port),
 		"--socket="+filepath.Join(dir, "s"), "--pid-file="+filepath.Join(dir, "pid"), "--skip-name-resolve",
 		"--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci",
