@@ -91,6 +91,13 @@ func isDriverOption(a any) bool {
 	return strings.HasPrefix(t.PkgPath(), "github.com/jackc/pgx/") && !strings.Contains(t.PkgPath(), "/pgtype")
 }
 
+// startsWithAll tells whether a text is a query for all columns of what
+// follows, as GORM writes it.
+func startsWithAll(text string) bool {
+	const all = "SELECT * FROM `"
+	return len(text) > len(all) && text[:len(all)] == all
+}
+
 // startsWithSelect tells whether a text begins, after white space, with the
 // word SELECT. Everything else is looked at by the parser.
 func startsWithSelect(text string) bool {

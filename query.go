@@ -154,6 +154,8 @@ type read struct {
 	key    store.EntryKey
 	deps   []store.Dependency
 	tables []string
+
+	columns int // how many SELECT * must give on SQLite; 0 if that isn't known
 }
 
 // prepare decides whether a query is looked up; it returns nil if not. An
@@ -231,6 +233,9 @@ func (e *engine) decide(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, qu
 	}
 	for i := range d.deps {
 		rd.tables = append(rd.tables, d.deps[i].Table.ID)
+	}
+	if e.dialect == conj.SQLite && len(d.plan.Tables) == 1 && len(d.plan.Names) == 1 && startsWithAll(query) {
+		rd.columns = len(d.plan.Tables[0].Columns())
 	}
 	if reason := rd.space.reason(rd.tables); reason != "" {
 		return nil, reason, nil
@@ -613,13 +618,18 @@ func (r *read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 		release()
 		return nil, err
 	}
+	outdated := r.outdated(rows)
 	kept, err := rowset.Tee(rows, rowset.TeeOptions{
 		Limits: rowset.Limits{Rows: e.config.MaxRows, Bytes: e.config.MaxBytes},
 		Drain:  r.drain,
 		Done: func(rec rowset.Recording) {
-			if !rec.Complete {
+			reason := rec.Reason
+			if outdated {
+				reason = "the connection has not met a change of the table's definition yet"
+			}
+			if reason != "" {
 				release()
-				e.observe(after, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: rec.Reason, Unstored: true, Rows: rec.Rows})
+				e.observe(after, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: reason, Unstored: true, Rows: rec.Rows})
 				return
 			}
 			r.save(after, lease, rec.Payload, rec.Rows)
@@ -630,6 +640,17 @@ func (r *read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 		return nil, err
 	}
 	return kept, nil
+}
+
+// outdated tells whether rows of SELECT * lack columns that the table has. A
+// connection of SQLite's driver gives the first such result after another one
+// has altered the table; kept, it would go on being given.
+func (r *read) outdated(rows *sql.Rows) bool {
+	if r.columns == 0 {
+		return false
+	}
+	names, err := rows.Columns()
+	return err == nil && len(names) != r.columns
 }
 
 func (r *read) release(ctx context.Context, lease store.Lease) {

@@ -230,3 +230,32 @@ func TestInvalidationByValuesAndPattern(t *testing.T) {
 		f.misses(t, categories)
 	})
 }
+
+// TestAnAlteredTableIsReadWhole: a connection of SQLite's driver that has not met
+// an ALTER TABLE yet gives rows without the new column once. They must not be
+// kept.
+func TestAnAlteredTableIsReadWhole(t *testing.T) {
+	onEveryDatabase(t, options{models: []any{&brand{}}}, func(t *testing.T, f *fixture) {
+		if f.env.Dialect != "sqlite" {
+			return
+		}
+		require.NoError(t, f.db.Create(&brand{Name: "x"}).Error)
+		read := func() (columns int) {
+			var rows []map[string]any
+			require.NoError(t, f.db.Table("brands").Find(&rows).Error)
+			return len(rows[0])
+		}
+		first := f.db.Begin()
+		require.NoError(t, first.Error)
+		require.Equal(t, 3, read()) // on a second connection
+		require.NoError(t, first.Rollback().Error)
+		require.NoError(t, f.db.Exec("ALTER TABLE brands ADD COLUMN color INT").Error) // on the first one
+		first = f.db.Begin()
+		require.NoError(t, first.Error)
+		read() // on the second one
+		for range 5 {
+			require.Equal(t, 4, read())
+		}
+		require.NoError(t, first.Rollback().Error)
+	})
+}

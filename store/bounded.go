@@ -55,7 +55,7 @@ func direct[T any](ctx context.Context, s *Store, f func(context.Context, redis.
 }
 
 // withTimeout returns the client with timeouts of at most d, or nil for a
-// client that can't be had so. Connections and hooks are shared.
+// client that can't be had so. Connections are shared; hooks are not called.
 func withTimeout(client redis.UniversalClient, d time.Duration) redis.UniversalClient {
 	c, ok := client.(*redis.Client)
 	if !ok {
