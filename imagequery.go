@@ -1,0 +1,280 @@
+package cacheplugin
+
+import (
+	"database/sql"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/txn"
+)
+
+// lock reads and locks the rows that the statement's WHERE matches, in the
+// same transaction. Outside of one the rows may change in between, so the
+// table is dropped whole.
+func (t *target) lock() []conj.Image {
+	c := t.c
+	if c.where != txn.InTx {
+		t.widen("not in a transaction")
+		return nil
+	}
+	if c.engine.dialect == conj.MySQL && !c.gapLocks() {
+		// Affected rows count changed rows only, so that without gap locks
+		// a row that came in between could hide behind an unchanged one.
+		t.widen("isolation below REPEATABLE READ")
+		return nil
+	}
+	if len(t.table.PrimaryKey) == 0 {
+		t.widen("no primary key")
+		return nil
+	}
+	limit := c.engine.config.MaxImages
+	suffix := "LIMIT " + strconv.Itoa(limit+1)
+	switch c.engine.dialect {
+	case conj.PostgreSQL:
+		if t.write.Statement == conj.Update && !t.setsKey() {
+			suffix += " FOR NO KEY UPDATE"
+		} else {
+			suffix += " FOR UPDATE"
+		}
+	case conj.MySQL:
+		suffix += " FOR UPDATE"
+	case conj.SQLite:
+		if err := t.lockSQLite(); err != nil {
+			// The statement will meet the same error.
+			t.widen("the write lock was not granted")
+			return nil
+		}
+	}
+	columns := t.imageColumns()
+	query, args, ok := t.write.ImageQuery(t.selectList(columns), suffix, c.args)
+	if !ok {
+		t.widen("no image query")
+		return nil
+	}
+	images, keys, err := t.read(query, args, columns)
+	if err != nil {
+		c.engine.failed(c.ctx, "old rows could not be read", t.table.ID, err)
+		t.widen("old rows could not be read")
+		return nil
+	}
+	if len(images) > limit {
+		t.widen("many rows")
+		return nil
+	}
+	t.matched, t.locked = int64(len(images)), keys
+	return images
+}
+
+// gapLocks tells whether locking reads keep new rows out.
+func (c *capture) gapLocks() bool {
+	if c.tx == nil || c.tx.Opaque() {
+		return false
+	}
+	level := sql.LevelDefault
+	if o := c.tx.Options(); o != nil {
+		level = o.Isolation
+	}
+	switch level {
+	case sql.LevelRepeatableRead, sql.LevelSerializable:
+		return true
+	case sql.LevelDefault:
+		server, err := c.base.catalog.Server(c.ctx, c.pool)
+		return err == nil && (server.DefaultIsolation == "repeatable read" || server.DefaultIsolation == "serializable")
+	}
+	return false
+}
+
+// lockSQLite takes SQLite's write lock before the first read of a
+// transaction. A transaction that reads first and writes then fails with
+// "database is locked" when another has written in between.
+func (t *target) lockSQLite() error {
+	column := ""
+	for i, c := range t.table.Columns() {
+		if !t.table.Generated(i) {
+			column = t.quote(c.Name)
+			break
+		}
+	}
+	_, err := t.c.pool.ExecContext(t.c.ctx, "UPDATE "+t.quotedTable()+" SET "+column+" = "+column+" WHERE 0")
+	return err
+}
+
+// reserveSQLite does the same before the catalog is read for a transaction's
+// first write. It takes the table from the text alone; where there is no such
+// table its error is the statement's own, which comes next.
+func (c *capture) reserveSQLite(query string) {
+	if c.tx == nil || c.engine.dialect != conj.SQLite || c.tx.Dirty() {
+		return
+	}
+	if known, _ := c.base.plans.Get(query); known != nil {
+		return
+	}
+	plan, err := conj.Compile(c.base.dialect, query, func(conj.TableName) (*conj.Table, error) { return nil, nil }, c.base.limits)
+	if err != nil || len(plan.Writes) == 0 {
+		return
+	}
+	table := (&target{c: c, write: &plan.Writes[0]}).quotedTable()
+	_, _ = c.pool.ExecContext(c.ctx, "DELETE FROM "+table+" WHERE 0")
+}
+
+// imageColumns are the columns that images are taken of: the key, those that
+// schemes ask for, and the short ones that they may come to ask for.
+func (t *target) imageColumns() []int {
+	need, known := t.needed()
+	for _, i := range t.table.PrimaryKey {
+		need[i] = true
+	}
+	var columns []int
+	for i, c := range t.table.Columns() {
+		switch c.Kind {
+		case conj.Text, conj.PaddedText, conj.FoldedText, conj.Bytes:
+			if known && !need[i] {
+				continue
+			}
+		}
+		columns = append(columns, i)
+	}
+	return columns
+}
+
+// selectList reads the value of the columns that can narrow by one, and of
+// the others whether they are null.
+func (t *target) selectList(columns []int) string {
+	var b strings.Builder
+	all := t.table.Columns()
+	for n, i := range columns {
+		if n > 0 {
+			b.WriteString(", ")
+		}
+		if all[i].Kind == conj.Opaque && !t.inKey(i) {
+			b.WriteString("(" + t.quote(all[i].Name) + " IS NULL)")
+		} else {
+			b.WriteString(t.quote(all[i].Name))
+		}
+	}
+	return b.String()
+}
+
+func (t *target) inKey(column int) bool {
+	for _, i := range t.table.PrimaryKey {
+		if i == column {
+			return true
+		}
+	}
+	return false
+}
+
+// read runs an image query.
+func (t *target) read(query string, args []any, columns []int) (images []conj.Image, keys [][]any, err error) {
+	rows, err := t.c.pool.QueryContext(t.c.ctx, query, args...)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer func() {
+		if closeErr := rows.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	all := t.table.Columns()
+	values := make([]any, len(columns))
+	pointers := make([]any, len(columns))
+	for i := range values {
+		pointers[i] = &values[i]
+	}
+	for rows.Next() {
+		if err := rows.Scan(pointers...); err != nil {
+			return nil, nil, err
+		}
+		img := make(conj.Image, len(all))
+		key := make([]any, 0, len(t.table.PrimaryKey))
+		for n, i := range columns {
+			if all[i].Kind == conj.Opaque && !t.inKey(i) {
+				img[i] = nullness(values[n])
+			} else {
+				img[i] = all[i].FromRow(t.c.engine.dialect, values[n])
+			}
+		}
+		for _, k := range t.table.PrimaryKey {
+			for n, i := range columns {
+				if i == k {
+					key = append(key, values[n])
+				}
+			}
+		}
+		images, keys = append(images, img), append(keys, key)
+	}
+	return images, keys, rows.Err()
+}
+
+// nullness reads the result of IS NULL.
+func nullness(v any) conj.Value {
+	switch v := v.(type) {
+	case bool:
+		if v {
+			return conj.Null
+		}
+		return conj.NotNull
+	case int64:
+		if v != 0 {
+			return conj.Null
+		}
+		return conj.NotNull
+	case []byte:
+		if string(v) == "1" {
+			return conj.Null
+		}
+		return conj.NotNull
+	}
+	return ""
+}
+
+// readBack reads the images of rows by their keys.
+func (t *target) readBack(keys [][]any) ([]conj.Image, error) {
+	if len(keys) == 0 {
+		return nil, nil
+	}
+	columns := t.imageColumns()
+	var where strings.Builder
+	var args []any
+	all := t.table.Columns()
+	for r, key := range keys {
+		if len(key) != len(t.table.PrimaryKey) {
+			return nil, fmt.Errorf("a key of %s has %d columns, not %d", t.table.ID, len(key), len(t.table.PrimaryKey))
+		}
+		if r > 0 {
+			where.WriteString(" OR ")
+		}
+		for i, column := range t.table.PrimaryKey {
+			if i > 0 {
+				where.WriteString(" AND ")
+			}
+			args = append(args, key[i])
+			where.WriteString(t.quote(all[column].Name) + " = " + t.placeholder(len(args)))
+		}
+	}
+	images, _, err := t.read("SELECT "+t.selectList(columns)+" FROM "+t.quotedTable()+" WHERE "+where.String(), args, columns)
+	return images, err
+}
+
+func (t *target) placeholder(n int) string {
+	if t.c.engine.dialect == conj.PostgreSQL {
+		return "$" + strconv.Itoa(n)
+	}
+	return "?"
+}
+
+func (t *target) quote(name string) string {
+	if t.c.engine.dialect == conj.MySQL {
+		return "`" + strings.ReplaceAll(name, "`", "``") + "`"
+	}
+	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+}
+
+func (t *target) quotedTable() string {
+	if n := t.write.Name; n.Schema != "" {
+		return t.quote(n.Schema) + "." + t.quote(n.Name)
+	}
+	return t.quote(t.write.Name.Name)
+}

@@ -1,0 +1,167 @@
+package cacheplugin
+
+import (
+	"reflect"
+
+	"gorm.io/gorm/schema"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+)
+
+// insert takes the images of new rows from the values that are sent.
+func (t *target) insert() {
+	w := t.write
+	if len(w.Rows) > t.c.engine.config.MaxImages {
+		t.widen("many rows")
+		return
+	}
+	for _, row := range w.Rows {
+		img := t.blank()
+		for i, column := range w.Columns {
+			img[column] = t.assigned(column, row[i])
+		}
+		t.images = append(t.images, img)
+	}
+}
+
+// blank is the image of a row before its values: what the database fills is
+// unknown, the rest is null.
+func (t *target) blank() conj.Image {
+	img := make(conj.Image, len(t.table.Columns()))
+	for i := range img {
+		if t.fills(i) {
+			img[i] = ""
+		} else {
+			img[i] = conj.Null
+		}
+	}
+	return img
+}
+
+// completeInsert fills in what the database has filled: the generated key,
+// and by that key the rest.
+func (t *target) completeInsert() {
+	need, known := t.needed()
+	if known && covers(t.images, need) {
+		return
+	}
+	if covers(t.images, t.readable()) {
+		return
+	}
+	keys := t.insertedKeys()
+	if keys == nil {
+		return // Keys of images that lack a column drop the table whole.
+	}
+	images, err := t.readBack(keys)
+	if err != nil {
+		t.c.engine.failed(t.c.ctx, "new rows could not be read", t.table.ID, err)
+		t.widen("new rows could not be read")
+		return
+	}
+	if t.c.affected >= 0 && int64(len(images)) < t.c.affected {
+		t.widen("the new rows were not found")
+		return
+	}
+	t.images = images
+}
+
+// readable marks the columns of which a read back would tell more.
+func (t *target) readable() []bool {
+	marks := make([]bool, len(t.table.Columns()))
+	for i := range marks {
+		marks[i] = true
+	}
+	return marks
+}
+
+// insertedKeys are the primary keys of the rows that were inserted, or nil if
+// they are not known: from the values sent, from the driver's last insert ID,
+// or from the model that GORM has written them to.
+func (t *target) insertedKeys() [][]any {
+	w, key := t.write, t.table.PrimaryKey
+	if len(key) == 0 {
+		return nil
+	}
+	if keys, ok := t.sentKeys(); ok {
+		return keys
+	}
+	if len(key) == 1 && key[0] == t.table.AutoIncrement && len(w.Rows) == 1 && t.c.lastID > 0 {
+		return [][]any{{t.c.lastID}}
+	}
+	stmt := t.c.db.Statement
+	if stmt.Schema == nil || stmt.Schema.Table != t.table.Name || len(t.c.owner.captures) != 1 {
+		return nil
+	}
+	if t.c.engine.dialect == conj.MySQL && !w.HasReturning && len(w.Rows) > 1 {
+		return nil // counted up by GORM from the first one
+	}
+	fields := make([]*schema.Field, len(key))
+	for i, column := range key {
+		fields[i] = stmt.Schema.LookUpField(t.table.Columns()[column].Name)
+		if fields[i] == nil {
+			return nil
+		}
+	}
+	var keys [][]any
+	add := func(row reflect.Value) bool {
+		row = reflect.Indirect(row)
+		if row.Kind() != reflect.Struct || row.Type() != stmt.Schema.ModelType {
+			return false
+		}
+		values := make([]any, len(fields))
+		for i, f := range fields {
+			v, zero := f.ValueOf(t.c.ctx, row)
+			n, err := conj.NormalizeArg(v)
+			if err != nil || zero {
+				// Not written: the row was not inserted, if that may be.
+				return w.OnConflictDoNothing
+			}
+			values[i] = n
+		}
+		keys = append(keys, values)
+		return true
+	}
+	switch v := stmt.ReflectValue; v.Kind() {
+	case reflect.Slice, reflect.Array:
+		if v.Len() != len(w.Rows) {
+			return nil
+		}
+		for i := range v.Len() {
+			if !add(v.Index(i)) {
+				return nil
+			}
+		}
+	case reflect.Struct:
+		if !add(v) {
+			return nil
+		}
+	default:
+		return nil
+	}
+	return keys
+}
+
+// sentKeys are the primary keys among the values sent.
+func (t *target) sentKeys() ([][]any, bool) {
+	keys := make([][]any, 0, len(t.write.Rows))
+	for _, row := range t.write.Rows {
+		key := make([]any, 0, len(t.table.PrimaryKey))
+		for _, k := range t.table.PrimaryKey {
+			for i, column := range t.write.Columns {
+				if column != k {
+					continue
+				}
+				v, known := row[i].Resolve(t.c.args)
+				if !known || v == nil || t.table.Generated(k) {
+					return nil, false
+				}
+				key = append(key, v)
+			}
+		}
+		if len(key) != len(t.table.PrimaryKey) {
+			return nil, false
+		}
+		keys = append(keys, key)
+	}
+	return keys, true
+}

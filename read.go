@@ -1,0 +1,243 @@
+package cacheplugin
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"slices"
+	"time"
+
+	"gorm.io/gorm"
+
+	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/rowset"
+	"github.com/cacheplugin/cacheplugin/store"
+)
+
+// read is one query that may be answered from the cache.
+type read struct {
+	engine *engine
+	pool   gorm.ConnPool // the database that fills the cache
+	query  string
+	args   []any
+
+	table   string
+	op      cache.Op
+	timeout time.Duration
+	lock    bool
+	local   bool // keep the result in the process, too
+	mark    uint64
+	peek    bool // a clean transaction: look up, but store nothing
+	drain   bool // complete the copy of a result that is read in part
+
+	space  *space
+	key    store.EntryKey
+	deps   []store.Dependency
+	tables []string
+
+	columns int // how many SELECT * must give on SQLite; 0 if that isn't known
+}
+
+const (
+	lockPollMin = 5 * time.Millisecond
+	lockPollMax = 50 * time.Millisecond
+)
+
+// open looks the query up, and on a miss asks the database while it keeps a
+// copy. It returns nil where the caller is to ask the database and nothing is
+// to be kept.
+func (r *read) open(ctx context.Context) (driver.Rows, error) {
+	e := r.engine
+	start := e.clock()
+	if r.local {
+		r.mark = e.local.mark()
+		if rows, ok := r.openLocal(ctx, start); ok {
+			return rows, nil
+		}
+	}
+	found, err := r.lookup(ctx)
+	if err != nil {
+		if ctxErr := ctx.Err(); ctxErr != nil {
+			return nil, ctxErr
+		}
+		e.failed(ctx, "a look-up failed; the database answers", r.table, err)
+		if e.config.OnReadError == Return {
+			return nil, err
+		}
+		return nil, nil
+	}
+	switch found.State {
+	case store.Hit:
+		rows, err := rowset.Decode(found.Payload)
+		if err == nil {
+			r.hit(ctx, found.Payload, start)
+			if r.local {
+				e.local.put(r.mark, r.key, found.Payload, r.tables, r.timeout)
+			}
+			return rows, nil
+		}
+		// The entry is of another version, or damaged: replace it.
+		e.failed(ctx, "an entry could not be decoded; the database answers", r.table, err)
+		if err := r.space.store.Forget(ctx, r.key); err != nil {
+			e.failed(ctx, "an entry could not be dropped", r.table, err)
+		}
+		return nil, nil
+	case store.Leased:
+		e.observe(ctx, Event{Kind: EventMiss, Table: r.table, Op: r.op, Key: r.key.String(), Duration: since(start)})
+		return r.fill(ctx, found.Lease)
+	case store.Fenced:
+		e.observe(ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: "a write is being committed", Duration: since(start)})
+	default:
+		e.observe(ctx, Event{Kind: EventMiss, Table: r.table, Op: r.op, Key: r.key.String(), Duration: since(start)})
+	}
+	return nil, nil
+}
+
+func (r *read) hit(ctx context.Context, payload []byte, start time.Time) {
+	n, _ := rowset.Count(payload) // decoded already: it counts
+	r.engine.observe(ctx, Event{
+		Kind: EventHit, Table: r.table, Op: r.op, Key: r.key.String(), Rows: n, Bytes: len(payload), Duration: since(start),
+	})
+}
+
+// openLocal answers from the process's own memory.
+func (r *read) openLocal(ctx context.Context, start time.Time) (driver.Rows, bool) {
+	payload, ok := r.engine.local.get(r.key)
+	if !ok {
+		return nil, false
+	}
+	rows, err := rowset.Decode(payload)
+	if err != nil {
+		return nil, false
+	}
+	r.hit(ctx, payload, start)
+	return rows, true
+}
+
+// lookup asks the store, and waits for another's result under Lock.
+func (r *read) lookup(ctx context.Context) (store.Lookup, error) {
+	s := r.space.store
+	if r.peek {
+		return s.Peek(ctx, r.key, r.deps)
+	}
+	found, err := s.Acquire(ctx, r.key, r.deps, r.timeout)
+	if err != nil || found.State != store.Busy || !r.lock {
+		return found, err
+	}
+	deadline := time.NewTimer(r.engine.config.LockWait)
+	defer deadline.Stop()
+	for wait := lockPollMin; ; wait = min(2*wait, lockPollMax) {
+		pause := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			pause.Stop()
+			return found, ctx.Err()
+		case <-deadline.C:
+			pause.Stop()
+			return found, nil
+		case <-pause.C:
+		}
+		found, err = s.Acquire(ctx, r.key, r.deps, r.timeout)
+		if err != nil || found.State != store.Busy {
+			return found, err
+		}
+	}
+}
+
+// fill sends the query to the database and stores what comes back, once it is
+// read to its end.
+func (r *read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error) {
+	e := r.engine
+	// A lease outlives a cancelled query no longer than its own time, but
+	// others wait for it under Lock: give it back, whatever became of ctx.
+	after := context.WithoutCancel(ctx)
+	release := func() { r.release(after, lease) }
+	rows, err := r.pool.QueryContext(ctx, r.query, r.args...)
+	if err != nil {
+		release()
+		return nil, err
+	}
+	outdated := r.outdated(rows)
+	kept, err := rowset.Tee(rows, rowset.TeeOptions{
+		Limits: rowset.Limits{Rows: e.config.MaxRows, Bytes: e.config.MaxBytes},
+		Drain:  r.drain,
+		Done: func(rec rowset.Recording) {
+			reason := rec.Reason
+			if outdated {
+				reason = "the connection has not met a change of the table's definition yet"
+			}
+			if reason != "" {
+				release()
+				e.observe(after, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: reason, Unstored: true, Rows: rec.Rows})
+				return
+			}
+			r.save(after, lease, rec.Payload, rec.Rows)
+		},
+	})
+	if err != nil {
+		release()
+		return nil, err
+	}
+	return kept, nil
+}
+
+// outdated tells whether rows of SELECT * lack columns that the table has. A
+// connection of SQLite's driver gives the first such result after another one
+// has altered the table; kept, it would go on being given.
+func (r *read) outdated(rows *sql.Rows) bool {
+	if r.columns == 0 {
+		return false
+	}
+	names, err := rows.Columns()
+	return err == nil && len(names) != r.columns
+}
+
+func (r *read) release(ctx context.Context, lease store.Lease) {
+	if err := r.space.store.Release(ctx, lease); err != nil {
+		r.engine.failed(ctx, "a lease could not be released", r.table, err)
+	}
+}
+
+func (r *read) save(ctx context.Context, lease store.Lease, payload []byte, rows int) {
+	e := r.engine
+	start := time.Now()
+	// An invalidation that came to be queued after our look-up will drop what
+	// we store, but only later: store nothing that this process would bypass.
+	if r.space.guard.Bypass(r.tables...) {
+		r.release(ctx, lease)
+		return
+	}
+	stored, err := r.space.store.Save(ctx, lease, payload, r.timeout)
+	switch {
+	case err != nil:
+		e.failed(ctx, "a result could not be stored", r.table, err)
+	case !stored:
+		e.counters.refused.Add(1)
+		e.observe(ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: ReasonRefused, Unstored: true})
+	default:
+		if r.local {
+			e.local.put(r.mark, r.key, payload, r.tables, r.timeout)
+		}
+		e.observe(ctx, Event{
+			Kind: EventStore, Table: r.table, Op: r.op, Key: r.key.String(),
+			Rows: rows, Bytes: len(payload), Duration: time.Since(start),
+		})
+	}
+}
+
+// dependencies names a query's conjunctions to the store.
+func dependencies(deps []conj.Dependency) []store.Dependency {
+	out := make([]store.Dependency, len(deps))
+	for i, d := range deps {
+		out[i].Table = d.Table.ID
+		out[i].Keys = make([]conj.Key, len(d.Conjunctions))
+		for n, c := range d.Conjunctions {
+			out[i].Keys[n] = c.Key
+			if !slices.Contains(out[i].Schemes, c.Scheme) {
+				out[i].Schemes = append(out[i].Schemes, c.Scheme)
+			}
+		}
+	}
+	return out
+}
