@@ -149,7 +149,6 @@ type capture struct {
 	passive  bool // the statement writes nothing that is ours to know
 	ignored  bool // nothing is to be invalidated: cache.WithoutInvalidation
 	reading  bool // the caller reads the rows, and settles when it closes them
-	returned bool // the statement gives rows
 	err      error
 	affected int64 // -1 if not known
 	lastID   int64
