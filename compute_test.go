@@ -26,17 +26,7 @@ func TestComputedValuesAreMadeFromCommittedState(t *testing.T) {
 	o := options{models: []any{&brand{}}}
 	o.config.Profiles = cacheplugin.Profiles{"brands": {Ops: cache.Get, Timeout: time.Hour, LocalGet: true}}
 	f := newFixture(t, env, o)
-	resolver := dbresolver.Register(dbresolver.Config{Replicas: []gorm.Dialector{sqlite.Open(testenv.DSN(t, replica))}})
-	require.NoError(t, f.db.Use(resolver))
-	t.Cleanup(func() {
-		require.NoError(t, resolver.Call(func(pool gorm.ConnPool) error {
-			replica, err := pool.(gorm.GetDBConnector).GetDBConn()
-			if err != nil {
-				return err
-			}
-			return replica.Close()
-		}))
-	})
+	useResolver(t, f.db, dbresolver.Config{Replicas: []gorm.Dialector{sqlite.Open(testenv.DSN(t, replica))}})
 	require.NoError(t, f.db.Create(&brand{ID: 1, Name: "source"}).Error)
 	require.NoError(t, replica.Create(&brand{ID: 1, Name: "replica"}).Error)
 

@@ -1,7 +1,6 @@
 package cacheplugin_test
 
 import (
-	"io"
 	"testing"
 	"time"
 
@@ -32,17 +31,8 @@ func TestConformanceReplicas(t *testing.T) {
 		_, err := testmodel.Seed(replica)
 		require.NoError(t, err)
 		require.NoError(t, replica.Exec("UPDATE posts SET title = 'lagging'").Error)
-		resolver := dbresolver.Register(dbresolver.Config{
+		useResolver(t, c.db, dbresolver.Config{
 			Replicas: []gorm.Dialector{c.env.Dialector(testenv.DSN(t, replica))},
-		})
-		require.NoError(t, c.db.Use(resolver))
-		t.Cleanup(func() {
-			_ = resolver.Call(func(pool gorm.ConnPool) error {
-				if closer, ok := pool.(io.Closer); ok {
-					return closer.Close()
-				}
-				return nil
-			})
 		})
 
 		t.Run("an uncached read goes to the replica", func(t *testing.T) {
@@ -97,9 +87,9 @@ func TestConformanceResolverFirst(t *testing.T) {
 	env := onSQLite(t)
 	resolved := func(t *testing.T) *gorm.DB {
 		db := env.Open(t, nil)
-		require.NoError(t, db.Use(dbresolver.Register(dbresolver.Config{
+		useResolver(t, db, dbresolver.Config{
 			Replicas: []gorm.Dialector{env.Dialector(testenv.DSN(t, env.Open(t, nil)))},
-		})))
+		})
 		return db
 	}
 	t.Run("on its first handle", func(t *testing.T) {

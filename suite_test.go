@@ -12,6 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
+	"gorm.io/plugin/dbresolver"
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
@@ -161,4 +162,24 @@ func (f *fixture) cached(t testing.TB, read func(), msg ...any) {
 	t.Helper()
 	f.misses(t, read, msg...)
 	f.hits(t, read, msg...)
+}
+
+// useResolver registers a resolver, whose own connections are closed when the
+// test ends.
+func useResolver(t testing.TB, db *gorm.DB, config dbresolver.Config) {
+	t.Helper()
+	resolver := dbresolver.Register(config)
+	require.NoError(t, db.Use(resolver))
+	t.Cleanup(func() {
+		require.NoError(t, resolver.Call(func(pool gorm.ConnPool) error {
+			if c, ok := pool.(gorm.GetDBConnector); ok {
+				sqlDB, err := c.GetDBConn()
+				if err != nil {
+					return err
+				}
+				return sqlDB.Close()
+			}
+			return pool.(io.Closer).Close()
+		}))
+	})
 }
