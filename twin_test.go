@@ -24,7 +24,7 @@ import (
 )
 
 var (
-	twinSteps    = flag.Int("twin.steps", 120, "steps of the twin test per database, mode and kind of statements")
+	twinSteps    = flag.Int("twin.steps", 160, "steps of the twin test per database, mode and kind of statements")
 	twinSeed     = flag.Uint64("twin.seed", 0, "seed of the twin test; 0 draws one and prints it")
 	twinDuration = flag.Duration("twin.duration", 0, "run the twin test for so long per combination, and for at least -twin.steps")
 	twinLive     = flag.Int("twin.queries", 24, "queries that are asked again after each step of the twin test")
