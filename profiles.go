@@ -139,8 +139,8 @@ func (m *matcher) find(table string, model profiler) (profile *Profile, found bo
 	for _, glob := range m.globs {
 		if ok, _ := path.Match(glob, table); ok {
 			// A model's own profile is more exact than the pattern for
-			// everything.
-			if glob == "*" && model != nil {
+			// everything, unless that forbids.
+			if glob == "*" && model != nil && m.byGlob[glob] != nil {
 				break
 			}
 			return m.byGlob[glob], true, nil

@@ -259,3 +259,30 @@ func TestAnAlteredTableIsReadWhole(t *testing.T) {
 		require.NoError(t, first.Rollback().Error)
 	})
 }
+
+// country carries its own profile.
+type country struct{ ID uint }
+
+func (country) CacheProfile() cacheplugin.Profile {
+	return cacheplugin.Profile{Ops: cache.All, Timeout: time.Hour}
+}
+
+func TestAModelsProfileStandsBetweenPatterns(t *testing.T) {
+	env, ok := testenv.Find(t, testenv.SQLite)
+	require.True(t, ok)
+	for name, test := range map[string]struct {
+		profiles cacheplugin.Profiles
+		want     string
+	}{
+		"alone":                 {cacheplugin.Profiles{}, "miss"},
+		"over the catch-all":    {cacheplugin.Profiles{"*": {Timeout: time.Hour}}, "miss"},
+		"under a glob":          {cacheplugin.Profiles{"count*": {Timeout: time.Hour}}, ""},
+		"under the table":       {cacheplugin.Profiles{"countries": {Timeout: time.Hour}}, ""},
+		"under what forbids it": {cacheplugin.Profiles{"*": nil}, ""},
+	} {
+		t.Run("OPS-05 "+name, func(t *testing.T) {
+			f := newFixture(t, env, options{models: []any{&country{}}, config: cacheplugin.Config{Profiles: test.profiles}})
+			require.Equal(t, test.want, f.outcome(func() { require.NoError(t, f.db.Find(&[]country{}).Error) }))
+		})
+	}
+}
