@@ -158,6 +158,9 @@ func DiscardComputed(db *gorm.DB, c Computation) error {
 // not cached now; an error, why it can't be.
 func (e *engine) computation(db *gorm.DB, c Computation) (*read, string, error) {
 	ctx, pool := db.Statement.Context, db.Statement.ConnPool
+	if j := postponed(ctx); j != nil && !j.empty() {
+		return nil, "invalidations are postponed", nil
+	}
 	where, tx := txn.Of(pool)
 	switch where {
 	case txn.Foreign:

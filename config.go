@@ -90,7 +90,8 @@ type Config struct {
 
 	// DBSpecific keeps the invalidation of databases that share a Prefix
 	// apart. Their results always are; without it a write to a table drops
-	// results of the table of that name in each of them.
+	// results of the table of that name in each of them. SQLite's databases in
+	// memory can't be told apart, and count as one.
 	DBSpecific bool
 
 	// Mode says how results are found when rows change.

@@ -177,11 +177,15 @@ func (e *engine) identity(ctx context.Context, d *database, pool gorm.ConnPool) 
 }
 
 func (e *engine) readIdentity(ctx context.Context, d *database, q gorm.ConnPool) (string, error) {
-	id, err := e.databaseIdentity(ctx, d, q)
+	server, err := d.catalog.Server(ctx, q)
 	if err != nil {
 		return "", err
 	}
-	if server, err := d.catalog.Server(ctx, q); err == nil && e.dialect == conj.MySQL && server.DefaultIsolation == "read uncommitted" {
+	id := server.Database + "\x00" + server.Instance
+	if server.Database == "" {
+		id = e.instance
+	}
+	if e.dialect == conj.MySQL && server.DefaultIsolation == "read uncommitted" {
 		return "", errDirtyReads
 	}
 	settings, err := sessionSettings(ctx, e.dialect, q)

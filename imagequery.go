@@ -230,10 +230,18 @@ func nullness(v any) conj.Value {
 	return ""
 }
 
+// maxParameters is the number of parameters that every one of the databases
+// takes in a query; SQLite's is the smallest, 32,766.
+const maxParameters = 32_000
+
 // readBack reads the images of rows by their keys.
 func (t *target) readBack(keys [][]any) ([]conj.Image, error) {
 	if len(keys) == 0 {
 		return nil, nil
+	}
+	if len(keys)*len(t.table.PrimaryKey) > maxParameters {
+		// The query would fail, and a failed query ends PostgreSQL's transactions.
+		return nil, fmt.Errorf("%d keys are more than a query can name", len(keys))
 	}
 	columns := t.imageColumns()
 	var where strings.Builder

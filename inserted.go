@@ -58,7 +58,7 @@ func (t *target) completeInsert() {
 		t.widen("new rows could not be read")
 		return
 	}
-	if t.c.affected >= 0 && int64(len(images)) < t.c.affected {
+	if t.c.affected < 0 || int64(len(images)) < t.c.affected {
 		t.widen("the new rows were not found")
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 
 	"gorm.io/gorm"
 
@@ -54,7 +55,7 @@ func failedIn(pool gorm.ConnPool) {
 // readsOnly tells whether a text made by hand is sure to write nothing.
 func (e *engine) readsOnly(stmt *gorm.Statement) bool {
 	text := stmt.SQL.String()
-	if startsWithSelect(text) {
+	if startsWithSelect(text) && !strings.Contains(text, ";") { // one statement
 		return true
 	}
 	_, tx := txn.Of(stmt.ConnPool)

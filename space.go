@@ -16,7 +16,8 @@ import (
 // QueryInfo is what Config.PrefixFunc is told of a query, or of a write's
 // table.
 type QueryInfo struct {
-	// Database identifies the database, as the server and its name.
+	// Database identifies the database, as the server and its name. Empty for
+	// one in memory.
 	Database string
 	// Tables are the names of the tables that are read, each once, or the one
 	// that is written. There are none when all is to be dropped.
@@ -109,10 +110,13 @@ func (e *engine) space(ctx context.Context, pool gorm.ConnPool, tables ...string
 		return e.home, false, nil
 	}
 	d := e.database(pool)
-	identity, err := e.databaseIdentity(ctx, d, pool)
+	// All handles on one database must agree on its namespace. Two in one
+	// memory do by the empty name.
+	server, err := d.catalog.Server(ctx, pool)
 	if err != nil {
 		return nil, false, err
 	}
+	identity := server.Database
 	id := ""
 	if e.config.DBSpecific {
 		sum := sha256.Sum256([]byte(identity))
@@ -139,18 +143,6 @@ func (e *engine) everySpace(ctx context.Context, pool gorm.ConnPool) []*space {
 		return e.allSpaces()
 	}
 	return []*space{s}
-}
-
-// databaseIdentity tells the database behind a pool from all others.
-func (e *engine) databaseIdentity(ctx context.Context, d *database, pool gorm.ConnPool) (string, error) {
-	server, err := d.catalog.Server(ctx, pool)
-	if err != nil {
-		return "", err
-	}
-	if server.Database == "" {
-		return e.instance, nil
-	}
-	return server.Database, nil
 }
 
 // reason says why reads of some tables must not be looked up now.

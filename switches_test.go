@@ -113,8 +113,9 @@ func TestDatabasesOnOneRedis(t *testing.T) {
 				require.NoError(t, f.db.Create(&brand{Kind: 1}).Error)
 				f.misses(t, ofF)
 				// PostgreSQL's and SQLite's tables go by the same names in
-				// both databases, MySQL's have the database in theirs.
-				if specific || env.Dialect == "mysql" {
+				// both databases, MySQL's have the database in theirs. What
+				// is in memory has no name to be told by.
+				if specific && env.Name != testenv.SQLite || env.Dialect == "mysql" {
 					g.hits(t, ofG, "SHD-02 a write drops in its own database only")
 				} else {
 					g.misses(t, ofG)
@@ -285,4 +286,51 @@ func TestAModelsProfileStandsBetweenPatterns(t *testing.T) {
 			require.Equal(t, test.want, f.outcome(func() { require.NoError(t, f.db.Find(&[]country{}).Error) }))
 		})
 	}
+}
+
+// TestOneMemoryIsOneNamespace: handles on one database in memory must reach each
+// other's results with DBSpecific, too.
+func TestOneMemoryIsOneNamespace(t *testing.T) {
+	env, ok := testenv.Find(t, testenv.SQLite)
+	require.True(t, ok)
+	o := options{models: []any{&brand{}}}
+	o.config.DBSpecific = true
+	f := newFixture(t, env, o)
+	other := newFixtureOn(t, f)
+	read := f.brands(t, f.db, 1)
+	f.cached(t, read)
+	require.NoError(t, other.db.Create(&brand{Kind: 1}).Error)
+	f.misses(t, read)
+}
+
+// TestWhatAFailedStatementLeavesIsInvalidated: under ON CONFLICT FAIL SQLite keeps
+// the rows before the one that failed, and a transaction may commit them.
+func TestWhatAFailedStatementLeavesIsInvalidated(t *testing.T) {
+	onEveryDatabase(t, options{models: []any{&brand{}}}, func(t *testing.T, f *fixture) {
+		if f.env.Dialect != "sqlite" {
+			return
+		}
+		require.NoError(t, f.db.Create(&brand{ID: 9}).Error)
+		read := f.brands(t, f.db, 1)
+		f.cached(t, read)
+		require.NoError(t, f.db.Transaction(func(tx *gorm.DB) error {
+			require.Error(t, tx.Exec("INSERT OR FAIL INTO brands (id, kind) VALUES (1, 1), (9, 1)").Error)
+			return nil
+		}))
+		f.misses(t, read)
+	})
+}
+
+// TestAWriteBehindASelectIsSeen: SQLite's driver runs every statement of a text.
+func TestAWriteBehindASelectIsSeen(t *testing.T) {
+	onEveryDatabase(t, options{models: []any{&brand{}}}, func(t *testing.T, f *fixture) {
+		if f.env.Dialect != "sqlite" || f.db.PrepareStmt {
+			return
+		}
+		read := f.brands(t, f.db, 1)
+		f.cached(t, read)
+		var n []int
+		require.NoError(t, f.db.Raw("SELECT 1; INSERT INTO brands (kind) VALUES (1); SELECT 2").Scan(&n).Error)
+		f.misses(t, read)
+	})
 }

@@ -3,6 +3,8 @@ package cacheplugin
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
+	"errors"
 	"strings"
 
 	"gorm.io/gorm"
@@ -90,11 +92,15 @@ func (w *writePool) QueryContext(ctx context.Context, query string, args ...any)
 	if err != nil || c.passive {
 		return rows, err
 	}
-	src, err := rowset.Tee(rows, c.counting())
+	src, err := c.count(rows)
 	if err != nil {
 		return nil, err
 	}
-	return rowset.Rows(src)
+	replayed, err := rowset.Rows(src)
+	if err != nil {
+		return nil, errors.Join(err, src.Close())
+	}
+	return replayed, nil
 }
 
 // QueryRowContext implements gorm.ConnPool.
@@ -111,7 +117,7 @@ func (w *writePool) QueryRowContext(ctx context.Context, query string, args ...a
 	if err != nil {
 		return rowset.RowError(err)
 	}
-	src, err := rowset.Tee(rows, c.counting())
+	src, err := c.count(rows)
 	if err != nil {
 		return rowset.RowError(err)
 	}
@@ -299,9 +305,9 @@ func (c *capture) ran(err error) {
 	}
 }
 
-// counting are the options that count a statement's rows.
-func (c *capture) counting() rowset.TeeOptions {
-	return rowset.TeeOptions{
+// count passes on a statement's rows and counts them.
+func (c *capture) count(rows *sql.Rows) (driver.Rows, error) {
+	src, err := rowset.Tee(rows, rowset.TeeOptions{
 		Limits: rowset.Limits{Rows: c.engine.config.MaxRows, Bytes: c.engine.config.MaxBytes},
 		Drain:  !c.reading,
 		Done: func(rec rowset.Recording) {
@@ -312,7 +318,11 @@ func (c *capture) counting() rowset.TeeOptions {
 				c.settle()
 			}
 		},
+	})
+	if err != nil {
+		c.reading = false // nobody will close them: the handler's end settles
 	}
+	return src, err
 }
 
 // widen gives up the images of all targets.
@@ -375,13 +385,14 @@ func (c *capture) flushCommitted() {
 
 // unchanged tells whether the statement has failed in a way that leaves
 // nothing behind. Outside of a transaction a failure may be one of the answer
-// only; MySQL keeps what a statement did to tables of its older engines.
+// only; MySQL keeps what a statement did to tables of its older engines, SQLite
+// the rows before the one that failed under ON CONFLICT FAIL.
 func (c *capture) unchanged() bool {
 	if c.err == nil {
 		return false
 	}
 	c.widen("the statement failed")
-	return c.tx != nil && c.engine.dialect != conj.MySQL
+	return c.tx != nil && c.engine.dialect == conj.PostgreSQL
 }
 
 // record notes the changes in the transaction's journal.

@@ -2,9 +2,12 @@ package catalog
 
 import (
 	"context"
+	"crypto/rand"
 	"database/sql"
 	"fmt"
+	"os"
 	"strings"
+	"sync"
 
 	"github.com/cacheplugin/cacheplugin/conj"
 )
@@ -15,6 +18,10 @@ type Server struct {
 	// same one share entries and others don't: server and database name, or
 	// SQLite's absolute file path. It is empty for a database in memory.
 	Database string
+	// Instance tells servers apart whose databases Database may take for one,
+	// where that says too little: what holds it differs between servers, but
+	// may also differ for one server by time or by the program's host.
+	Instance string
 	// Version is the server's, as it gives it.
 	Version string
 	// DefaultIsolation is the isolation of a transaction that names none, in
@@ -76,7 +83,8 @@ SELECT pg_catalog.current_database()::text, pg_catalog.current_setting('server_v
 	}
 	s.Database = database
 	if !mayIdentify {
-		return s, nil
+		return s, each(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&s.Instance) },
+			`SELECT pg_catalog.current_setting('port') || '/' || pg_catalog.pg_postmaster_start_time()::text`)
 	}
 	// A query of its own: that of a function one may not execute fails.
 	err = each(ctx, q, func(rows *sql.Rows) error {
@@ -105,7 +113,7 @@ func readMySQLServer(ctx context.Context, q Querier) (Server, error) {
 		variables[name] = value
 		return nil
 	}, `SHOW VARIABLES WHERE Variable_name IN
-  ('version', 'server_uuid', 'hostname', 'port', 'sql_mode', 'tx_isolation', 'transaction_isolation')`)
+  ('version', 'server_uuid', 'server_uid', 'hostname', 'port', 'sql_mode', 'tx_isolation', 'transaction_isolation')`)
 	if err != nil {
 		return Server{}, err
 	}
@@ -120,6 +128,7 @@ func readMySQLServer(ctx context.Context, q Querier) (Server, error) {
 	mode := variables["sql_mode"]
 	return Server{
 		Database:         identity + "/" + database.String,
+		Instance:         variables["server_uid"],
 		Version:          variables["version"],
 		DefaultIsolation: strings.ToLower(strings.ReplaceAll(isolation, "-", " ")),
 		MariaDB:          strings.Contains(strings.ToLower(variables["version"]), "mariadb"),
@@ -132,5 +141,18 @@ func readSQLiteServer(ctx context.Context, q Querier) (Server, error) {
 	s := Server{DefaultIsolation: "serializable"}
 	err := each(ctx, q, func(rows *sql.Rows) error { return rows.Scan(&s.Version, &s.Database) },
 		`SELECT sqlite_version(), coalesce((SELECT file FROM pragma_database_list WHERE name = 'main'), '')`)
+	if err != nil {
+		return s, err
+	}
+	// The same path is another file on another host, and, where there is no
+	// such file, the name of a database in the memory of this process.
+	if _, missing := os.Stat(s.Database); missing != nil {
+		s.Instance = thisProcess()
+	} else if s.Instance, err = os.Hostname(); err != nil {
+		s.Instance, err = thisProcess(), nil
+	}
 	return s, err
 }
+
+// thisProcess is a name that no other process has.
+var thisProcess = sync.OnceValue(rand.Text)
