@@ -3,6 +3,7 @@ package cacheplugin
 import (
 	"database/sql"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -157,14 +158,7 @@ func (t *target) selectList(columns []int) string {
 	return b.String()
 }
 
-func (t *target) inKey(column int) bool {
-	for _, i := range t.table.PrimaryKey {
-		if i == column {
-			return true
-		}
-	}
-	return false
-}
+func (t *target) inKey(column int) bool { return slices.Contains(t.table.PrimaryKey, column) }
 
 // read runs an image query.
 func (t *target) read(query string, args []any, columns []int) (images []conj.Image, keys [][]any, err error) {

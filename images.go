@@ -21,7 +21,6 @@ type target struct {
 	images  []conj.Image
 	locked  [][]any // primary keys of the rows that were locked before
 	matched int64   // rows locked before; -1: the images don't need a count
-	set     conj.Image
 }
 
 // widen gives up the images.
@@ -139,33 +138,37 @@ func (t *target) lax() bool {
 // its WHERE if that fixes all that the registered schemes ask for, else from
 // the rows, which are locked.
 func (t *target) update() {
-	t.set = make(conj.Image, len(t.table.Columns()))
+	set := make(conj.Image, len(t.table.Columns()))
 	computed := true
-	assigned := make([]bool, len(t.set))
+	assigned := make([]bool, len(set))
 	need, known := t.needed()
 	for _, a := range t.write.Set {
-		if a.Column < 0 || a.Column >= len(t.set) {
+		if a.Column < 0 || a.Column >= len(set) {
 			t.widen("an unknown column is assigned")
 			return
 		}
 		assigned[a.Column] = true
-		t.set[a.Column] = t.assigned(a.Column, a.Value)
+		set[a.Column] = t.assigned(a.Column, a.Value)
 	}
-	for i := range t.set {
+	for i := range set {
 		if t.changesAlong(i) {
 			assigned[i] = true
 		}
-		if assigned[i] && t.set[i] == "" && (need[i] || !known) {
+		if assigned[i] && set[i] == "" && (need[i] || !known) {
 			computed = false
 		}
 	}
 	if computed {
 		if where, ok := t.write.Where(t.c.args); ok && covers(where, need) && len(where) <= t.c.engine.config.MaxImages {
 			for _, old := range where {
-				t.images = append(t.images, old, overlay(old, t.set, assigned))
+				t.images = append(t.images, old, overlay(old, set, assigned))
 			}
 			return
 		}
+	}
+	if !computed && t.setsKey() {
+		t.widen("the key is assigned") // the rows could not be found again
+		return
 	}
 	old := t.lock()
 	if t.whole != "" {
@@ -174,13 +177,9 @@ func (t *target) update() {
 	t.images = append(t.images, old...)
 	if computed {
 		for _, img := range old {
-			t.images = append(t.images, overlay(img, t.set, assigned))
+			t.images = append(t.images, overlay(img, set, assigned))
 		}
 		t.locked = nil
-		return
-	}
-	if t.setsKey() {
-		t.widen("the key is assigned")
 	}
 }
 

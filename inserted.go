@@ -2,6 +2,7 @@ package cacheplugin
 
 import (
 	"reflect"
+	"slices"
 
 	"gorm.io/gorm/schema"
 
@@ -45,8 +46,8 @@ func (t *target) completeInsert() {
 	if known && covers(t.images, need) {
 		return
 	}
-	if covers(t.images, t.readable()) {
-		return
+	if !slices.ContainsFunc(t.images, func(img conj.Image) bool { return slices.Contains(img, "") }) {
+		return // a read back would tell no more
 	}
 	keys := t.insertedKeys()
 	if keys == nil {
@@ -63,15 +64,6 @@ func (t *target) completeInsert() {
 		return
 	}
 	t.images = images
-}
-
-// readable marks the columns of which a read back would tell more.
-func (t *target) readable() []bool {
-	marks := make([]bool, len(t.table.Columns()))
-	for i := range marks {
-		marks[i] = true
-	}
-	return marks
 }
 
 // insertedKeys are the primary keys of the rows that were inserted, or nil if

@@ -73,7 +73,7 @@ func newSpace(c Config, namespace string) (*space, error) {
 	}, nil
 }
 
-// of returns the namespace of an ID, made at its first use.
+// spaceOf returns the namespace of an ID, made at its first use.
 func (p *Plugin) spaceOf(id string) (*space, error) {
 	p.spaces.mu.Lock()
 	defer p.spaces.mu.Unlock()
