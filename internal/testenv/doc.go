@@ -18,6 +18,10 @@
 // free ports and in a temporary directory. They stop in Main, and by a watchdog
 // when the test process dies without getting there.
 //
+// Cluster is a Redis Cluster that is shared in the same way. Tests that kill,
+// pause, cut off or promote servers start their own: StartRedis, StartSentinel,
+// StartCluster.
+//
 // # Environment
 //
 // To use servers that run already, name them:

@@ -44,6 +44,7 @@ var environment = new(servers)
 type servers struct {
 	mu       sync.Mutex // guards what follows, not the starting
 	redis    *attempt[*sharedRedis]
+	cluster  *attempt[*sharedCluster]
 	postgres *attempt[databaseServer]
 	mariadb  *attempt[databaseServer]
 	told     map[string]bool
@@ -73,6 +74,19 @@ func (s *servers) sharedRedis() *sharedRedis {
 	a := s.redis
 	s.mu.Unlock()
 	return a.get(func() *sharedRedis { return openSharedRedis(os.Getenv(envRedis)) })
+}
+
+func (s *servers) sharedCluster() *sharedCluster {
+	s.mu.Lock()
+	if s.cluster == nil {
+		s.cluster = new(attempt[*sharedCluster])
+	}
+	a := s.cluster
+	s.mu.Unlock()
+	return a.get(func() *sharedCluster {
+		c, err := newCluster()
+		return &sharedCluster{RedisCluster: c, err: err}
+	})
 }
 
 func (s *servers) database(name string) databaseServer {
@@ -113,9 +127,12 @@ func openServer(driver, env string, start func() (*server, error)) databaseServe
 // stop ends what was started. Later calls start anew.
 func (s *servers) stop() {
 	s.mu.Lock()
-	redis, postgres, mariadb := s.redis, s.postgres, s.mariadb
-	s.redis, s.postgres, s.mariadb = nil, nil, nil
+	redis, cluster, postgres, mariadb := s.redis, s.cluster, s.postgres, s.mariadb
+	s.redis, s.cluster, s.postgres, s.mariadb = nil, nil, nil, nil
 	s.mu.Unlock()
+	if cluster != nil && cluster.value != nil {
+		cluster.value.discard()
+	}
 	if redis != nil && redis.value != nil {
 		redis.value.stop()
 	}

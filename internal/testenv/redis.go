@@ -3,10 +3,6 @@ package testenv
 import (
 	"context"
 	"fmt"
-	"net"
-	"os"
-	"path/filepath"
-	"strconv"
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
@@ -68,7 +64,7 @@ func openSharedRedis(url string) *sharedRedis {
 		}
 		return &sharedRedis{options: options}
 	}
-	own, err := newRedisProcess()
+	own, err := newRedisProcess(redisServer)
 	if err == nil {
 		return &sharedRedis{options: &redis.Options{Addr: own.addr()}, own: own}
 	}
@@ -108,10 +104,10 @@ type RedisServer struct {
 // stands in; a test that passes arguments or pauses it is then skipped.
 func StartRedis(tb testing.TB, args ...string) *RedisServer {
 	tb.Helper()
-	own, err := newRedisProcess(args...)
+	server, err := newRedisServer(redisServer, args...)
 	if err == nil {
-		tb.Cleanup(own.discard)
-		return &RedisServer{Addr: own.addr(), Real: true, own: own}
+		tb.Cleanup(server.own.discard)
+		return server
 	}
 	environment.missing(tb, "redis", err)
 	if len(args) > 0 {
@@ -119,6 +115,14 @@ func StartRedis(tb testing.TB, args ...string) *RedisServer {
 	}
 	embedded := miniredis.RunT(tb)
 	return &RedisServer{Addr: embedded.Addr(), embedded: embedded}
+}
+
+func newRedisServer(kind redisKind, args ...string) (*RedisServer, error) {
+	own, err := newRedisProcess(kind, args...)
+	if err != nil {
+		return nil, err
+	}
+	return &RedisServer{Addr: own.addr(), Real: true, own: own}, nil
 }
 
 // Client returns a new client of the server, closed at the test's end. Its
@@ -180,106 +184,4 @@ func (s *RedisServer) signal(tb testing.TB, sig signal) {
 	if err := sendSignal(s.own.process.cmd.Process, sig); err != nil {
 		tb.Fatalf("signal redis: %v", err)
 	}
-}
-
-// redisProcess is redis-server with a directory and a port of its own, which
-// outlive its restarts.
-type redisProcess struct {
-	bin     string
-	dir     string
-	port    int
-	args    []string
-	process *process
-}
-
-func newRedisProcess(args ...string) (*redisProcess, error) {
-	bin, err := program([]string{"redis-server", "valkey-server"})
-	if err != nil {
-		return nil, err
-	}
-	if _, err := ordinary("redis", "nobody"); err != nil {
-		return nil, err
-	}
-	dir, err := serverDir("redis", nil) // redis-server runs as anybody
-	if err != nil {
-		return nil, err
-	}
-	r, err := onFreePort(func(port int) (*redisProcess, error) {
-		r := &redisProcess{bin: bin, dir: dir, port: port, args: args}
-		return r, r.start()
-	})
-	if err != nil {
-		_ = os.RemoveAll(dir)
-		return nil, err
-	}
-	return r, nil
-}
-
-func (r *redisProcess) addr() string {
-	return net.JoinHostPort("127.0.0.1", strconv.Itoa(r.port))
-}
-
-func (r *redisProcess) start() error {
-	if r.process != nil {
-		return fmt.Errorf("redis-server runs already")
-	}
-	args := append([]string{
-		"--port", strconv.Itoa(r.port), "--bind", "127.0.0.1", "--dir", r.dir,
-		"--save", "", "--appendonly", "no", "--daemonize", "no",
-	}, r.args...)
-	p, err := launch("redis", r.dir, r.dir, nil, r.bin, args...)
-	if err != nil {
-		return err
-	}
-	// One attempt each time: the client's own retries are slower than ours.
-	client := redis.NewClient(&redis.Options{Addr: r.addr(), MaxRetries: -1, DialerRetries: 1})
-	defer client.Close()
-	err = p.ready(func(ctx context.Context) error { return r.answers(ctx, client) })
-	if err != nil {
-		p.end(signalKill)
-		return fmt.Errorf("redis: %w", err)
-	}
-	r.process = p
-	return nil
-}
-
-// answers makes sure that the server that answers is ours (another one may have
-// taken the port first) and that it has loaded what it had saved.
-func (r *redisProcess) answers(ctx context.Context, client *redis.Client) error {
-	// By hand first: the client writes to standard error when it can't connect.
-	dialer := net.Dialer{}
-	conn, err := dialer.DialContext(ctx, "tcp", r.addr())
-	if err != nil {
-		return err
-	}
-	_ = conn.Close()
-	if err := client.Ping(ctx).Err(); err != nil {
-		return err
-	}
-	got, err := client.ConfigGet(ctx, "dir").Result()
-	if err != nil {
-		return err
-	}
-	want, err := filepath.EvalSymlinks(r.dir)
-	if err != nil {
-		return err
-	}
-	if got["dir"] != want {
-		return fmt.Errorf("another server answers, of %s", got["dir"])
-	}
-	return nil
-}
-
-func (r *redisProcess) end(sig signal) {
-	if r.process == nil {
-		return
-	}
-	_ = sendSignal(r.process.cmd.Process, signalContinue) // a paused server would never take sig
-	r.process.end(sig)
-	r.process = nil
-}
-
-func (r *redisProcess) discard() {
-	r.end(signalKill)
-	_ = os.RemoveAll(r.dir)
 }

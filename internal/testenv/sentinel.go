@@ -1,0 +1,145 @@
+package testenv
+
+import (
+	"context"
+	"errors"
+	"net"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+)
+
+// sentinelName is what the sentinels call their master.
+const sentinelName = "main"
+
+// RedisSentinel is a master with two replicas and three sentinels that watch
+// over them and promote a replica when the master does not answer. It is not
+// safe for concurrent use, its clients are.
+type RedisSentinel struct {
+	Servers   []*RedisServer // the master that there was first, and its replicas
+	Sentinels []*RedisServer
+}
+
+// StartSentinel starts such a group; its servers get the further arguments of
+// redis-server. Everything ends with the test. The test is skipped where
+// redis-server is not installed.
+func StartSentinel(tb testing.TB, args ...string) *RedisSentinel {
+	tb.Helper()
+	s := &RedisSentinel{}
+	start := func(kind redisKind, args ...string) *RedisServer {
+		server, err := newRedisServer(kind, args...)
+		if err != nil {
+			environment.missing(tb, "redis", err)
+			tb.Skipf("needs redis-server: %v", err)
+		}
+		tb.Cleanup(server.own.discard)
+		return server
+	}
+	args = append([]string{"--repl-diskless-sync-delay", "0"}, args...)
+	for range 3 {
+		s.Servers = append(s.Servers, start(redisServer, args...))
+	}
+	master := s.Servers[0]
+	for _, replica := range s.Servers[1:] {
+		replica.ReplicaOf(tb, master)
+	}
+	host, port, err := net.SplitHostPort(master.Addr)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for range 3 {
+		sentinel := start(redisSentinel)
+		sentinel.do(tb, "SENTINEL", "MONITOR", sentinelName, host, port, 2)
+		sentinel.do(tb, "SENTINEL", "SET", sentinelName, "down-after-milliseconds", 1000, "failover-timeout", 10000)
+		s.Sentinels = append(s.Sentinels, sentinel)
+	}
+	await(tb, "the sentinels know of each other and of the replicas", func() bool {
+		for _, sentinel := range s.Sentinels {
+			info, _ := sentinel.do(tb, "SENTINEL", "MASTER", sentinelName).([]any)
+			if pair(info, "num-other-sentinels") != "2" || pair(info, "num-slaves") != "2" {
+				return false
+			}
+		}
+		return true
+	})
+	return s
+}
+
+// pair returns the value that follows a name.
+func pair(reply []any, name string) any {
+	for i := 0; i+1 < len(reply); i += 2 {
+		if reply[i] == name {
+			return reply[i+1]
+		}
+	}
+	return nil
+}
+
+// Client returns a new client that asks the sentinels for the master, closed at
+// the test's end. Its timeouts and retries are go-redis's defaults.
+func (s *RedisSentinel) Client(tb testing.TB) redis.UniversalClient {
+	tb.Helper()
+	options := &redis.FailoverOptions{MasterName: sentinelName}
+	for _, sentinel := range s.Sentinels {
+		options.SentinelAddrs = append(options.SentinelAddrs, sentinel.Addr)
+	}
+	client := redis.NewFailoverClient(options)
+	tb.Cleanup(func() { _ = client.Close() })
+	return client
+}
+
+// Master returns the server that the sentinels agree on as master and that
+// deems itself one, once there is one among those that run.
+func (s *RedisSentinel) Master(tb testing.TB) *RedisServer {
+	tb.Helper()
+	var master *RedisServer
+	await(tb, "the sentinels agree on a master", func() bool {
+		agreed := ""
+		for _, sentinel := range s.Sentinels {
+			if !sentinel.Running() {
+				continue
+			}
+			addr, err := s.masterOf(sentinel)
+			if err != nil || agreed != "" && addr != agreed {
+				return false
+			}
+			agreed = addr
+		}
+		for _, server := range s.Servers {
+			if server.Addr == agreed && server.Running() {
+				info, err := server.try("INFO", "replication")
+				text, _ := info.(string)
+				master = server
+				return err == nil && infoField(text, "role") == "master"
+			}
+		}
+		return false
+	})
+	return master
+}
+
+func (s *RedisSentinel) masterOf(sentinel *RedisServer) (string, error) {
+	client := redis.NewSentinelClient(&redis.Options{Addr: sentinel.Addr, MaxRetries: -1, DialerRetries: 1})
+	defer client.Close()
+	addr, err := client.GetMasterAddrByName(context.Background(), sentinelName).Result()
+	if err != nil {
+		return "", err
+	}
+	if len(addr) != 2 {
+		return "", errors.New("no address")
+	}
+	return net.JoinHostPort(addr[0], addr[1]), nil
+}
+
+// Replicas returns the servers that run and are not the master.
+func (s *RedisSentinel) Replicas(tb testing.TB) []*RedisServer {
+	tb.Helper()
+	master := s.Master(tb)
+	var replicas []*RedisServer
+	for _, server := range s.Servers {
+		if server != master && server.Running() {
+			replicas = append(replicas, server)
+		}
+	}
+	return replicas
+}
