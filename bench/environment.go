@@ -1,0 +1,245 @@
+package main
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/alicebob/miniredis/v2"
+	mysqldriver "github.com/go-sql-driver/mysql"
+	"github.com/redis/go-redis/v9"
+	"gorm.io/driver/mysql"
+	"gorm.io/driver/postgres"
+	"gorm.io/driver/sqlite"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
+)
+
+// environment is the servers of one run.
+type environment struct {
+	redis     *redis.Options
+	embedded  *miniredis.Miniredis
+	databases []*database
+	directory string
+}
+
+// database is a database with the benchmark's tables in it.
+type database struct {
+	name string
+	dsn  string
+}
+
+// start starts the servers and fills the databases.
+func start(names []string) (_ *environment, err error) {
+	env := &environment{}
+	defer func() {
+		if err != nil {
+			env.stop()
+		}
+	}()
+	servers := []string{"redis"}
+	for _, name := range names {
+		switch name {
+		case testenv.Postgres, testenv.MariaDB:
+			servers = append(servers, name)
+		case testenv.SQLite:
+		default:
+			return nil, fmt.Errorf("-databases: %q is none of postgres, mariadb, sqlite", name)
+		}
+	}
+	started := testenv.StartServers(servers...)
+	if err := errors.Join(started.Missing...); err != nil {
+		return env, err
+	}
+	for _, variable := range started.Env {
+		key, value, _ := strings.Cut(variable, "=")
+		if err := os.Setenv(key, value); err != nil {
+			return env, err
+		}
+	}
+	if env.redis, err = redis.ParseURL(os.Getenv("CACHEPLUGIN_TEST_REDIS")); err != nil {
+		return env, fmt.Errorf("CACHEPLUGIN_TEST_REDIS: %w", err)
+	}
+	env.embedded = miniredis.NewMiniRedis()
+	if err := env.embedded.Start(); err != nil {
+		return env, err
+	}
+	if env.directory, err = os.MkdirTemp("", "cacheplugin-bench-"); err != nil {
+		return env, err
+	}
+	for _, name := range names {
+		d, err := env.create(name)
+		if err != nil {
+			return env, fmt.Errorf("%s: %w", name, err)
+		}
+		env.databases = append(env.databases, d)
+	}
+	return env, nil
+}
+
+func (env *environment) stop() {
+	for _, d := range env.databases {
+		d.drop()
+	}
+	if env.embedded != nil {
+		env.embedded.Close()
+	}
+	if env.directory != "" {
+		_ = os.RemoveAll(env.directory)
+	}
+	testenv.StopServers()
+}
+
+// create makes a database of its own and fills it.
+func (env *environment) create(name string) (*database, error) {
+	own := fmt.Sprintf("cacheplugin_bench_%d", os.Getpid())
+	d := &database{name: name}
+	switch name {
+	case testenv.SQLite:
+		d.dsn = "file:" + filepath.Join(env.directory, "bench.db") + "?_journal_mode=WAL&_busy_timeout=10000&_txlock=immediate"
+	case testenv.Postgres:
+		admin := os.Getenv("CACHEPLUGIN_TEST_POSTGRES")
+		if err := execute("pgx", admin, "CREATE DATABASE "+own); err != nil {
+			return nil, err
+		}
+		u, err := url.Parse(admin)
+		if err != nil {
+			return nil, err
+		}
+		u.Path = "/" + own
+		d.dsn = u.String()
+	case testenv.MariaDB:
+		admin := os.Getenv("CACHEPLUGIN_TEST_MYSQL")
+		if err := execute("mysql", admin, "CREATE DATABASE "+own); err != nil {
+			return nil, err
+		}
+		cfg, err := mysqldriver.ParseDSN(admin)
+		if err != nil {
+			return nil, err
+		}
+		cfg.DBName, cfg.ParseTime = own, true
+		d.dsn = cfg.FormatDSN()
+	}
+	db, err := d.open()
+	if err != nil {
+		return nil, err
+	}
+	defer closeDB(db)
+	return d, seed(db)
+}
+
+func (d *database) drop() {
+	own := fmt.Sprintf("DROP DATABASE IF EXISTS cacheplugin_bench_%d", os.Getpid())
+	switch d.name {
+	case testenv.Postgres:
+		_ = execute("pgx", os.Getenv("CACHEPLUGIN_TEST_POSTGRES"), own+" WITH (FORCE)")
+	case testenv.MariaDB:
+		_ = execute("mysql", os.Getenv("CACHEPLUGIN_TEST_MYSQL"), own)
+	}
+}
+
+func execute(driver, dsn, text string) error {
+	db, err := sql.Open(driver, dsn)
+	if err != nil {
+		return err
+	}
+	defer db.Close()
+	_, err = db.Exec(text)
+	return err
+}
+
+// open returns a handle of its own on the database.
+func (d *database) open() (*gorm.DB, error) {
+	var dialector gorm.Dialector
+	switch d.name {
+	case testenv.SQLite:
+		dialector = sqlite.Open(d.dsn)
+	case testenv.Postgres:
+		dialector = postgres.Open(d.dsn)
+	case testenv.MariaDB:
+		dialector = mysql.Open(d.dsn)
+	}
+	db, err := gorm.Open(dialector, &gorm.Config{Logger: logger.Discard, SkipDefaultTransaction: false})
+	if err != nil {
+		return nil, err
+	}
+	pool, err := db.DB()
+	if err != nil {
+		return nil, err
+	}
+	pool.SetMaxOpenConns(16)
+	pool.SetMaxIdleConns(16)
+	return db, nil
+}
+
+func closeDB(db *gorm.DB) {
+	if pool, err := db.DB(); err == nil {
+		_ = pool.Close()
+	}
+}
+
+// versions names the servers.
+func (env *environment) versions(ctx context.Context) []string {
+	var lines []string
+	client := redis.NewClient(env.redis)
+	defer client.Close()
+	if info, err := client.Info(ctx, "server").Result(); err == nil {
+		for line := range strings.Lines(info) {
+			if version, ok := strings.CutPrefix(strings.TrimSpace(line), "redis_version:"); ok {
+				lines = append(lines, "Redis "+version+", loopback")
+			}
+		}
+	}
+	for _, d := range env.databases {
+		db, err := d.open()
+		if err != nil {
+			continue
+		}
+		var version string
+		query := map[string]string{testenv.SQLite: "SELECT 'SQLite ' || sqlite_version()"}[d.name]
+		if query == "" {
+			query = "SELECT version()"
+		}
+		if db.Raw(query).Scan(&version).Error == nil {
+			lines = append(lines, d.name+": "+version)
+		}
+		closeDB(db)
+	}
+	return lines
+}
+
+// counted returns a client that counts its round trips. What is written in one
+// go (a command or a pipeline) is one round trip.
+func counted(o redis.Options) (*redis.Client, *atomic.Int64) {
+	trips := new(atomic.Int64)
+	o.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
+		dialer := net.Dialer{Timeout: 5 * time.Second}
+		conn, err := dialer.DialContext(ctx, network, address)
+		if err != nil {
+			return nil, err
+		}
+		return &countingConn{Conn: conn, writes: trips}, nil
+	}
+	o.PoolSize = 32
+	return redis.NewClient(&o), trips
+}
+
+type countingConn struct {
+	net.Conn
+	writes *atomic.Int64
+}
+
+func (c *countingConn) Write(b []byte) (int, error) {
+	c.writes.Add(1)
+	return c.Conn.Write(b)
+}

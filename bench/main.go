@@ -1,0 +1,141 @@
+// Command bench measures what the plugin costs and what it saves, against the
+// limits of the machine it runs on.
+//
+//	go run .                          # everything, tables on standard output
+//	go run . -out ../docs/benchmarks  # and CSV, charts and benchstat's format
+//	go run . -works 'get|count' -databases sqlite -rounds 3
+//	go run . -scale                   # what grows with the number of entries
+//
+// It starts PostgreSQL, MariaDB and Redis itself, on free ports, or uses those
+// that the environment names (see package internal/testenv).
+//
+// Absolute times mean little on a machine that has something else to do. So
+// the contenders of one work take turns, in short slices and in another random
+// order in each round, and what is reported is the median over the rounds of the
+// ratio to the work's baseline in the same round. Allocations and round trips to
+// Redis are counted, not timed.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"regexp"
+	"runtime"
+	"strings"
+	"time"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
+	defer stop()
+	if err := run(ctx, os.Args[1:]); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "bench:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the command's flags.
+type options struct {
+	out       string
+	rounds    int
+	slice     time.Duration
+	works     *regexp.Regexp
+	databases []string
+	scale     bool
+	entries   int
+	worker    string
+}
+
+func parse(args []string) (options, error) {
+	var (
+		o         options
+		works     string
+		databases string
+		flags     = flag.NewFlagSet("bench", flag.ContinueOnError)
+	)
+	flags.StringVar(&o.out, "out", "", "directory for CSV, SVG and benchstat files; none if empty")
+	flags.IntVar(&o.rounds, "rounds", 9, "rounds per work; each contender gets one slice a round")
+	flags.DurationVar(&o.slice, "slice", 150*time.Millisecond, "how long a contender's slice is")
+	flags.StringVar(&works, "works", ".", "works to run, a regular expression")
+	flags.StringVar(&databases, "databases", "postgres,mariadb,sqlite", "databases to run on")
+	flags.BoolVar(&o.scale, "scale", false, "measure how costs grow with the number of entries, conjunctions and schemes instead")
+	flags.IntVar(&o.entries, "entries", 1_000_000, "entries of -scale")
+	flags.StringVar(&o.worker, "worker", "", "internal: run as a process of the contention work")
+	if err := flags.Parse(args); err != nil {
+		return o, err
+	}
+	var err error
+	if o.works, err = regexp.Compile(works); err != nil {
+		return o, fmt.Errorf("-works: %w", err)
+	}
+	if o.rounds < 1 || o.slice <= 0 {
+		return o, errors.New("-rounds and -slice must be positive")
+	}
+	o.databases = strings.FieldsFunc(databases, func(r rune) bool { return r == ',' })
+	return o, nil
+}
+
+func run(ctx context.Context, args []string) error {
+	o, err := parse(args)
+	if err != nil {
+		return err
+	}
+	if o.worker != "" {
+		return work(ctx, o.worker)
+	}
+	env, err := start(o.databases)
+	if err != nil {
+		return err
+	}
+	defer env.stop()
+
+	report := newReport(os.Stdout, o.out, describe(ctx, env))
+	if o.scale {
+		if err := env.scale(ctx, o, report); err != nil {
+			return err
+		}
+		return report.write()
+	}
+	for _, suite := range suites {
+		if !o.works.MatchString(suite.name) {
+			continue
+		}
+		for _, database := range env.databases {
+			if suite.once && database != env.databases[0] {
+				break
+			}
+			results, err := env.runSuite(ctx, o, suite, database)
+			if err != nil {
+				return fmt.Errorf("%s on %s: %w", suite.name, database.name, err)
+			}
+			report.add(results...)
+		}
+	}
+	return report.write()
+}
+
+// describe names what was measured on.
+func describe(ctx context.Context, env *environment) []string {
+	lines := []string{
+		fmt.Sprintf("%s %s/%s, %d CPUs: %s", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), processor()),
+	}
+	return append(lines, env.versions(ctx)...)
+}
+
+// processor is the machine's own name for its processor, where it tells.
+func processor() string {
+	text, err := os.ReadFile("/proc/cpuinfo")
+	if err != nil {
+		return "unknown processor"
+	}
+	for line := range strings.Lines(string(text)) {
+		if name, value, ok := strings.Cut(line, ":"); ok && strings.TrimSpace(name) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return "unknown processor"
+}
