@@ -11,7 +11,7 @@ import (
 // The tables: articles of authors with tags, and comments on them.
 const (
 	authors  = 200
-	tags     = 500  // 20 articles each
+	tags     = 500 // 20 articles each
 	articles = 10_000
 	shelves  = 10 // 1,000 articles each
 )
