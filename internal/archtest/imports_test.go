@@ -46,10 +46,10 @@ var rules = map[string]rule{
 }
 
 // onRoot are the folders whose packages may import the root package.
-var onRoot = []string{"decorators", "cmd", "examples", "bench", "internal/testmodel"}
+var onRoot = []string{"decorators", "cmd", "examples", "bench", "internal/testmodel", "internal/twin"}
 
 // testOnly are folders whose packages are no production code.
-var testOnly = []string{"internal/archtest", "internal/testenv", "internal/testmodel", "internal/testservers", "cmd", "examples", "bench"}
+var testOnly = []string{"internal/archtest", "internal/testenv", "internal/testmodel", "internal/testservers", "internal/twin", "cmd", "examples", "bench"}
 
 // forbidden must not be in a program only because it imports us.
 var forbidden = []string{

@@ -1,4 +1,4 @@
-package cacheplugin_test
+package twin
 
 import (
 	"context"
@@ -227,7 +227,7 @@ func (tw *twin) look(tx *gorm.DB) string {
 		got := q.ask(tx.WithContext(context.Background()))
 		tw.stats.inside++
 		if !truth.equal(got) {
-			return tw.report(q.twinQuery, "a difference inside of the transaction", truth, got)
+			return tw.report(q, "a difference inside of the transaction", truth, got)
 		}
 	}
 	if !tw.env.ReadsDuringWrite {

@@ -1,4 +1,4 @@
-package cacheplugin_test
+package twin
 
 import (
 	"strings"

@@ -1,0 +1,59 @@
+package twin
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+
+	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
+)
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// recorder is an Observer that remembers.
+type recorder struct {
+	mu     sync.Mutex
+	events []cacheplugin.Event
+}
+
+func (r *recorder) Observe(_ context.Context, e cacheplugin.Event) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.events = append(r.events, e)
+}
+
+// take returns the events since the last call.
+func (r *recorder) take() []cacheplugin.Event {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	events := r.events
+	r.events = nil
+	return events
+}
+
+// twinOutcome is what became of a read's look-ups.
+type twinOutcome struct {
+	hits, misses int
+	skips        []string // the reasons
+	failed       error
+}
+
+// outcome sums up the events since the last take.
+func (r *recorder) outcome() (o twinOutcome) {
+	for _, e := range r.take() {
+		switch e.Kind {
+		case cacheplugin.EventHit:
+			o.hits++
+		case cacheplugin.EventMiss:
+			o.misses++
+		case cacheplugin.EventSkip:
+			o.skips = append(o.skips, e.Reason)
+		case cacheplugin.EventError:
+			o.failed = errors.Join(o.failed, fmt.Errorf("%s: %w", e.Reason, e.Err))
+		}
+	}
+	return o
+}
