@@ -49,7 +49,7 @@ func (t *target) lock() []conj.Image {
 		}
 	}
 	columns := t.imageColumns()
-	query, args, ok := t.write.ImageQuery(t.selectList(columns), suffix, c.args)
+	query, args, ok := t.write.ImageQuery(t.selectList(columns), suffix, c.sent)
 	if !ok {
 		t.widen("no image query")
 		return nil
@@ -162,6 +162,12 @@ func (t *target) inKey(column int) bool { return slices.Contains(t.table.Primary
 
 // read runs an image query.
 func (t *target) read(query string, args []any, columns []int) (images []conj.Image, keys [][]any, err error) {
+	return t.readWith(query, args, columns, nil, nil)
+}
+
+// readWith runs an image query that has one more column, which is read into
+// extra before each is called for a row; a nil extra is none.
+func (t *target) readWith(query string, args []any, columns []int, extra any, each func()) (images []conj.Image, keys [][]any, err error) {
 	rows, err := t.c.pool.QueryContext(t.c.ctx, query, args...)
 	if err != nil {
 		return nil, nil, err
@@ -177,9 +183,15 @@ func (t *target) read(query string, args []any, columns []int) (images []conj.Im
 	for i := range values {
 		pointers[i] = &values[i]
 	}
+	if extra != nil {
+		pointers = append(pointers, extra)
+	}
 	for rows.Next() {
 		if err := rows.Scan(pointers...); err != nil {
 			return nil, nil, err
+		}
+		if each != nil {
+			each()
 		}
 		img := make(conj.Image, len(all))
 		key := make([]any, 0, len(t.table.PrimaryKey))
@@ -238,26 +250,35 @@ func (t *target) readBack(keys [][]any) ([]conj.Image, error) {
 		return nil, fmt.Errorf("%d keys are more than a query can name", len(keys))
 	}
 	columns := t.imageColumns()
-	var where strings.Builder
-	var args []any
-	all := t.table.Columns()
-	for r, key := range keys {
-		if len(key) != len(t.table.PrimaryKey) {
-			return nil, fmt.Errorf("a key of %s has %d columns, not %d", t.table.ID, len(key), len(t.table.PrimaryKey))
+	from, args, err := t.rowsOf(t.table.PrimaryKey, keys)
+	if err != nil {
+		return nil, err
+	}
+	images, _, err := t.read("SELECT "+t.selectList(columns)+from, args, columns)
+	return images, err
+}
+
+// rowsOf is the FROM and WHERE of a query for the rows that have in some
+// columns one of some lists of values.
+func (t *target) rowsOf(columns []int, lists [][]any) (from string, args []any, err error) {
+	var b strings.Builder
+	b.WriteString(" FROM " + t.quotedTable() + " WHERE ")
+	for r, values := range lists {
+		if len(values) != len(columns) {
+			return "", nil, fmt.Errorf("a key of %s has %d columns, not %d", t.table.ID, len(values), len(columns))
 		}
 		if r > 0 {
-			where.WriteString(" OR ")
+			b.WriteString(" OR ")
 		}
-		for i, column := range t.table.PrimaryKey {
+		for i, column := range columns {
 			if i > 0 {
-				where.WriteString(" AND ")
+				b.WriteString(" AND ")
 			}
-			args = append(args, key[i])
-			where.WriteString(t.quote(all[column].Name) + " = " + t.placeholder(len(args)))
+			args = append(args, values[i])
+			b.WriteString(t.quote(t.table.Columns()[column].Name) + " = " + t.placeholder(len(args)))
 		}
 	}
-	images, _, err := t.read("SELECT "+t.selectList(columns)+" FROM "+t.quotedTable()+" WHERE "+where.String(), args, columns)
-	return images, err
+	return b.String(), args, nil
 }
 
 func (t *target) placeholder(n int) string {

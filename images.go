@@ -59,6 +59,8 @@ func (c *capture) aim(w *conj.Write, granular bool) {
 		t.widen("several tables or unknown parameters")
 	case w.Wide != "":
 		t.widen(w.Wide)
+	case w.Upsert:
+		t.upsert()
 	case w.Statement == conj.Insert:
 		t.insert()
 	case w.Statement == conj.Update:
@@ -279,10 +281,12 @@ func (t *target) complete() {
 		t.images = nil
 		return
 	}
-	switch t.write.Statement {
-	case conj.Insert:
+	switch {
+	case t.write.Upsert:
+		t.completeUpsert()
+	case t.write.Statement == conj.Insert:
 		t.completeInsert()
-	case conj.Update, conj.Delete:
+	default:
 		if t.matched < 0 {
 			return
 		}

@@ -74,7 +74,7 @@ func (t *target) insertedKeys() [][]any {
 	if len(key) == 0 {
 		return nil
 	}
-	if keys, ok := t.sentKeys(); ok {
+	if keys, ok := t.sentValues(key); ok {
 		return keys
 	}
 	if len(key) == 1 && key[0] == t.table.AutoIncrement && len(w.Rows) == 1 && t.c.lastID > 0 {
@@ -133,27 +133,33 @@ func (t *target) insertedKeys() [][]any {
 	return keys
 }
 
-// sentKeys are the primary keys among the values sent.
-func (t *target) sentKeys() ([][]any, bool) {
-	keys := make([][]any, 0, len(t.write.Rows))
+// sentValues are the values sent for some columns, row by row; false if they
+// are not all known.
+func (t *target) sentValues(columns []int) (lists [][]any, all bool) {
 	for _, row := range t.write.Rows {
-		key := make([]any, 0, len(t.table.PrimaryKey))
-		for _, k := range t.table.PrimaryKey {
-			for i, column := range t.write.Columns {
-				if column != k {
-					continue
-				}
-				v, known := row[i].Resolve(t.c.args)
-				if !known || v == nil || t.table.Generated(k) {
-					return nil, false
-				}
-				key = append(key, v)
-			}
+		if values, ok := t.sentRow(row, columns); ok {
+			lists = append(lists, values)
 		}
-		if len(key) != len(t.table.PrimaryKey) {
-			return nil, false
-		}
-		keys = append(keys, key)
 	}
-	return keys, true
+	return lists, len(lists) == len(t.write.Rows)
+}
+
+func (t *target) sentRow(row []conj.Operand, columns []int) ([]any, bool) {
+	values := make([]any, 0, len(columns))
+	for _, k := range columns {
+		for i, column := range t.write.Columns {
+			if column != k {
+				continue
+			}
+			v, known := row[i].Resolve(t.c.args)
+			if !known || v == nil || t.table.Generated(k) {
+				return nil, false
+			}
+			if row[i].Kind == conj.ParamOperand {
+				v = t.c.sent[row[i].Param]
+			}
+			values = append(values, v)
+		}
+	}
+	return values, len(values) == len(columns)
 }

@@ -27,7 +27,7 @@ func (t *target) reach() {
 		}
 	case conj.Insert:
 		// An upsert updates.
-		if w.Wide != "" {
+		if w.Wide != "" || w.Upsert && t.setsReferenced() {
 			t.touched = append(t.touched, t.table.UpdateTouches...)
 		}
 	}

@@ -151,6 +151,7 @@ type capture struct {
 	tx     *txn.Tx
 	plan   *conj.Plan
 	args   []any // normalised
+	sent   []any // as they were given, for queries of our own
 
 	passive  bool // the statement writes nothing that is ours to know
 	ignored  bool // nothing is to be invalidated: cache.WithoutInvalidation
@@ -207,6 +208,8 @@ func (w *writePool) begin(ctx context.Context, query string, args []any) *captur
 	var reason string
 	if c.args, reason = normalize(args); reason != "" {
 		c.args = nil
+	} else {
+		c.sent = args
 	}
 	for i := range plan.Writes {
 		c.aim(&plan.Writes[i], len(plan.Writes) == 1 && reason == "")

@@ -53,6 +53,9 @@ type Table struct {
 	// TriggersHidden is set if Triggers is only because MySQL hides triggers
 	// from a user without the TRIGGER privilege.
 	TriggersHidden bool
+	// FoldedIndex is set if a unique index of SQLite compares otherwise than
+	// byte by byte, so that rows may conflict which its columns tell apart.
+	FoldedIndex bool
 	// DeleteTouches and UpdateTouches are the IDs of the tables whose rows a
 	// DELETE and an UPDATE may change by foreign keys' actions, transitively
 	// and sorted; the table itself is among them if a cascade leads back.

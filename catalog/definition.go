@@ -19,6 +19,7 @@ type definition struct {
 	temporary   bool
 	triggers    bool
 	hidden      bool // triggers can't be seen
+	foldedIndex bool
 	columns     []columnDefinition
 }
 
@@ -37,8 +38,9 @@ func (d *definition) table(keys *foreignKeys) *Table {
 	t := &Table{
 		AutoIncrement: -1, Base: d.base,
 		Triggers: d.triggers || d.hidden, TriggersHidden: d.hidden && !d.triggers,
-		Defaults: make([]ColumnDefault, len(d.columns)),
-		onUpdate: make([]bool, len(d.columns)), referenced: make([]bool, len(d.columns)),
+		FoldedIndex: d.foldedIndex,
+		Defaults:    make([]ColumnDefault, len(d.columns)),
+		onUpdate:    make([]bool, len(d.columns)), referenced: make([]bool, len(d.columns)),
 	}
 	for i, c := range d.columns {
 		columns[i] = conj.Column{Name: c.name, Kind: c.kind}

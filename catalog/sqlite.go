@@ -94,7 +94,7 @@ func readSQLiteColumns(ctx context.Context, q Querier, object *sqliteObject, ddl
 			hidden   int
 			keyIndex bool
 		)
-		if err := rows.Scan(&c.name, &declared, &deflt, &c.key, &hidden, &keyIndex); err != nil {
+		if err := rows.Scan(&c.name, &declared, &deflt, &c.key, &hidden, &keyIndex, &def.foldedIndex); err != nil {
 			return err
 		}
 		i := len(def.columns)
@@ -116,7 +116,9 @@ func readSQLiteColumns(ctx context.Context, q Querier, object *sqliteObject, ddl
 		def.columns = append(def.columns, c)
 		return nil
 	}, `SELECT x.name, x.type, x.dflt_value, x.pk, x.hidden,
-       EXISTS (SELECT 1 FROM pragma_index_list(?1, ?2) i WHERE i.origin = 'pk')
+       EXISTS (SELECT 1 FROM pragma_index_list(?1, ?2) i WHERE i.origin = 'pk'),
+       EXISTS (SELECT 1 FROM pragma_index_list(?1, ?2) i, pragma_index_xinfo(i.name, ?2) k
+               WHERE i."unique" AND k.key AND k.coll <> 'BINARY' COLLATE NOCASE)
 FROM pragma_table_xinfo(?1, ?2) x ORDER BY x.cid`, object.name, object.schema)
 	if rowid >= 0 && keyed == 1 && def.base {
 		def.columns[rowid].autoIncrement = true

@@ -181,17 +181,47 @@ func (c *compiler) describe(out *Write, w *parsedWrite) {
 	switch w.statement {
 	case Insert:
 		c.insertedRows(out, w)
-	case Update, Delete:
-		for _, s := range w.sets {
-			i := out.Table.Index(c.d, s.column)
-			if i < 0 {
-				out.Wide = "unknown column " + s.column
-				return
-			}
-			out.Set = append(out.Set, Assignment{Column: i, Value: s.value})
+		if w.conflict != nil && out.Wide == "" {
+			c.upsert(out, w.conflict)
 		}
+	case Update, Delete:
+		c.assignments(out, w.sets)
 		out.from = w.table
-		c.condition(out, w)
+		if out.Wide == "" {
+			c.condition(out, w)
+		}
+	}
+}
+
+func (c *compiler) assignments(out *Write, sets []parsedSet) {
+	for _, s := range sets {
+		i := out.Table.Index(c.d, s.column)
+		if i < 0 {
+			out.Wide = "unknown column " + s.column
+			return
+		}
+		out.Set = append(out.Set, Assignment{Column: i, Value: s.value})
+	}
+}
+
+// upsert describes ON CONFLICT .. DO UPDATE. The rows are found by the target
+// before and after, so it must not change.
+func (c *compiler) upsert(out *Write, w *parsedConflict) {
+	out.Upsert = true
+	for _, name := range w.target {
+		i := out.Table.Index(c.d, name)
+		if i < 0 {
+			out.Wide = "unknown column " + name
+			return
+		}
+		out.Target = append(out.Target, i)
+	}
+	c.assignments(out, w.sets)
+	for i, a := range out.Set {
+		if slices.Contains(out.Target, a.Column) && !w.sets[i].same {
+			out.Wide = "upsert assigns its target"
+			return
+		}
 	}
 }
 

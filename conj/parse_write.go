@@ -9,24 +9,31 @@ type parsedWrite struct {
 	wide      string
 	returning bool
 
-	table       string // the table as written, with its alias
-	alias       string
-	aliased     bool
-	where       *expr
-	hasWhere    bool
-	whereLo     int // token range of the WHERE condition
-	whereHi     int
-	sets        []parsedSet
-	columns     []string // of an INSERT; nil if it names none
-	rows        [][]Operand
-	doNothing   bool
-	defaultOnly bool // DEFAULT VALUES
+	table     string // the table as written, with its alias
+	alias     string
+	aliased   bool
+	where     *expr
+	hasWhere  bool
+	whereLo   int // token range of the WHERE condition
+	whereHi   int
+	sets      []parsedSet
+	columns   []string // of an INSERT; nil if it names none
+	rows      [][]Operand
+	doNothing bool
+	conflict  *parsedConflict
+}
+
+// parsedConflict is what an upsert does with a row that is there already.
+type parsedConflict struct {
+	target []string // columns; nil: any unique index
+	sets   []parsedSet
 }
 
 // parsedSet is column = value of an UPDATE.
 type parsedSet struct {
 	column string
 	value  Operand
+	same   bool // the value is the one that the row's INSERT has for the column
 }
 
 // setWide keeps the first reason why the row images can't be had.
@@ -92,7 +99,6 @@ func (p *parser) insert(s Statement) Statement {
 	}
 	switch {
 	case p.accept("default", "values"):
-		w.defaultOnly = true
 		w.columns = []string{}
 		w.rows = [][]Operand{{}}
 	case p.peek().anyOf("values", "value"):
@@ -233,11 +239,7 @@ func (p *parser) onConflict(w *parsedWrite) {
 	for p.accept("on") {
 		switch {
 		case p.accept("conflict"):
-			if p.accept("on", "constraint") {
-				p.advance()
-			} else if p.peek().is("(") {
-				p.scanParens()
-			}
+			target := p.conflictTarget()
 			if p.accept("where") {
 				p.condition()
 			}
@@ -247,23 +249,61 @@ func (p *parser) onConflict(w *parsedWrite) {
 				continue
 			}
 			p.expect("update")
-			w.setWide("upsert")
 			p.expect("set")
-			p.assignments(w)
+			sets := p.assignments(w)
 			if p.accept("where") {
 				p.condition()
 			}
+			if target == nil || w.doNothing || w.conflict != nil {
+				w.setWide("upsert")
+			}
+			w.conflict = &parsedConflict{target: target, sets: sets}
 		case p.d == MySQL && p.accept("duplicate", "key", "update"):
 			if p.assignsItself() {
 				w.doNothing = true
-			} else {
+				p.assignments(w)
+				continue
+			}
+			if w.doNothing { // IGNORE makes errors of the update warnings
 				w.setWide("upsert")
 			}
-			p.assignments(w)
+			w.conflict = &parsedConflict{sets: p.assignments(w)}
 		default:
 			p.unexpected()
 		}
 	}
+}
+
+// conflictTarget reads the columns of ON CONFLICT (..); nil if the target is
+// anything else.
+func (p *parser) conflictTarget() []string {
+	if p.accept("on", "constraint") {
+		p.advance()
+		return nil
+	}
+	if !p.peek().is("(") {
+		return nil
+	}
+	start := p.pos
+	p.advance()
+	var target []string
+	for {
+		t := p.advance()
+		next := p.peek()
+		if !t.identifier() && t.kind != tokDouble || !next.is(",") && !next.is(")") {
+			break
+		}
+		target = append(target, t.text)
+		if p.acceptPunct(")") {
+			return target
+		}
+		p.advance()
+	}
+	if p.err == nil {
+		p.pos = start
+		p.scanParens() // an expression, a collation, an operator class
+	}
+	return nil
 }
 
 // assignsItself tells whether all that follows is column = column, which is how
@@ -298,16 +338,27 @@ func (p *parser) assignments(w *parsedWrite) []parsedSet {
 			} else {
 				p.expectOp("=")
 			}
+			start := p.pos
 			v := p.assigned()
 			if !plain {
 				v = Operand{Kind: ExpressionOperand}
 			}
-			sets = append(sets, parsedSet{column: name, value: v})
+			sets = append(sets, parsedSet{column: name, value: v, same: plain && p.excluded(start, name)})
 		}
 		if !p.acceptPunct(",") {
 			return sets
 		}
 	}
+}
+
+// excluded tells whether the tokens from start to here are excluded.column.
+func (p *parser) excluded(start int, column string) bool {
+	if p.pos != start+3 || p.err != nil {
+		return false
+	}
+	toks := p.toks[start:p.pos]
+	return toks[0].identifier() && sameName(p.d, toks[0].text, "excluded") && toks[1].is(".") &&
+		(toks[2].identifier() || toks[2].kind == tokDouble) && sameName(p.d, toks[2].text, column)
 }
 
 func (p *parser) expectOp(op string) {

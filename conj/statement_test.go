@@ -266,13 +266,13 @@ func TestWritesNameTheirTables(t *testing.T) {
 		{PostgreSQL, `INSERT INTO labels VALUES (1, 2)`, []string{"insert labels"}},
 		{PostgreSQL, `INSERT INTO labels VALUES (1)`, []string{"insert labels: rows and columns differ in number"}},
 		{PostgreSQL, `INSERT INTO labels DEFAULT VALUES`, []string{"insert labels"}},
-		{MySQL, `INSERT INTO users SET id = 1, age = ? ON DUPLICATE KEY UPDATE age = VALUES(age)`, []string{"insert users: upsert"}},
+		{MySQL, `INSERT INTO users SET id = 1, age = ? ON DUPLICATE KEY UPDATE age = VALUES(age)`, []string{"insert users"}},
 		{MySQL, "INSERT INTO users (id, age) VALUES (1, ?) ON DUPLICATE KEY UPDATE `id`=`id`", []string{"insert users"}},
 		{MySQL, "INSERT INTO users (id) VALUES (1) ON DUPLICATE KEY UPDATE id = Id RETURNING id", []string{"insert users"}},
-		{MySQL, `INSERT INTO users (id) VALUES (1) ON DUPLICATE KEY UPDATE id = id + 1`, []string{"insert users: upsert"}},
-		{MySQL, `INSERT INTO users (id) VALUES (1) ON DUPLICATE KEY UPDATE id = id, age = 2`, []string{"insert users: upsert"}},
-		{MySQL, `INSERT INTO users (id) VALUES (1) ON DUPLICATE KEY UPDATE age = 'age'`, []string{"insert users: upsert"}},
-		{MySQL, `INSERT INTO users (id) VALUES (1) ON DUPLICATE KEY UPDATE age = "age"`, []string{"insert users: upsert"}},
+		{MySQL, `INSERT INTO users (id) VALUES (1) ON DUPLICATE KEY UPDATE id = id + 1`, []string{"insert users"}},
+		{MySQL, `INSERT INTO users (id) VALUES (1) ON DUPLICATE KEY UPDATE id = id, age = 2`, []string{"insert users"}},
+		{MySQL, `INSERT INTO users (id) VALUES (1) ON DUPLICATE KEY UPDATE age = 'age'`, []string{"insert users"}},
+		{MySQL, `INSERT INTO users (id) VALUES (1) ON DUPLICATE KEY UPDATE age = "age"`, []string{"insert users"}},
 		{MySQL, `INSERT IGNORE users (id) VALUE (1)`, []string{"insert users"}},
 		{MySQL, `UPDATE users u JOIN posts p ON p.user_id = u.id SET u.age = 1, p.category = 2 WHERE u.id = 1`, []string{"update users: several tables", "update posts: several tables"}},
 		{MySQL, `UPDATE users SET age = 1 WHERE id > 1 ORDER BY id LIMIT 1`, []string{"update users: ORDER BY"}},
@@ -299,6 +299,40 @@ func TestWritesNameTheirTables(t *testing.T) {
 	} {
 		plan := compile(t, c.d, c.sql)
 		require.Equal(t, c.want, writes(plan), "%s: %s", c.sql, plan.Skip)
+	}
+}
+
+func TestUpserts(t *testing.T) {
+	for _, c := range []struct {
+		d      Dialect
+		sql    string
+		target []int
+		wide   string
+	}{
+		{PostgreSQL, `INSERT INTO users (id, age) VALUES ($1, 2) ON CONFLICT (id) DO UPDATE SET age = excluded.age, id = "excluded"."id"`, []int{0}, ""},
+		{PostgreSQL, `INSERT INTO users (id) VALUES (1) ON CONFLICT (name, age) WHERE age > 1 DO UPDATE SET id = 2 WHERE users.age = 1`, []int{1, 2}, ""},
+		{SQLite, "INSERT INTO users (id) VALUES (1) ON CONFLICT (`ID`) DO UPDATE SET Age = users.age + 1", []int{0}, ""},
+		{MySQL, `INSERT INTO users (id) VALUES (1) ON DUPLICATE KEY UPDATE id = 7`, nil, ""},
+		{PostgreSQL, `INSERT INTO users (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET id = excluded.age`, nil, "upsert assigns its target"},
+		{PostgreSQL, `INSERT INTO users (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET id = excluded.id + 1`, nil, "upsert assigns its target"},
+		{PostgreSQL, `INSERT INTO users (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET (id, age) = (1, 2)`, nil, "upsert assigns its target"},
+		{PostgreSQL, `INSERT INTO users (id) VALUES (1) ON CONFLICT (lower(name)) DO UPDATE SET age = 1`, nil, "upsert"},
+		{PostgreSQL, `INSERT INTO users (id) VALUES (1) ON CONFLICT (name COLLATE "C") DO UPDATE SET age = 1`, nil, "upsert"},
+		{SQLite, `INSERT INTO users (id) VALUES (1) ON CONFLICT DO UPDATE SET age = 1`, nil, "upsert"},
+		{SQLite, `INSERT INTO users (id) VALUES (1) ON CONFLICT (id) DO NOTHING ON CONFLICT (name) DO UPDATE SET age = 1`, nil, "upsert"},
+		{SQLite, `INSERT INTO users (id) VALUES (1) ON CONFLICT (id) DO UPDATE SET age = 1 ON CONFLICT (name) DO UPDATE SET age = 1`, nil, "upsert"},
+		{PostgreSQL, `INSERT INTO users (id) SELECT id FROM posts ON CONFLICT (id) DO UPDATE SET age = 1`, nil, "INSERT ... SELECT"},
+		{PostgreSQL, `INSERT INTO users (id) VALUES (1) ON CONFLICT (nosuch) DO UPDATE SET age = 1`, nil, "unknown column nosuch"},
+	} {
+		plan := compile(t, c.d, c.sql)
+		require.Len(t, plan.Writes, 1, c.sql)
+		w := plan.Writes[0]
+		require.Equal(t, c.wide, w.Wide, c.sql)
+		if c.wide == "" {
+			require.True(t, w.Upsert, c.sql)
+			require.Equal(t, c.target, w.Target, c.sql)
+			require.NotEmpty(t, w.Set, c.sql)
+		}
 	}
 }
 

@@ -16,7 +16,8 @@ type Write struct {
 	Wide string
 	// HasReturning is true if the statement has a RETURNING clause.
 	HasReturning bool
-	// Set are the assignments of an UPDATE that is not Wide.
+	// Set are the assignments of an UPDATE, or of an INSERT's Upsert, that is
+	// not Wide.
 	Set []Assignment
 	// Columns and Rows are those of an INSERT that is not Wide: the indexes of
 	// the columns that it names and, for each row, a value for each of them.
@@ -25,6 +26,11 @@ type Write struct {
 	// OnConflictDoNothing is true of an INSERT that leaves out rows which
 	// exist already.
 	OnConflictDoNothing bool
+	// Upsert is true of an INSERT that updates rows which exist already: those
+	// that equal a new one in all of the Target's columns or, without a Target
+	// (MySQL), in those of any unique index.
+	Upsert bool
+	Target []int
 
 	d      Dialect
 	lim    Limits
