@@ -3,22 +3,31 @@
 -- write that commits after the caller's read finds the registration and drops
 -- the lease.
 --
+-- A result may depend on rows of a table that only the result itself tells:
+-- those that its own rows were joined with. Until it is there it depends on the
+-- whole table, provisionally: any write to the table drops the lease. The script
+-- savejoined puts the conjunctions of the joined rows in the place of that, and
+-- the entry names them, for those who look it up don't know them.
+--
 -- KEYS  1 entry, 2 epoch, 3 fences of the namespace, 4..3+n table hashes,
---       4+n.. conjunctions
+--       4+n.. conjunctions, the provisional ones last
 -- ARGV  1 mode: "sets" | "stamps"      2 n, the number of tables
 --       3 token, random per call       4 lease in ms; 0 only looks (peek)
 --       5 meta in ms: how long tables and conjunctions must live at least
 --       6 the entry's name inside sets 7 what precedes that name in its key
---       8 cap of a set's size          9.. per table: k scheme1 .. schemek
+--       8 cap of a set's size          9 the number of provisional conjunctions
+--       10 what precedes a conjunction's name in its key
+--       11.. per table: k scheme1 .. schemek
 -- Returns {0} missing (peek only) | {1, offset, entry} hit, the payload starts
 --       at offset (0-based) | {2, lease id} leased | {3, lease id} busy: that
 --       lease is another's | {4} fenced: read the database, store nothing
--- Complexity O(T + C) for a hit, O(T + C + schemes) for a miss; a set that is
---       over its cap is halved, O(cap).
+-- Complexity O(T + C) for a hit, C including the conjunctions that the entry
+--       names, O(T + C + schemes) for a miss; a set that is over its cap is
+--       halved, O(cap).
 --
 -- Wrong types and garbage under any key count as missing and are overwritten.
 local sets, n, token, lease = ARGV[1] == 'sets', tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local first = 4 + n
+local first, last = 4 + n, #KEYS - tonumber(ARGV[9]) -- of the conjunctions that are known
 
 -- A server that restarted or was promoted may have lost invalidations; it has
 -- another replication id then. Embedded servers have none at all.
@@ -30,6 +39,24 @@ local entry, epoch = head[1], head[2]
 local fresh = not epoch or string.sub(epoch, 1, #identity + 1) ~= identity .. ':'
 
 if entry and not fresh then
+  -- What the entry depends on besides: the joined rows that it names, or what
+  -- stands for them until they are known. Most depend on nothing besides.
+  local kind, besides, start = string.sub(entry, 1, 1), nil, nil
+  if kind == 'J' then
+    local size, from = string.match(entry, '^J(%d%d?%d?):()')
+    local count, names
+    if size then count, names = string.match(entry, '^(%d%d?%d?%d?%d?):()', from + tonumber(size)) end
+    start = count and names + 22 * tonumber(count)
+    if start and start <= #entry + 1 then
+      besides = {}
+      for i = names, start - 1, 22 do besides[#besides + 1] = ARGV[10] .. string.sub(entry, i, i + 21) end
+    else
+      kind = '' -- not ours
+    end
+  elseif last < #KEYS then
+    besides = {unpack(KEYS, last + 1)}
+  end
+
   -- The witness of now; nil if some part of it is gone. No part contains the
   -- separator, so that it reads in one way only, and a long one (many stamps)
   -- is kept as its digest. A hit is the hot path: no functions are made for it.
@@ -42,12 +69,15 @@ if entry and not fresh then
   if sets then
     -- An entry that a set has forgotten (evicted, say) can't be dropped by it.
     local name = ARGV[6]
-    for i = first, #KEYS do
+    for i = first, last do
       if redis.pcall('SISMEMBER', KEYS[i], name) ~= 1 then w = nil break end
     end
+    for i = 1, besides and #besides or 0 do
+      if redis.pcall('SISMEMBER', besides[i], name) ~= 1 then w = nil break end
+    end
   elseif w then
-    for i = first, #KEYS, 1000 do
-      local stamps = redis.call('MGET', unpack(KEYS, i, math.min(i + 999, #KEYS)))
+    for i = first, last, 1000 do
+      local stamps = redis.call('MGET', unpack(KEYS, i, math.min(i + 999, last)))
       for j = 1, #stamps do
         if not stamps[j] then w = nil break end
       end
@@ -55,12 +85,23 @@ if entry and not fresh then
       w = w .. '|' .. table.concat(stamps, '|')
     end
   end
+  if w and #w > 256 then w = redis.sha1hex(w) end
+  if w and besides and not sets then
+    local more = ''
+    for i = 1, #besides, 1000 do
+      local stamps = redis.call('MGET', unpack(besides, i, math.min(i + 999, #besides)))
+      for j = 1, #stamps do
+        if not stamps[j] then w = nil break end
+      end
+      if not w then break end
+      more = more .. '|' .. table.concat(stamps, '|')
+    end
+    if w then w = w .. (#more > 256 and '|' .. redis.sha1hex(more) or more) end
+  end
   if w then
-    if #w > 256 then w = redis.sha1hex(w) end
-    local kind = string.sub(entry, 1, 1)
-    if kind == 'V' then
-      local prefix = 'V' .. #w .. ':' .. w
-      if string.sub(entry, 1, #prefix) == prefix then return {1, #prefix, entry} end
+    if kind == 'V' or kind == 'J' then
+      local prefix = kind .. #w .. ':' .. w
+      if string.sub(entry, 1, #prefix) == prefix then return {1, start and start - 1 or #prefix, entry} end
     elseif kind == 'L' and lease ~= '0' then
       local bar = string.find(entry, '|', 1, true)
       if bar and string.sub(entry, bar + 1) == w and string.sub(entry, 2, #token + 1) ~= token then
@@ -99,7 +140,7 @@ if fresh then
   epoch = identity .. ':' .. id
 end
 
-local parts, a = {string.sub(epoch, #identity + 2)}, 9
+local parts, a = {string.sub(epoch, #identity + 2)}, 11
 for i = 4, first - 1 do
   local key, h, k = KEYS[i], tables[i], tonumber(ARGV[a])
   if not h.hash then
@@ -120,17 +161,18 @@ for i = 4, first - 1 do
   parts[#parts + 1] = h.g
 end
 
+local provisional = '' -- the stamps of the provisional conjunctions
 if not sets then
   for i = first, #KEYS, 1000 do
-    local last = math.min(i + 999, #KEYS)
-    local stamps = redis.call('MGET', unpack(KEYS, i, last))
-    for j = i, last do
+    local upto = math.min(i + 999, #KEYS)
+    local stamps = redis.call('MGET', unpack(KEYS, i, upto))
+    for j = i, upto do
       local stamp = stamps[j - i + 1]
       if not stamp then
         stamp = id .. '.' .. j
         redis.call('SET', KEYS[j], stamp)
       end
-      parts[#parts + 1] = stamp
+      if j <= last then parts[#parts + 1] = stamp else provisional = provisional .. '|' .. stamp end
     end
   end
 end
@@ -139,6 +181,8 @@ end
 -- old entry must not become a member again.
 local witness = table.concat(parts, '|')
 if #witness > 256 then witness = redis.sha1hex(witness) end
+if #provisional > 256 then provisional = '|' .. redis.sha1hex(provisional) end
+witness = witness .. provisional
 redis.call('SET', KEYS[1], 'L' .. id .. '|' .. witness, 'PX', lease)
 
 if sets then

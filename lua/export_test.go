@@ -3,7 +3,7 @@ package lua
 // Sources returns the scripts' texts.
 func Sources() map[string]string {
 	return map[string]string{
-		"acquire": acquireSource, "save": saveSource, "release": releaseSource,
+		"acquire": acquireSource, "save": saveSource, "savejoined": saveJoinedSource, "release": releaseSource,
 		"invalidate": invalidateSource, "identity": identitySource,
 	}
 }

@@ -2,10 +2,10 @@
 //
 // Every step of a read or a write that touches Redis is one script: acquire
 // (the look-up before a read, which on a miss registers what the result will
-// depend on), save and release (after the read), and invalidate (after a
-// commit). Package store builds their keys and arguments; nothing but a script
-// changes a key of the protocol. Each file opens with its keys, arguments,
-// reply and complexity.
+// depend on), save, savejoined and release (after the read), and invalidate
+// (after a commit). Package store builds their keys and arguments; nothing but
+// a script changes a key of the protocol. Each file opens with its keys,
+// arguments, reply and complexity.
 package lua
 
 import (
@@ -21,6 +21,9 @@ var acquireSource string
 //go:embed save.lua
 var saveSource string
 
+//go:embed savejoined.lua
+var saveJoinedSource string
+
 //go:embed release.lua
 var releaseSource string
 
@@ -34,6 +37,7 @@ var identitySource string
 var (
 	Acquire    = New(acquireSource)
 	Save       = New(saveSource)
+	SaveJoined = New(saveJoinedSource)
 	Release    = New(releaseSource)
 	Invalidate = New(invalidateSource)
 	Identity   = New(identitySource)

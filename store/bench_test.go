@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/store"
 )
 
@@ -37,6 +38,33 @@ func BenchmarkHit(b *testing.B) {
 				}
 				deps := []store.Dependency{dep}
 				fill(b, s, "q", payload, dep)
+				b.ReportAllocs()
+				b.ResetTimer()
+				b.RunParallel(func(pb *testing.PB) {
+					for pb.Next() {
+						if l, err := s.Acquire(ctx, entry("q"), deps, ttl); err != nil || l.State != store.Hit {
+							b.Error(l.State, err)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// What a hit costs that verifies the conjunctions of joined rows.
+func BenchmarkHitWithJoinedRows(b *testing.B) {
+	ctx := context.Background()
+	for _, mode := range modes {
+		for _, rows := range []int{1, 10, 100} {
+			b.Run(fmt.Sprintf("%v/%d rows", mode, rows), func(b *testing.B) {
+				s := backend{client: realRedis(b), mode: mode}.open(b)
+				deps := []store.Dependency{on("a", "1"), joinedTo("b")}
+				var keys []conj.Key
+				for i := range rows {
+					keys = append(keys, key("b", byID, fmt.Sprint(i)))
+				}
+				require.True(b, saveJoined(b, s, lease(b, s, "q", deps...), strings.Repeat("x", 1000), keys))
 				b.ReportAllocs()
 				b.ResetTimer()
 				b.RunParallel(func(pb *testing.PB) {

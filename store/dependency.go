@@ -12,7 +12,16 @@ type Dependency struct {
 	Table   string        // the table's identity, such as "public.users"
 	Schemes []conj.Scheme // the schemes of Keys
 	Keys    []conj.Key    // the conjunctions
+
+	// Joined says that more keys, of Schemes, are known only when the result
+	// is: those of the rows of this table that it shows. Until Save names them
+	// the entry depends on the whole table. Keys must not hold the key of the
+	// whole table itself.
+	Joined bool
 }
+
+// wholeTable is the conjunction of all rows of a table.
+func wholeTable(table string) conj.Key { return conj.MakeKey(table, "", nil) }
 
 // Dependencies turns what a bound plan depends on into what the store keeps:
 // one Dependency per table, in order of first appearance.

@@ -14,6 +14,15 @@
 // every dependency was registered before the database was read, an entry that
 // could be too old is found by the invalidation, or its lease is.
 //
+// A result may depend on rows that only the result itself names: those that its
+// own rows were joined with (Dependency.Joined). The look-up then takes its
+// lease under the whole table, provisionally, and Save puts the conjunctions of
+// the joined rows in its place, provided that nothing has been written to the
+// table meanwhile. From registration to Save any write to the table drops the
+// lease, afterwards one to a joined row drops the entry; both in one step, so
+// that no write falls in between. The entry carries the names of these
+// conjunctions, and a hit verifies them like all others.
+//
 // A writer that must not leave old entries even if it is killed after its
 // COMMIT calls Fence before: it drops the same entries in advance and keeps
 // the tables from taking new ones until Invalidate drops the fence, or until it
@@ -36,5 +45,7 @@
 //	{ns}t:table  hash: g generation, sv version of the scheme list,
 //	             s:scheme for each scheme, f:id fences (ms of expiry)
 //	{ns}c:key    conjunction: a set of entries, or a stamp
-//	{ns}e:key    entry: "V" length ":" witness payload, or "L" lease "|" witness
+//	{ns}e:key    entry: "V" length ":" witness payload,
+//	             "J" length ":" witness number ":" key.. payload of one that
+//	             depends on joined rows, or "L" lease "|" witness
 package store

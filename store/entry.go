@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/lua"
 )
 
@@ -63,6 +64,8 @@ type Lookup struct {
 type Lease struct {
 	Key EntryKey
 	ID  string
+
+	joined []string // the tables of the Joined dependencies
 }
 
 // Acquire looks an entry up before the database is read. If there is no valid
@@ -75,13 +78,21 @@ type Lease struct {
 func (s *Store) Acquire(ctx context.Context, key EntryKey, deps []Dependency, ttl time.Duration) (Lookup, error) {
 	name := encode(key)
 	keys := s.lookupKeys(name, deps)
-	args := make([]any, 0, 8+4*len(deps))
+	joined := joinedTables(deps)
+	args := make([]any, 0, 10+4*len(deps))
 	args = append(args, s.mode, strconv.Itoa(len(deps)), s.token(), s.leaseMS,
-		milliseconds(ttl+s.leaseTTL), name, s.entries, s.maxConjSet)
+		milliseconds(ttl+s.leaseTTL), name, s.entries, s.maxConjSet, len(joined), s.conjunctions)
 	for _, d := range deps {
-		args = append(args, strconv.Itoa(len(d.Schemes)))
+		n := len(d.Schemes)
+		if d.Joined {
+			n++
+		}
+		args = append(args, strconv.Itoa(n))
 		for _, scheme := range d.Schemes {
 			args = append(args, string(scheme))
+		}
+		if d.Joined {
+			args = append(args, "") // the whole table's
 		}
 	}
 	l, err := s.lookup(ctx, keys, args)
@@ -90,6 +101,7 @@ func (s *Store) Acquire(ctx context.Context, key EntryKey, deps []Dependency, tt
 	}
 	l.Lease.Key = key
 	if l.State == Leased {
+		l.Lease.joined = joined
 		s.register(deps)
 	}
 	return l, nil
@@ -99,7 +111,7 @@ func (s *Store) Acquire(ctx context.Context, key EntryKey, deps []Dependency, tt
 func (s *Store) Peek(ctx context.Context, key EntryKey, deps []Dependency) (Lookup, error) {
 	name := encode(key)
 	l, err := s.lookup(ctx, s.lookupKeys(name, deps),
-		[]any{s.mode, strconv.Itoa(len(deps)), "", "0", "0", name})
+		[]any{s.mode, strconv.Itoa(len(deps)), "", "0", "0", name, "", "", len(joinedTables(deps)), s.conjunctions})
 	if err != nil {
 		return Lookup{}, fmt.Errorf("store: peek: %w", err)
 	}
@@ -107,7 +119,7 @@ func (s *Store) Peek(ctx context.Context, key EntryKey, deps []Dependency) (Look
 }
 
 func (s *Store) lookupKeys(name string, deps []Dependency) []string {
-	n := 3 + len(deps)
+	n := 3 + 2*len(deps)
 	for _, d := range deps {
 		n += len(d.Keys)
 	}
@@ -121,7 +133,23 @@ func (s *Store) lookupKeys(name string, deps []Dependency) []string {
 			keys = append(keys, s.ConjunctionName(k))
 		}
 	}
+	for _, d := range deps {
+		if d.Joined {
+			keys = append(keys, s.ConjunctionName(wholeTable(d.Table)))
+		}
+	}
 	return keys
+}
+
+// joinedTables returns the tables of which the rows are not known yet.
+func joinedTables(deps []Dependency) []string {
+	var tables []string
+	for _, d := range deps {
+		if d.Joined {
+			tables = append(tables, d.Table)
+		}
+	}
+	return tables
 }
 
 func (s *Store) lookup(ctx context.Context, keys []string, args []any) (Lookup, error) {
@@ -162,8 +190,29 @@ func (s *Store) lookup(ctx context.Context, keys []string, args []any) (Lookup, 
 // invalidation dropped it or because it ran out. A call that the client had to
 // repeat may report false although the first one has stored. The payload must
 // not be changed afterwards, not even after an error.
-func (s *Store) Save(ctx context.Context, lease Lease, payload []byte, ttl time.Duration) (stored bool, err error) {
-	stored, err = s.withLease(ctx, lua.Save, lease, payload, milliseconds(ttl))
+//
+// For each Joined dependency of the look-up, in order, joined holds the
+// conjunctions of the rows that the result shows; where they can't be told, that
+// of the whole table.
+func (s *Store) Save(ctx context.Context, lease Lease, payload []byte, ttl time.Duration, joined ...[]conj.Key) (stored bool, err error) {
+	switch {
+	case len(joined) != len(lease.joined):
+		err = fmt.Errorf("%w: %d lists of joined rows for %d joined tables", ErrJoined, len(joined), len(lease.joined))
+	case len(joined) == 0:
+		stored, err = s.withLease(ctx, lua.Save, lease, nil, payload, milliseconds(ttl))
+	default:
+		var keys []string
+		for _, table := range lease.joined {
+			keys = append(keys, s.ConjunctionName(wholeTable(table)))
+		}
+		for _, rows := range joined {
+			for _, k := range rows {
+				keys = append(keys, s.ConjunctionName(k))
+			}
+		}
+		stored, err = s.withLease(ctx, lua.SaveJoined, lease, keys, payload, milliseconds(ttl),
+			s.mode, len(joined), encode(lease.Key), s.entries, s.maxConjSet, s.conjunctions)
+	}
 	if err != nil {
 		return false, fmt.Errorf("store: save: %w", err)
 	}
@@ -173,14 +222,14 @@ func (s *Store) Save(ctx context.Context, lease Lease, payload []byte, ttl time.
 // Release gives a lease up, so that those who wait for it need not wait until
 // it runs out.
 func (s *Store) Release(ctx context.Context, lease Lease) error {
-	if _, err := s.withLease(ctx, lua.Release, lease); err != nil {
+	if _, err := s.withLease(ctx, lua.Release, lease, nil); err != nil {
 		return fmt.Errorf("store: release: %w", err)
 	}
 	return nil
 }
 
-func (s *Store) withLease(ctx context.Context, script *lua.Script, lease Lease, args ...any) (bool, error) {
-	keys := []string{s.EntryName(lease.Key)}
+func (s *Store) withLease(ctx context.Context, script *lua.Script, lease Lease, more []string, args ...any) (bool, error) {
+	keys := append([]string{s.EntryName(lease.Key)}, more...)
 	args = append([]any{lease.ID}, args...)
 	n, err := direct(ctx, s, func(ctx context.Context, c redis.UniversalClient) (int64, error) {
 		return script.Run(ctx, c, keys, args...).Int64()

@@ -19,6 +19,10 @@ var (
 	// the protocol's scripts.
 	ErrReply = errors.New("store: unexpected reply")
 
+	// ErrJoined is wrapped by Save when it is not given the rows of every table
+	// of which the look-up left them open. The lease remains.
+	ErrJoined = errors.New("store: joined rows are missing")
+
 	// ErrQueued is wrapped by Guard's methods when an invalidation could not
 	// be carried out and waits for Redis to come back.
 	ErrQueued = errors.New("store: invalidation queued")

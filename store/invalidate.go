@@ -82,6 +82,9 @@ func (s *Store) register(deps []Dependency) {
 				s.registerOne(d.Table, scheme)
 			}
 		}
+		if d.Joined && !slices.Contains(list.schemes, "") {
+			s.registerOne(d.Table, "")
+		}
 	}
 }
 
@@ -226,14 +229,22 @@ func (s *Store) calls(w *tableWork, whole bool, fences fencing) []lua.Call {
 	// writer has not returned yet, so a scheme that appears between two calls
 	// belongs to a read that sees the committed data; before it none appears
 	// under the fence.
+	//
+	// Every call drops the leases that depend on the whole table until their
+	// joined rows are known. Else one that is left could be turned into an entry
+	// of a conjunction that another call has dropped already.
 	version := list.version
+	_, provisional := seen[wholeTable(w.table)]
 	var calls []lua.Call
 	for start := 0; start == 0 || start < len(w.keys); start += keysPerCall {
 		part := w.keys[start:min(start+keysPerCall, len(w.keys))]
-		keys := make([]string, 0, 1+len(part))
+		keys := make([]string, 0, 2+len(part))
 		keys = append(keys, table)
 		for _, k := range part {
 			keys = append(keys, s.ConjunctionName(k))
+		}
+		if provisional && len(w.keys) > keysPerCall {
+			keys = append(keys, s.ConjunctionName(wholeTable(w.table)))
 		}
 		first, last := start == 0, start+keysPerCall >= len(w.keys)
 		calls = append(calls, lua.Call{Script: lua.Invalidate, Keys: keys, Args: fences.args(first, last, s.mode, "keys", version, s.entries)})

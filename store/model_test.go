@@ -24,12 +24,24 @@ const (
 	ignoresLeases          // stores under whatever lease is there
 	readsTooEarly          // reads the database before it has looked the entry up
 	setsNoFence            // a strict writer announces nothing
+	namesNoRows            // stores as if no rows had been joined
 )
 
-// query is a query over the rows of the model, with what it depends on.
+// query is a query over the rows of the model, with what it depends on. Rows of
+// b are joined by the group of a's rows that the query reads.
 type query struct {
 	name string
 	deps []store.Dependency
+	join []int // of these rows of a
+}
+
+// joined returns the keys of the rows of b that the result shows, given the rows
+// of a.
+func (q query) joined(a []row) (keys []conj.Key) {
+	for _, i := range q.join {
+		keys = append(keys, key("b", byID, a[i].group))
+	}
+	return keys
 }
 
 func dependency(table string, s conj.Scheme, values ...string) store.Dependency {
@@ -37,23 +49,35 @@ func dependency(table string, s conj.Scheme, values ...string) store.Dependency 
 }
 
 var queries = []query{
-	{"a of group 0", []store.Dependency{dependency("a", byGroup, "0")}},
-	{"a of group 1", []store.Dependency{dependency("a", byGroup, "1")}},
-	{"a by id 0", []store.Dependency{dependency("a", byID, "0")}},
-	{"a by id 0 or of group 1", []store.Dependency{{
+	{name: "a of group 0", deps: []store.Dependency{dependency("a", byGroup, "0")}},
+	{name: "a of group 1", deps: []store.Dependency{dependency("a", byGroup, "1")}},
+	{name: "a by id 0", deps: []store.Dependency{dependency("a", byID, "0")}},
+	{name: "a by id 0 or of group 1", deps: []store.Dependency{{
 		Table: "a", Schemes: []conj.Scheme{byID, byGroup},
 		Keys: []conj.Key{key("a", byID, "0"), key("a", byGroup, "1")},
 	}}},
-	{"all of a", []store.Dependency{dependency("a", whole)}},
-	{"a of group 0 joined with b by id 1", []store.Dependency{dependency("a", byGroup, "0"), dependency("b", byID, "1")}},
+	{name: "all of a", deps: []store.Dependency{dependency("a", whole)}},
+	{name: "all of b", deps: []store.Dependency{dependency("b", whole)}},
+	{name: "a of group 0 joined with b by id 1", deps: []store.Dependency{dependency("a", byGroup, "0"), dependency("b", byID, "1")}},
+	{
+		name: "a by id 0 with the b of its group", join: []int{0},
+		deps: []store.Dependency{dependency("a", byID, "0"), {Table: "b", Schemes: []conj.Scheme{byID}, Joined: true}},
+	},
+	{
+		name: "all of a with the b of their groups", join: []int{0, 1},
+		deps: []store.Dependency{dependency("a", whole), {Table: "b", Schemes: []conj.Scheme{byID}, Joined: true}},
+	},
 }
 
 // touches reports whether a change of a row (its images before and after) can
-// change the query's result.
-func (q query) touches(table string, images ...row) bool {
+// change the query's result, which has seen the given rows of a.
+func (q query) touches(a []row, table string, images ...row) bool {
 	for _, d := range q.deps {
 		if d.Table != table {
 			continue
+		}
+		if d.Joined {
+			d.Keys = q.joined(a)
 		}
 		for _, image := range images {
 			keys, _ := image.keys(table, d.Schemes)
@@ -86,16 +110,24 @@ type world struct {
 
 	commits int
 	rows    map[string][]row // by table
+	past    [][]row          // the rows of a after so many commits
 
 	readers []*reader
 	writers []*writer
 	sent    []call // look-ups, to be delivered again
 	saved   []delivery
 
-	// obliged is, per query, the last commit that touches it and has returned.
-	obliged [6]int
-	stale   string // the first hit that was too old
-	hits    int
+	obliging []obligation
+	stale    string // the first hit that was too old
+	hits     int
+}
+
+// obligation is a commit that hits must have seen if it touches them: it has
+// returned or, under fences, been made.
+type obligation struct {
+	commit int
+	table  string
+	images []row
 }
 
 type reader struct {
@@ -121,8 +153,9 @@ type call struct {
 }
 
 type delivery struct {
-	lease store.Lease
-	seen  int
+	lease  store.Lease
+	seen   int
+	joined [][]conj.Key
 }
 
 func newWorld(t require.TestingT, b backend, weak weakness, draw func(int, string) int) *world {
@@ -132,6 +165,7 @@ func newWorld(t require.TestingT, b backend, weak weakness, draw func(int, strin
 			w.rows[table] = append(w.rows[table], row{strconv.Itoa(id), "0"})
 		}
 	}
+	w.past = [][]row{slices.Clone(w.rows["a"])}
 	for range 3 {
 		w.readers = append(w.readers, &reader{store: w.newStore(), query: -1})
 	}
@@ -154,8 +188,10 @@ func (w *world) check(query int, l store.Lookup) {
 	w.hits++
 	seen, err := strconv.Atoi(string(l.Payload))
 	require.NoError(w.t, err)
-	if seen < w.obliged[query] && w.stale == "" {
-		w.stale = fmt.Sprintf("%s: a hit has seen %d commits, must have seen %d", queries[query].name, seen, w.obliged[query])
+	for _, o := range w.obliging {
+		if seen < o.commit && w.stale == "" && queries[query].touches(w.past[seen], o.table, o.images...) {
+			w.stale = fmt.Sprintf("%s: a hit has seen %d commits, must have seen commit %d", queries[query].name, seen, o.commit)
+		}
 	}
 }
 
@@ -184,7 +220,7 @@ func (w *world) step(ctx context.Context) {
 	case 20: // or a store
 		if len(w.saved) > 0 {
 			d := w.saved[w.draw(len(w.saved), "save")]
-			_, err := w.readers[0].store.Save(ctx, d.lease, []byte(strconv.Itoa(d.seen)), ttl)
+			_, err := w.readers[0].store.Save(ctx, d.lease, []byte(strconv.Itoa(d.seen)), ttl, d.joined...)
 			require.NoError(w.t, err)
 		}
 	case 21, 22: // a key is evicted, or runs out
@@ -217,6 +253,9 @@ func (w *world) keys() []string {
 				keys = append(keys, s.ConjunctionName(k))
 			}
 		}
+	}
+	for _, k := range []conj.Key{key("b", byID, "0"), key("b", byID, "1")} {
+		keys = append(keys, s.ConjunctionName(k))
 	}
 	return keys
 }
@@ -251,11 +290,25 @@ func (w *world) read(ctx context.Context, r *reader) {
 				}
 			}
 		}
-		_, err := r.store.Save(ctx, r.lease, []byte(strconv.Itoa(r.seen)), ttl)
+		d := delivery{lease: r.lease, seen: r.seen, joined: w.joined(queries[r.query], r.seen)}
+		_, err := r.store.Save(ctx, d.lease, []byte(strconv.Itoa(d.seen)), ttl, d.joined...)
 		require.NoError(w.t, err)
-		w.saved = append(w.saved, delivery{r.lease, r.seen})
+		w.saved = append(w.saved, d)
 		r.query = -1
 	}
+}
+
+// joined returns what a reader says of the joined rows of a result.
+func (w *world) joined(q query, seen int) [][]conj.Key {
+	switch {
+	case q.join == nil:
+		return nil
+	case w.weak == namesNoRows:
+		return [][]conj.Key{nil}
+	case w.draw(8, "can't tell") == 0:
+		return [][]conj.Key{{key("b", whole)}}
+	}
+	return [][]conj.Key{q.joined(w.past[seen])}
 }
 
 func (w *world) lookUp(ctx context.Context, r *reader) {
@@ -284,6 +337,7 @@ func (w *world) write(ctx context.Context, x *writer) {
 			return
 		}
 		w.rows[x.table][x.row] = x.images[1]
+		w.past = append(w.past, slices.Clone(w.rows["a"]))
 		w.commits++
 		x.commit = w.commits
 		if w.strict {
@@ -323,11 +377,7 @@ func (w *world) choose(x *writer) {
 
 // oblige has later hits see a writer's commit.
 func (w *world) oblige(x *writer) {
-	for i, q := range queries {
-		if q.touches(x.table, x.images...) {
-			w.obliged[i] = max(w.obliged[i], x.commit)
-		}
-	}
+	w.obliging = append(w.obliging, obligation{x.commit, x.table, x.images})
 }
 
 // expire has the fences of those run out who have left them.
@@ -384,7 +434,7 @@ func TestNoHitIsOlderThanACommitUnderFences(t *testing.T) {
 func TestTheModelNoticesAWeakenedProtocol(t *testing.T) {
 	for _, mode := range modes {
 		b := backend{client: realRedis(t), mode: mode}
-		for name, weak := range map[string]weakness{"ignores leases": ignoresLeases, "reads too early": readsTooEarly, "sets no fence": setsNoFence} {
+		for name, weak := range map[string]weakness{"ignores leases": ignoresLeases, "reads too early": readsTooEarly, "sets no fence": setsNoFence, "names no rows": namesNoRows} {
 			t.Run(fmt.Sprintf("%v/%s", mode, name), func(t *testing.T) {
 				for seed := range uint64(500) {
 					random := rand.New(rand.NewPCG(seed, 0))

@@ -94,7 +94,7 @@ type Store struct {
 	epochKey, fencesKey                  string
 
 	// Arguments of the scripts that never change.
-	mode, leaseMS, maxConjSet, entries any
+	mode, leaseMS, maxConjSet, entries, conjunctions any
 
 	schemes    sync.Map // table ID -> *schemeList
 	registered sync.Map // table ID -> *[]conj.Scheme, not in schemes yet
@@ -136,21 +136,22 @@ func New(o Options) (*Store, error) {
 
 	tag := "{" + o.Namespace + "}"
 	s := &Store{
-		client:      o.Client,
-		direct:      withTimeout(o.Client, o.Timeout),
-		leaseTTL:    o.LeaseTTL,
-		timeout:     o.Timeout,
-		breaker:     breaker{now: time.Now, probe: o.Timeout},
-		epochKey:    tag + "N",
-		fencesKey:   tag + "F",
-		tablePrefix: tag + "t:",
-		conjPrefix:  tag + "c:",
-		entryPrefix: tag + "e:",
-		mode:        "sets",
-		leaseMS:     milliseconds(o.LeaseTTL),
-		maxConjSet:  strconv.Itoa(o.MaxConjSet),
-		entries:     tag + "e:",
-		token:       randomToken,
+		client:       o.Client,
+		direct:       withTimeout(o.Client, o.Timeout),
+		leaseTTL:     o.LeaseTTL,
+		timeout:      o.Timeout,
+		breaker:      breaker{now: time.Now, probe: o.Timeout},
+		epochKey:     tag + "N",
+		fencesKey:    tag + "F",
+		tablePrefix:  tag + "t:",
+		conjPrefix:   tag + "c:",
+		entryPrefix:  tag + "e:",
+		mode:         "sets",
+		leaseMS:      milliseconds(o.LeaseTTL),
+		maxConjSet:   strconv.Itoa(o.MaxConjSet),
+		entries:      tag + "e:",
+		conjunctions: tag + "c:",
+		token:        randomToken,
 	}
 	if o.Mode == InsideOut {
 		s.mode = "stamps"

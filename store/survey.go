@@ -211,8 +211,9 @@ func (s *Store) survey(ctx context.Context, limit int64) (Survey, error) {
 	return survey, err
 }
 
-// entryHead is as much of an entry as its witness can take.
-const entryHead = 320
+// entryHead is as much of an entry as its witness can take: two parts of 256
+// bytes and what surrounds them.
+const entryHead = 560
 
 // look adds a page of keys to a survey.
 func (s *Store) look(ctx context.Context, node *redis.Client, survey *Survey, keys []string, epoch string, tables map[string]string) error {
@@ -273,9 +274,9 @@ func (u *Survey) entry(head string, bytes int64, epoch string, tables map[string
 		return
 	}
 	parts := strings.Split(witness, "|")
-	if len(parts) == 1 && witness != epoch {
+	if parts[0] != epoch && (len(parts) == 1 || head[0] == 'J') {
 		// A digest, if it is not of another epoch: no telling.
-		if len(witness) == 40 && epoch != "" {
+		if len(parts[0]) == 40 && epoch != "" {
 			u.Entries.add(bytes)
 			u.ManyTables.add(bytes)
 		} else {
@@ -307,9 +308,9 @@ func (u *Survey) entry(head string, bytes int64, epoch string, tables map[string
 
 // entryWitness takes the witness off the beginning of a stored result.
 func entryWitness(head string) (string, bool) {
-	size, rest, ok := strings.Cut(strings.TrimPrefix(head, "V"), ":")
+	size, rest, ok := strings.Cut(head[1:], ":")
 	n, err := strconv.Atoi(size)
-	if head[0] != 'V' || !ok || err != nil || n < 0 || n > len(rest) {
+	if head[0] != 'V' && head[0] != 'J' || !ok || err != nil || n < 0 || n > len(rest) {
 		return "", false
 	}
 	return rest[:n], true

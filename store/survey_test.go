@@ -54,6 +54,34 @@ func TestSurveyTellsWhatTheNamespaceHolds(t *testing.T) {
 	})
 }
 
+func TestSurveyTellsEntriesWithJoinedRows(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		s := b.open(t)
+		var many []string
+		for i := range 100 {
+			many = append(many, fmt.Sprint(i))
+		}
+		require.True(t, saveJoined(t, s, lease(t, s, "few", on("a", "1"), joinedTo("b")), "1", ids("b", "1")))
+		require.True(t, saveJoined(t, s, lease(t, s, "many", on("a", "1"), joinedTo("b")), "2", ids("b", many...)))
+		deps := []store.Dependency{joinedTo("b")}
+		for i := range 20 {
+			deps = append(deps, on(fmt.Sprintf("many%d", i), "1"))
+		}
+		require.True(t, saveJoined(t, s, lease(t, s, "many tables", deps...), "3", ids("b", many...)))
+
+		survey, err := s.Survey(t.Context(), 0)
+		require.NoError(t, err)
+		require.Equal(t, int64(3), survey.Entries.Keys)
+		require.Equal(t, int64(2), survey.ByTable["b"].Keys)
+		require.Equal(t, int64(1), survey.ManyTables.Keys)
+		require.Zero(t, survey.Invalid.Keys)
+		require.NoError(t, s.InvalidateAll(t.Context()))
+		survey, err = s.Survey(t.Context(), 0)
+		require.NoError(t, err)
+		require.Zero(t, survey.Entries.Keys)
+	})
+}
+
 func TestSurveyStopsAtItsLimit(t *testing.T) {
 	s := backend{client: realRedis(t)}.open(t)
 	for i := range 2000 {
