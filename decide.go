@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 	"time"
 
@@ -40,6 +41,9 @@ func (e *engine) prepare(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 		}
 	}
 	rd, reason, err := e.decide(ctx, db, pool, query, args, row)
+	if errors.Is(err, ErrConfig) { // an option of the call site
+		return nil, err
+	}
 	if err != nil {
 		e.failed(ctx, "a query could not be prepared for the cache", stmt.Table, err)
 		return nil, nil
@@ -68,6 +72,9 @@ type decision struct {
 	space   *space
 	pool    gorm.ConnPool
 	tx      *txn.Tx
+
+	declared []*conj.Table // by DependsOn
+	unknown  string        // a function that nobody vouches for
 }
 
 // decide returns the read, or the reason why the query is not cached; both are
@@ -127,8 +134,11 @@ func (d *decision) admit(settings *cache.Settings) admission {
 		a.reason = fmt.Sprintf("%s is not among the operations to cache: %s", d.op, ops)
 	case a.timeout <= 0:
 		a.reason = "no timeout: no profile matches the table, and Defaults has none"
-	case d.plan.Volatile != "" && (settings == nil || settings.Timeout <= 0):
-		a.reason = "volatile: " + d.plan.Volatile + "; cache it by hand with a timeout if you accept that"
+	case settings != nil && (settings.Volatile || settings.Timeout > 0): // by hand, for a time
+	case d.plan.Volatile != "":
+		a.reason = "volatile: " + d.plan.Volatile + "; cache it by hand with AllowVolatile or a timeout if you accept that"
+	case d.unknown != "":
+		a.reason = d.unknown + "; list the tables that it reads in DependsOn, or cache it by hand with AllowVolatile or a timeout"
 	}
 	return a
 }
@@ -164,7 +174,11 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 	if base.strange.Load() {
 		return d, "a statement has changed a pooled session's settings", nil
 	}
-	plan, err := base.plan(ctx, d.pool, query, keep(tx))
+	var on []string
+	if settings != nil {
+		on = settings.On
+	}
+	plan, err := e.pinned(ctx, base, d.pool, tx, query, on)
 	if err != nil {
 		return d, "", err
 	}
@@ -175,7 +189,10 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 	if plan.Skip != "" {
 		return d, plan.Skip, nil
 	}
-	if len(plan.Tables) == 0 {
+	if reason, err := e.declare(ctx, &d, db, settings); reason != "" || err != nil {
+		return d, reason, err
+	}
+	if len(plan.Tables) == 0 && len(d.declared) == 0 {
 		return d, "reads no table", nil
 	}
 	for _, t := range plan.Tables {
@@ -183,14 +200,13 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 			return d, "forbidden: the profile of " + t.Name + " is nil", nil
 		}
 	}
-	main := mainTable(stmt, plan)
-	d.table = main.Name
-	p := e.profile(main.Name, modelType(stmt))
+	d.table = d.mainTable(stmt)
+	p := e.profile(d.table, modelType(stmt))
 	switch {
 	case p.err != nil:
 		return d, p.err.Error(), nil
 	case p.forbidden():
-		return d, "forbidden: the profile of " + main.Name + " is nil", nil
+		return d, "forbidden: the profile of " + d.table + " is nil", nil
 	case p.found:
 		d.profile = p.profile
 	default:
@@ -199,6 +215,11 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 	names := make([]string, len(plan.Tables))
 	for i, t := range plan.Tables {
 		names[i] = t.Name
+	}
+	for _, t := range d.declared {
+		if !slices.Contains(names, t.Name) {
+			names = append(names, t.Name)
+		}
 	}
 	var several bool
 	if d.space, several, err = e.space(ctx, d.pool, names...); err != nil {
@@ -215,6 +236,7 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 	if d.deps, err = plan.Bind(normal); err != nil {
 		return d, err.Error(), nil
 	}
+	d.dependOnDeclared()
 	identity, err := e.identity(ctx, base, d.pool)
 	if errors.Is(err, errNoAutocommit) || errors.Is(err, errDirtyReads) {
 		return d, err.Error(), nil
@@ -226,7 +248,7 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 	if settings != nil {
 		extra = settings.Extra
 	}
-	key, ok := entryKey(e.dialect, identity, plan, query, normal, cache.VaryOf(ctx), extra)
+	key, ok := entryKey(e.dialect, identity, plan, d.scope(), query, normal, cache.VaryOf(ctx), extra)
 	if !ok {
 		return d, "a parameter or an extra value is of a type that has no stable form", nil
 	}
@@ -270,7 +292,7 @@ func (e *engine) transactionReason(ctx context.Context, pool gorm.ConnPool, tx *
 // functions can.
 func (e *engine) watchRaw(ctx context.Context, pool gorm.ConnPool, tx *txn.Tx, query string) {
 	plan, err := e.database(pool).plan(ctx, pool, query, keep(tx))
-	if err != nil || plan.HasSideEffects || plan.Volatile != "" || plan.Statement != conj.Select {
+	if err != nil || plan.HasSideEffects || plan.Volatile != "" || plan.CallsUnknown() || plan.Statement != conj.Select {
 		tx.MarkDirty()
 	}
 }
@@ -315,8 +337,15 @@ func modelType(stmt *gorm.Statement) reflect.Type {
 }
 
 // mainTable is the table whose profile applies: the statement's own if the
-// query reads it, else the first.
-func mainTable(stmt *gorm.Statement, plan *conj.Plan) *conj.Table {
+// query reads it, else the first, else the function or table that stands for it.
+func (d *decision) mainTable(stmt *gorm.Statement) string {
+	plan := d.plan
+	if len(plan.Tables) == 0 {
+		if len(plan.Hidden) > 0 && plan.Hidden[0].Kind == conj.HiddenTableFunction {
+			return plan.Hidden[0].Name
+		}
+		return d.declared[0].Name
+	}
 	names := []string{stmt.Table}
 	if stmt.Schema != nil {
 		names = append(names, stmt.Schema.Table)
@@ -324,11 +353,11 @@ func mainTable(stmt *gorm.Statement, plan *conj.Plan) *conj.Table {
 	for _, name := range names {
 		for _, t := range plan.Tables {
 			if t.Name == name {
-				return t
+				return name
 			}
 		}
 	}
-	return plan.Tables[0]
+	return plan.Tables[0].Name
 }
 
 // operation classifies a query by its text first and by its destination then.

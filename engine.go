@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -112,6 +113,7 @@ func (e *engine) register(db *gorm.DB) error {
 		wrap      func(func(*gorm.DB)) func(*gorm.DB)
 	}{
 		{cb.Query(), "gorm:query", func(next func(*gorm.DB)) func(*gorm.DB) { return e.onQuery(next, false) }},
+		{cb.Query(), "gorm:preload", onPreload},
 		{cb.Row(), "gorm:row", func(next func(*gorm.DB)) func(*gorm.DB) { return e.onQuery(next, true) }},
 		{cb.Create(), "gorm:create", e.onWrite},
 		{cb.Update(), "gorm:update", e.onWrite},
@@ -129,12 +131,21 @@ func (e *engine) register(db *gorm.DB) error {
 // read through q, the statement's own connection, so that a transaction's own
 // tables are seen and a pool of one connection doesn't wait for itself.
 func (d *database) plan(ctx context.Context, q catalog.Querier, text string, keep bool) (*conj.Plan, error) {
-	known, epoch := d.plans.Get(text)
+	return d.planOn(ctx, q, text, keep, nil)
+}
+
+// planOn is plan for a query that depends on rows by some columns only.
+func (d *database) planOn(ctx context.Context, q catalog.Querier, text string, keep bool, on []string) (*conj.Plan, error) {
+	key := text
+	if len(on) > 0 {
+		key += "\x00" + strings.Join(on, "\x00")
+	}
+	known, epoch := d.plans.Get(key)
 	if known != nil && keep {
 		return known, nil
 	}
 	unknown := false
-	p, err := conj.Compile(d.dialect, text, func(name conj.TableName) (*conj.Table, error) {
+	p, err := conj.CompileOn(d.dialect, text, func(name conj.TableName) (*conj.Table, error) {
 		t, err := d.catalog.Table(ctx, q, name, keep)
 		if err != nil {
 			return nil, err
@@ -144,13 +155,13 @@ func (d *database) plan(ctx context.Context, q catalog.Querier, text string, kee
 			return nil, nil
 		}
 		return t.Table, nil
-	}, d.limits)
+	}, d.limits, on)
 	if err != nil {
 		return nil, err
 	}
 	// A table that is unknown now may be made by another process.
 	if keep && !unknown {
-		d.plans.Put(text, p, epoch)
+		d.plans.Put(key, p, epoch)
 	}
 	return p, nil
 }

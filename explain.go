@@ -28,6 +28,13 @@ type Explanation struct {
 	// Dependencies are the tables that the query reads, and which rows of
 	// them.
 	Dependencies []Dependency
+	// On are the columns that alone count, if cache.On has limited the query.
+	On []string
+	// DependsOn are the tables that the query was said to depend on.
+	DependsOn []string
+	// Volatile is what makes the result change by itself, such as now(). If
+	// the query is cached all the same, it is so by hand.
+	Volatile string
 }
 
 // Dependency is a table that a query reads, and the conjunctions one of which
@@ -45,6 +52,15 @@ func (x Explanation) String() string {
 		fmt.Fprintf(&b, "  cached by the profile of %s, key %s\n", x.Table, x.Key)
 	} else {
 		fmt.Fprintf(&b, "  not cached: %s\n", x.Reason)
+	}
+	if x.Volatile != "" {
+		fmt.Fprintf(&b, "  volatile by %s: at most as old as its timeout\n", x.Volatile)
+	}
+	if len(x.On) > 0 {
+		fmt.Fprintf(&b, "  dropped by changes on %s only\n", strings.Join(x.On, ", "))
+	}
+	if len(x.DependsOn) > 0 {
+		fmt.Fprintf(&b, "  said to depend on %s\n", strings.Join(x.DependsOn, ", "))
 	}
 	for _, d := range x.Dependencies {
 		for _, c := range d.Conjunctions {
@@ -89,6 +105,14 @@ func Explain(db *gorm.DB) (Explanation, error) {
 		x.Key = d.key.String()
 		x.Reason = d.admit(cache.Of(stmt)).reason
 		x.Cached = x.Reason == ""
+	}
+	if d.plan != nil {
+		if x.On, x.Volatile = d.plan.On, d.plan.Volatile; x.Volatile == "" {
+			x.Volatile = d.unknown
+		}
+	}
+	for _, t := range d.declared {
+		x.DependsOn = append(x.DependsOn, t.ID)
 	}
 	for _, dep := range d.deps {
 		x.Dependencies = append(x.Dependencies, explainDependency(dep))

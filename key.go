@@ -19,7 +19,7 @@ const keyVersion = "1"
 // database's state. It hashes with SHA-256 because parameters come from
 // outside, and two queries with one key would be answered with each other's
 // rows.
-func entryKey(d conj.Dialect, database string, plan *conj.Plan, query string, args []any, vary []string, extra []any) (store.EntryKey, bool) {
+func entryKey(d conj.Dialect, database string, plan *conj.Plan, scope []string, query string, args []any, vary []string, extra []any) (store.EntryKey, bool) {
 	var stack [1024]byte
 	b := stack[:0]
 	b = appendString(b, keyVersion)
@@ -30,6 +30,11 @@ func entryKey(d conj.Dialect, database string, plan *conj.Plan, query string, ar
 	b = binary.AppendUvarint(b, uint64(len(plan.Tables)))
 	for _, t := range plan.Tables {
 		b = appendString(b, t.ID)
+	}
+	// Whoever asks for the same with other dependencies has an entry of its own.
+	b = binary.AppendUvarint(b, uint64(len(scope)))
+	for _, s := range scope {
+		b = appendString(b, s)
 	}
 	b = binary.AppendUvarint(b, uint64(len(vary)))
 	for _, v := range vary {

@@ -68,6 +68,12 @@ func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
 		{"a negative RedisTimeout", func(c *cacheplugin.Config) { c.RedisTimeout = -1 }, []string{"RedisTimeout", "positive"}},
 		{"a negative RetryFor", func(c *cacheplugin.Config) { c.RetryFor = -1 }, []string{"RetryFor", "positive"}},
 		{"a LeaseTTL below Redis' unit", func(c *cacheplugin.Config) { c.LeaseTTL = time.Microsecond }, []string{"LeaseTTL", "millisecond"}},
+		{"a DependsOn of two names", func(c *cacheplugin.Config) {
+			c.Profiles = cacheplugin.Profiles{"a": {Timeout: time.Hour, DependsOn: []string{"b, c"}}}
+		}, []string{"DependsOn", "b, c", "one each"}},
+		{"a DependsOn of a forbidden table", func(c *cacheplugin.Config) {
+			c.Profiles = cacheplugin.Profiles{"a": {Timeout: time.Hour, DependsOn: []string{"s.secrets"}}, "secrets": nil}
+		}, []string{`Profiles["a"].DependsOn`, "s.secrets", "its profile is nil"}},
 		{"a negative LongDisjunction", func(c *cacheplugin.Config) { c.LongDisjunction = -1 }, []string{"LongDisjunction", "positive"}},
 		{"a negative MaxRows", func(c *cacheplugin.Config) { c.MaxRows = -1 }, []string{"MaxRows", "positive"}},
 		{"a negative MaxBytes", func(c *cacheplugin.Config) { c.MaxBytes = -1 }, []string{"MaxBytes", "positive"}},

@@ -44,6 +44,17 @@ type Profile struct {
 	// when its triggers change its own rows; an empty, non-nil slice says
 	// that the triggers write nowhere.
 	Touches []string
+
+	// DependsOn are tables, any change of which drops the results of queries
+	// that read this one: those that functions, or this table itself if it is
+	// a view or a foreign table, read and that a query's text doesn't show.
+	// Whoever sets it vouches that these are all. A view's profile so makes
+	// queries of the view cacheable, a profile by a function's name those that
+	// call it, and any table's profile those that read the table and call
+	// functions that are not known to be stable. An empty, non-nil slice says
+	// that no further table is read. While a name is unknown to the database,
+	// the queries are not cached, and Logger and Observer are told.
+	DependsOn []string
 }
 
 // Profiles maps patterns of table names to profiles. A pattern is a table's
@@ -64,6 +75,11 @@ func (p Profile) validate(field string) error {
 	if strings.ContainsAny(p.CacheOnSave, " ,\"`") {
 		return configError(field+".CacheOnSave", p.CacheOnSave, "name one column, such as \"id\"")
 	}
+	for _, name := range p.DependsOn {
+		if name == "" || strings.ContainsAny(name, " ,;\"`*?[") {
+			return configError(field+".DependsOn", name, "give a table's name, such as \"orders\" or \"sales.orders\", one each")
+		}
+	}
 	if p.Timeout < 0 {
 		return configError(field+".Timeout", p.Timeout, "a timeout is positive; zero takes that of Defaults")
 	}
@@ -81,6 +97,9 @@ func (p Profile) merge(defaults Profile) Profile {
 	p.Lock = p.Lock || defaults.Lock
 	return p
 }
+
+// nothingDropped says why nothing may depend on a table.
+const nothingDropped = "its profile is nil, so that writes to it drop nothing: give it a profile, without Ops if its own queries are not to be cached"
 
 // matcher finds the profile of a table.
 type matcher struct {
@@ -127,6 +146,16 @@ func newMatcher(profiles Profiles, defaults Profile) (*matcher, error) {
 		}
 		return a < b
 	})
+	for pattern, p := range profiles {
+		if p == nil {
+			continue
+		}
+		for _, name := range p.DependsOn {
+			if found, ok, _ := m.find(name[strings.LastIndexByte(name, '.')+1:], nil); ok && found == nil {
+				return nil, configError(fmt.Sprintf("Profiles[%q].DependsOn", pattern), name, nothingDropped)
+			}
+		}
+	}
 	return m, nil
 }
 

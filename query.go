@@ -8,6 +8,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/rowset"
 	"github.com/cacheplugin/cacheplugin/txn"
@@ -41,6 +42,27 @@ func (e *engine) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
 		if db.Error != nil && !errors.Is(db.Error, gorm.ErrRecordNotFound) {
 			failedIn(pool)
 		}
+	}
+}
+
+// onPreload keeps the columns that cache.On names from the queries of preloads,
+// which inherit the other settings of theirs.
+func onPreload(next func(*gorm.DB)) func(*gorm.DB) {
+	return func(db *gorm.DB) {
+		own := cache.Of(db.Statement)
+		if own == nil || own.On == nil {
+			next(db)
+			return
+		}
+		set := func(s cache.Settings) {
+			clause := cache.With(func(o *cache.Settings) { *o = s })
+			clause.(gorm.StatementModifier).ModifyStatement(db.Statement)
+		}
+		inherited := *own
+		inherited.On = nil
+		set(inherited)
+		defer set(*own)
+		next(db)
 	}
 }
 

@@ -257,7 +257,7 @@ func (c *capture) inspect(query string) {
 		c.passive = true
 		if len(c.plan.Writes) > 0 {
 			c.passive = false
-		} else if c.plan.HasSideEffects || c.plan.Volatile != "" {
+		} else if c.plan.HasSideEffects || c.plan.Volatile != "" || c.plan.CallsUnknown() {
 			c.markDirty()
 		}
 	default:

@@ -27,6 +27,13 @@ type Settings struct {
 	Lock bool
 	// Extra are values that the cache key varies with.
 	Extra []any
+	// On are the columns that alone decide which changes drop the result.
+	On []string
+	// DependsOn are further tables, by name or as models. It is not nil after
+	// the option, even without any.
+	DependsOn []any
+	// Volatile accepts a result that nothing but its timeout makes new.
+	Volatile bool
 }
 
 // Option is an option of Cache and With.
@@ -63,6 +70,68 @@ func Lock() Option {
 // driver.Valuers; a query with another one is not cached.
 func Extra(values ...any) Option {
 	return func(s *Settings) { s.Extra = append(s.Extra, values...) }
+}
+
+// On limits what drops the result to changes of the given columns' conditions,
+// each given as "column", "table.column" or "schema.table.column":
+//
+//	db.Scopes(cache.Cache(cache.On("orders.user_id"))).
+//		Joins("JOIN items ON items.order_id = orders.id").
+//		Where("orders.user_id = ? AND orders.total > ?", 5, 100).
+//		Find(&orders)
+//
+// is dropped by every change of an order of user 5, in its old or its new
+// state, and by nothing else: without the option any change of any item would
+// drop it, since the query asks no value of the items. The price is chosen
+// here: until its timeout the result may be older than
+//
+//   - the tables of which no column is named (an item that is added to one of
+//     the orders),
+//   - rows that come in or go out by another branch of an OR, one that asks
+//     nothing of the named columns (with "user_id = 5 OR total > 100", orders of
+//     other users), and likewise by another part of the query that reads the
+//     table, such as a second alias, a subquery or a side of a UNION.
+//
+// Several columns of a table count together where a condition asks values of
+// all of them, and each for itself where it does not. What the query's
+// conditions can't tell for this call (an IN of more than LongDisjunction
+// values, a parameter of another type) depends on any row of the table, as it
+// would without the option. Changes that drop a table as a whole still do so
+// for every table of the query.
+//
+// A column by which the query doesn't narrow is an error of the query, as is
+// one that it doesn't read; see Config.LongDisjunction and docs/limits.md for
+// what narrows. Preloads of the query are not limited. The option is that of
+// django-cachebot's cache('user').
+func On(columns ...string) Option {
+	return func(s *Settings) { s.On = append(s.On, columns...) }
+}
+
+// DependsOn adds tables, by name or as models, any change of which drops the
+// result: those that functions, views and foreign tables read and that the
+// query's text doesn't show. Who gives it vouches that these are all: a query
+// is then cached even though it reads a view whose tables can't be told or calls
+// a function that is not known to be stable. DependsOn() says that they read no
+// further table.
+//
+// A table that the database doesn't have is an error of the query. Preloads
+// inherit the option.
+func DependsOn(tables ...any) Option {
+	return func(s *Settings) {
+		if s.DependsOn == nil {
+			s.DependsOn = []any{}
+		}
+		s.DependsOn = append(s.DependsOn, tables...)
+	}
+}
+
+// AllowVolatile caches a query whose result changes by itself, by now(),
+// random() or a function of which nothing is known, until its timeout, the
+// profile's or Timeout's: up to then it may be as old as that. An explicit
+// Timeout says the same. Statements with side effects and locking reads are
+// never cached.
+func AllowVolatile() Option {
+	return func(s *Settings) { s.Volatile = true }
 }
 
 // settingsKey is where Settings are kept in a statement's settings.

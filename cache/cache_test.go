@@ -26,10 +26,12 @@ func TestAClauseSaysWhatTheScopeSays(t *testing.T) {
 	statement := func() *gorm.Statement { return &gorm.Statement{DB: &gorm.DB{}} }
 	stmt := statement()
 	require.Nil(t, cache.Of(stmt))
-	clause := cache.With(cache.Ops(cache.Get, cache.Count), cache.Timeout(time.Minute), cache.Lock(), cache.Extra(1, "a"))
+	clause := cache.With(cache.Ops(cache.Get, cache.Count), cache.Timeout(time.Minute), cache.Lock(), cache.Extra(1, "a"),
+		cache.On("a", "t.b"), cache.On("c"), cache.DependsOn("t"), cache.DependsOn(&gorm.Model{}), cache.AllowVolatile())
 	clause.(gorm.StatementModifier).ModifyStatement(stmt)
 	require.Equal(t, &cache.Settings{
 		Ops: cache.Get | cache.Count, Timeout: time.Minute, Lock: true, Extra: []any{1, "a"},
+		On: []string{"a", "t.b", "c"}, DependsOn: []any{"t", &gorm.Model{}}, Volatile: true,
 	}, cache.Of(stmt))
 	cache.Without().(gorm.StatementModifier).ModifyStatement(stmt)
 	require.True(t, cache.Of(stmt).Off, "the last one counts")
@@ -37,6 +39,8 @@ func TestAClauseSaysWhatTheScopeSays(t *testing.T) {
 	stmt = statement()
 	cache.With().(gorm.StatementModifier).ModifyStatement(stmt)
 	require.Equal(t, cache.All, cache.Of(stmt).Ops, "all operations where none is named")
+	cache.With(cache.DependsOn()).(gorm.StatementModifier).ModifyStatement(stmt)
+	require.NotNil(t, cache.Of(stmt).DependsOn, "no further table, which is not the same as nothing said")
 	cache.With(cache.Ops()).(gorm.StatementModifier).ModifyStatement(stmt)
 	require.Zero(t, cache.Of(stmt).Ops)
 }

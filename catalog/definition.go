@@ -56,13 +56,19 @@ func (d *definition) table(keys *foreignKeys) *Table {
 	}
 	slices.SortFunc(t.PrimaryKey, func(a, b int) int { return d.columns[a].key - d.columns[b].key })
 	t.Table = conj.NewTable(d.id, d.name, columns)
-	t.Table.Uncacheable = d.uncacheable
+	t.Table.Uncacheable, t.Table.Declarable = d.uncacheable, declarable[d.uncacheable]
 
 	var fires, firesToo bool
 	t.DeleteTouches, fires = keys.reach(d.id, true)
 	t.UpdateTouches, firesToo = keys.reach(d.id, false)
 	t.Triggers = t.Triggers || fires || firesToo
 	return t
+}
+
+// declarable are the reasons not to cache that end where the tables behind are
+// named.
+var declarable = map[string]bool{
+	"is a view": true, "is a materialized view": true, "is a foreign table": true, "is a virtual table": true,
 }
 
 // tableID makes an ID of a schema and a name, such that no two tables share one.

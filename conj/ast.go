@@ -27,7 +27,7 @@ const (
 type expr struct {
 	kind   exprKind
 	kids   []*expr
-	col    columnRef
+	col    columnRef // that of an IN without values, too, which is exprNull or exprFalse
 	other  columnRef
 	values []Operand
 }

@@ -11,6 +11,14 @@ import (
 // cached; only if it is certain to be a single SELECT its Statement says so.
 // The error is that of a look-up.
 func Compile(d Dialect, sql string, lookup Lookup, lim Limits) (*Plan, error) {
+	return CompileOn(d, sql, lookup, lim, nil)
+}
+
+// CompileOn is Compile for a query that is to depend on rows by some columns
+// only, given as "column", "table.column" or "schema.table.column": see
+// Plan.On. Without columns it is Compile. A column that the query doesn't
+// narrow by is a *PinError.
+func CompileOn(d Dialect, sql string, lookup Lookup, lim Limits, on []string) (*Plan, error) {
 	lim = lim.withDefaults()
 	toks, err := tokenize(d, sql)
 	if err != nil {
@@ -28,15 +36,16 @@ func Compile(d Dialect, sql string, lookup Lookup, lim Limits) (*Plan, error) {
 	if !out.compound {
 		c.plan.Shape = out.shape
 	}
-	if err := c.reads(); err != nil {
-		return nil, fmt.Errorf("conj: look up: %w", err)
+	if err := c.reads(on); err != nil {
+		return nil, err
 	}
 	if err := c.writes(); err != nil {
 		return nil, fmt.Errorf("conj: look up: %w", err)
 	}
 	plan := c.plan
 	plan.Names, plan.Skip, plan.Volatile, plan.HasSideEffects = p.names, p.skip, p.volatile, p.effects
-	if statement == Select && len(plan.Names) == 0 && plan.Skip == "" {
+	plan.Hidden = p.hidden
+	if statement == Select && len(plan.Names) == 0 && len(plan.Hidden) == 0 && plan.Skip == "" {
 		plan.Skip = "reads no table"
 	}
 	return plan, nil
@@ -85,35 +94,41 @@ func (c *compiler) table(n TableName) (*Table, error) {
 	return t, nil
 }
 
-// reads looks up the tables read and narrows them. Occurrences of the same
-// table are one dependency.
-func (c *compiler) reads() error {
-	n := narrower{d: c.d, lim: c.plan.lim}
-	var narrowed [][][]term
+// reads looks up the tables read and narrows them, by the given columns only
+// if there are any. Occurrences of the same table are one dependency.
+func (c *compiler) reads(on []string) error {
 	for _, core := range c.cores {
 		for _, e := range core.entries {
 			if err := c.entry(e); err != nil {
-				return err
+				return fmt.Errorf("conj: look up: %w", err)
+			}
+			if e.table != nil && tableIndex(c.plan.Tables, e.table) < 0 {
+				c.plan.Tables = append(c.plan.Tables, e.table)
 			}
 		}
+	}
+	n := narrower{d: c.d, lim: c.plan.lim}
+	if len(on) > 0 && c.skip == "" {
+		var err error
+		if n.pins, err = c.resolvePins(on); err != nil {
+			return err
+		}
+		c.plan.On = n.pins.names()
+	}
+	narrowed := make([][][]term, len(c.plan.Tables))
+	for _, core := range c.cores {
 		n.core(core)
 		for _, e := range core.entries {
-			if e.table == nil {
-				continue
+			if e.table != nil {
+				i := tableIndex(c.plan.Tables, e.table)
+				narrowed[i] = append(narrowed[i], e.narrowed...)
 			}
-			i := tableIndex(c.plan.Tables, e.table)
-			if i < 0 {
-				i = len(c.plan.Tables)
-				c.plan.Tables = append(c.plan.Tables, e.table)
-				narrowed = append(narrowed, nil)
-			}
-			narrowed[i] = append(narrowed[i], e.narrowed...)
 		}
 	}
 	for i, t := range c.plan.Tables {
 		c.plan.reads = append(c.plan.reads, newTableRead(t, c.plan.lim, absorbed(narrowed[i])))
 	}
-	return nil
+	return n.pins.check()
 }
 
 func (c *compiler) entry(e *scopeEntry) error {
@@ -130,6 +145,8 @@ func (c *compiler) entry(e *scopeEntry) error {
 	case t == nil:
 		c.noteSkip("unknown table %s", e.name)
 		return nil
+	case t.Uncacheable != "" && t.Declarable:
+		c.noteHidden(Hidden{Kind: HiddenTable, Name: t.Name, Reason: fmt.Sprintf("%s %s", e.name, t.Uncacheable)})
 	case t.Uncacheable != "":
 		c.noteSkip("%s %s", e.name, t.Uncacheable)
 	}

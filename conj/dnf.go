@@ -56,6 +56,9 @@ type blockCond struct {
 type narrower struct {
 	d   Dialect
 	lim Limits
+
+	pins pins // if not nil, only they count
+	lost bool // in this SELECT something was left out that may be about them
 }
 
 // maxAtoms bounds the length of a conjunction: terms beyond it are left out.
@@ -66,6 +69,7 @@ func (n *narrower) core(c *selectCore) {
 	if c.from == nil {
 		return
 	}
+	n.lost = false
 	root := &block{}
 	if c.where != nil {
 		root.conds = append(root.conds, blockCond{c.where, 0, len(c.entries)})
@@ -123,6 +127,9 @@ func (n *narrower) core(c *selectCore) {
 			}
 		}
 		e.narrowed = n.project(c, all, i)
+		if len(all) > 0 {
+			n.pins.reach(e.table)
+		}
 	}
 }
 
@@ -140,7 +147,9 @@ func (n *narrower) strip(c *selectCore, b *block) {
 			}
 		}
 		b.dnf[i] = slices.DeleteFunc(slices.Clone(conj), func(a atom) bool {
-			return a.kind != exprJoin && c.entries[a.entry].block != b && !slices.Contains(rejects, a.entry)
+			strips := a.kind != exprJoin && c.entries[a.entry].block != b && !slices.Contains(rejects, a.entry)
+			n.lost = n.lost || strips && n.pins.of(c.entries[a.entry].table, a.col) != nil
+			return strips
 		})
 	}
 }
@@ -150,6 +159,9 @@ func (n *narrower) strip(c *selectCore, b *block) {
 func (n *narrower) expr(c *selectCore, e *expr, lo, hi int) []conjunct {
 	switch e.kind {
 	case exprFalse, exprNull:
+		if entry, col, ok := n.resolve(c, e.col, lo, hi); ok {
+			n.pins.ask(c.entries[entry].table, col)
+		}
 		return nil
 	case exprAnd:
 		all := always()
@@ -174,7 +186,9 @@ func (n *narrower) expr(c *selectCore, e *expr, lo, hi int) []conjunct {
 		if e.kind != exprIsNull && (kind == Opaque || kind == Unreadable) && !(e.kind == exprNullSafe && kind == Opaque) {
 			return always()
 		}
+		pinned := n.pins.ask(c.entries[entry].table, col)
 		if len(e.values) > n.lim.LongDisjunction {
+			n.lost = n.lost || pinned
 			return always()
 		}
 		return []conjunct{{atom{
@@ -218,11 +232,13 @@ func (n *narrower) and(x, y []conjunct) []conjunct {
 	case len(x) == 0 || len(y) == 0:
 		return nil
 	case len(y) == 1 && (len(y[0]) == 0 || len(x[0]) >= maxAtoms):
+		n.lost = n.lost || len(y[0]) > 0
 		return x
 	case len(x) == 1 && len(x[0]) == 0:
 		return y
 	}
 	if len(x) > 1 && len(y) > 1 && len(x)*len(y) > n.lim.MaxConjunctions {
+		n.lost = true
 		if shortest(x) >= shortest(y) {
 			y = []conjunct{common(y)}
 		} else {
@@ -233,6 +249,7 @@ func (n *narrower) and(x, y []conjunct) []conjunct {
 	for _, a := range x {
 		for _, b := range y {
 			conj := slices.Concat(a, b)
+			n.lost = n.lost || len(conj) > maxAtoms
 			product = append(product, conj[:min(len(conj), maxAtoms):min(len(conj), maxAtoms)])
 		}
 	}
@@ -249,6 +266,12 @@ func shortest(x []conjunct) int {
 func (n *narrower) or(x, y []conjunct) []conjunct {
 	all := slices.Clone(x)
 	for _, conj := range y {
+		if n.pins != nil { // one that says less may be about other columns only
+			if !slices.ContainsFunc(all, func(o conjunct) bool { return conj.implies(o) && o.implies(conj) }) {
+				all = append(all, conj)
+			}
+			continue
+		}
 		if len(conj) == 0 {
 			return always()
 		}
@@ -257,6 +280,7 @@ func (n *narrower) or(x, y []conjunct) []conjunct {
 		}
 	}
 	if len(all) > n.lim.MaxConjunctions {
+		n.lost = true
 		return []conjunct{common(all)}
 	}
 	return all
@@ -328,6 +352,10 @@ func (n *narrower) resolve(c *selectCore, ref columnRef, lo, hi int) (entry, col
 // project keeps of each conjunct what it says of one entry, constants that
 // reach it over equal columns included.
 func (n *narrower) project(c *selectCore, all []conjunct, entry int) [][]term {
+	table := c.entries[entry].table
+	if n.pins != nil && n.lost && n.pins.on(table) {
+		return [][]term{{}}
+	}
 	projected := make([][]term, 0, len(all))
 	for _, conj := range all {
 		var terms []term
@@ -337,6 +365,12 @@ func (n *narrower) project(c *selectCore, all []conjunct, entry int) [][]term {
 			}
 		}
 		terms = carried(conj, entry, terms)
+		if n.pins != nil {
+			terms = n.pins.keep(table, terms)
+			if len(terms) == 0 {
+				continue
+			}
+		}
 		if len(terms) == 0 {
 			return [][]term{{}}
 		}

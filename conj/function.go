@@ -10,6 +10,7 @@ const (
 	stable                    // same result for the same arguments and data
 	stableOfColumns           // stable, unless an argument stands for the clock
 	sideEffect                // changes something, or waits
+	volatile                  // another result each time, or in each session
 )
 
 // notFunctions are keywords that are followed by a parenthesis without
@@ -82,6 +83,19 @@ var plainFunctions = map[Dialect]map[string]bool{
 	MySQL:      set(`date time timestamp datetime`),
 }
 
+// volatileFunctions read the clock, chance, or the session.
+var volatileFunctions = set(`now random rand randomblob uuid uuid_short gen_random_uuid gen_random_bytes
+	uuidv4 uuidv7 uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4 clock_timestamp statement_timestamp
+	transaction_timestamp timeofday curdate curtime current_date current_time current_timestamp localtime
+	localtimestamp utc_date utc_time utc_timestamp sysdate random_normal random_bytes
+	last_insert_id last_insert_rowid lastval currval found_rows row_count changes total_changes
+	txid_current txid_current_if_assigned txid_current_snapshot pg_current_xact_id
+	pg_current_xact_id_if_assigned pg_current_snapshot pg_backend_pid connection_id current_setting
+	current_user session_user system_user user current_role current_schema current_schemas current_catalog
+	current_database database schema inet_client_addr inet_client_port pg_postmaster_start_time
+	pg_conf_load_time pg_is_in_recovery pg_last_wal_replay_lsn pg_current_wal_lsn is_free_lock is_used_lock
+	sqlite_version version`)
+
 var effectFunctions = set(`nextval setval set_config pg_notify get_lock release_lock release_all_locks sleep
 	benchmark pg_terminate_backend pg_cancel_backend pg_reload_conf load_extension setseed master_pos_wait
 	pg_rotate_logfile pg_export_snapshot`)
@@ -131,6 +145,9 @@ func classify(d Dialect, name string) stability {
 	base := name[strings.LastIndexByte(name, '.')+1:]
 	if effectFunctions[base] {
 		return sideEffect
+	}
+	if volatileFunctions[name] {
+		return volatile
 	}
 	for _, prefix := range effectPrefixes {
 		if strings.HasPrefix(base, prefix) {

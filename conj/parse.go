@@ -27,6 +27,7 @@ type parser struct {
 	writes     []*parsedWrite
 	skip       string
 	volatile   string
+	hidden     []Hidden
 	effects    bool
 	subqueries int      // counts, to tell whether a condition holds any
 	calls      []string // functions called, in order
@@ -130,6 +131,13 @@ func (p *parser) noteSkip(format string, args ...any) {
 func (p *parser) noteVolatile(what string) {
 	if p.volatile == "" {
 		p.volatile = what
+	}
+}
+
+// noteHidden keeps something that may read tables which don't show.
+func (p *parser) noteHidden(h Hidden) {
+	if !slices.Contains(p.hidden, h) {
+		p.hidden = append(p.hidden, h)
 	}
 }
 
@@ -266,8 +274,10 @@ func (p *parser) call(name *token) {
 		if p.needsNow(low) {
 			p.noteVolatile(low + "()")
 		}
-	default:
+	case volatile:
 		p.noteVolatile(low + "()")
+	default:
+		p.noteHidden(Hidden{Kind: HiddenFunction, Name: low[strings.LastIndexByte(low, '.')+1:], Reason: "function " + low + "() is not known to be stable"})
 	}
 }
 

@@ -383,7 +383,7 @@ func (p *parser) in(left *expr) *expr {
 	}
 	p.advance()
 	if p.acceptPunct(")") { // SQLite: an empty list, false even of NULL
-		return &expr{kind: exprFalse}
+		return &expr{kind: exprFalse, col: left.col}
 	}
 	list, ok := p.list(")")
 	if !ok {
@@ -418,7 +418,7 @@ func inList(left *expr, list []*expr) *expr {
 		}
 	}
 	if len(values) == 0 {
-		return &expr{kind: exprNull}
+		return &expr{kind: exprNull, col: left.col}
 	}
 	return &expr{kind: exprEqual, col: left.col, values: values}
 }

@@ -219,8 +219,15 @@ func (p *parser) tableFunction(core *selectCore, name TableName) *fromNode {
 		p.noteName(name)
 		p.noteSkip("system catalog %s", name)
 	case name.Schema != "" || !tableFunctions[low]:
-		p.noteSkip("table-valued function %s", name)
-		p.effects = p.effects || classify(p.d, low) == sideEffect
+		switch classify(p.d, low) {
+		case sideEffect:
+			p.noteSkip("table-valued function %s", name)
+			p.effects = true
+		case volatile:
+			p.noteVolatile(low + "()")
+		default:
+			p.noteHidden(Hidden{Kind: HiddenTableFunction, Name: low, Reason: "table-valued function " + name.String()})
+		}
 	}
 	p.scanParens()
 	if p.accept("with") {

@@ -106,9 +106,19 @@ type Plan struct {
 	// Skip says why a result must never be cached, such as "locking read";
 	// empty if it may be.
 	Skip string
-	// Volatile names a function that is not known to be stable, such as
-	// "now()": the result can be cached for a time, but not be invalidated.
+	// Volatile names something that is not stable, such as "now()": the result
+	// can be cached for a time, but not be invalidated.
 	Volatile string
+	// Hidden is what the text reads without showing which tables: the result
+	// may be cached only if someone vouches for them.
+	Hidden []Hidden
+	// On are the columns, as "table's ID.column" and sorted, that alone the
+	// query is to depend on, as CompileOn was told; nil if there is no limit.
+	// The other terms of its conditions are left out of each conjunction, and
+	// conjunctions without any of these columns are left out altogether; so is
+	// every table that none of them is in. Where the limits or the arguments
+	// keep them from narrowing, all rows of the table matter.
+	On []string
 	// Writes are the tables that the statement writes, those of data-modifying
 	// CTEs included.
 	Writes []Write
@@ -124,6 +134,33 @@ type Plan struct {
 	d     Dialect
 	lim   Limits
 	reads []*tableRead
+}
+
+// HiddenKind is what a Hidden is.
+type HiddenKind uint8
+
+// The kinds of what is hidden.
+const (
+	HiddenTable         HiddenKind = iota // a view, or what else holds rows of other tables
+	HiddenTableFunction                   // a function in FROM
+	HiddenFunction                        // a function in an expression, not known to be stable
+)
+
+// Hidden is something that a query reads and that may stand for tables which
+// its text doesn't show.
+type Hidden struct {
+	Kind HiddenKind
+	// Name is the name of the table or function, without a schema; a
+	// function's is in lower case.
+	Name string
+	// Reason says what it is, such as "seen is a view".
+	Reason string
+}
+
+// CallsUnknown tells whether the text calls functions of which nothing is
+// known: they may do anything.
+func (p *Plan) CallsUnknown() bool {
+	return slices.ContainsFunc(p.Hidden, func(h Hidden) bool { return h.Kind != HiddenTable })
 }
 
 // Conjunction is a set of rows of one table: those in which each column of

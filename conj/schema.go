@@ -104,6 +104,9 @@ type Table struct {
 	// Uncacheable says why reads of the table can't be cached ("is a view");
 	// empty if they can.
 	Uncacheable string
+	// Declarable is true of what is Uncacheable only because the tables behind
+	// it are not known (a view, a foreign table): who names them may cache it.
+	Declarable bool
 
 	columns []Column
 	exact   map[string]int // column name -> index

@@ -196,6 +196,8 @@ func (out *explanation) describe(plan *conj.Plan, args []any) {
 		out.Reason = plan.Skip
 	case plan.Volatile != "":
 		out.Reason = "volatile: " + plan.Volatile + "; only by hand, with a timeout"
+	case len(plan.Hidden) > 0:
+		out.Reason = plan.Hidden[0].Reason + "; only where its tables are listed in DependsOn"
 	default:
 		out.Cacheable = true
 	}
