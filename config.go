@@ -131,6 +131,13 @@ type Config struct {
 	// Defaults to Return: ErrNotFenced.
 	OnFenceError ErrorPolicy
 
+	// Outbox, if set, keeps what a transaction has changed in a table of the
+	// database until Redis has been told, so that an invalidation that is lost
+	// with its process, or with Redis, is made up for by another process.
+	//
+	// Defaults to nil: no outbox.
+	Outbox *Outbox
+
 	// OnUnknownWrite says what happens on a statement that may write tables
 	// which its text doesn't tell.
 	//
@@ -264,6 +271,13 @@ func (c Config) withDefaults() (Config, error) {
 	case Fallback, Return:
 	default:
 		return c, configError("OnFenceError", c.OnFenceError, "use Return or Fallback")
+	}
+	if c.Outbox != nil {
+		o, err := c.Outbox.withDefaults()
+		if err != nil {
+			return c, err
+		}
+		c.Outbox = &o
 	}
 	if c.OnUnknownWrite > Warn {
 		return c, configError("OnUnknownWrite", c.OnUnknownWrite, "use InvalidateEverything or Warn")

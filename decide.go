@@ -171,6 +171,9 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 		d.pool = e.source(db, pool)
 	}
 	base := e.database(d.pool)
+	if tx == nil {
+		e.watch(base, d.pool)
+	}
 	if base.strange.Load() {
 		return d, "a statement has changed a pooled session's settings", nil
 	}

@@ -59,6 +59,8 @@ type database struct {
 	// may change what texts mean (search_path, role): which connection it was
 	// is unknown, so that nothing is cached from then on.
 	strange atomic.Bool
+	// watched: its outbox is drained.
+	watched atomic.Bool
 }
 
 func newEngine(p *Plugin, db *gorm.DB, dialect conj.Dialect) *engine {
@@ -306,6 +308,9 @@ func (e *engine) profile(table string, model reflect.Type) resolved {
 	key := profileKey{table, model}
 	if r, ok := e.profiles.Load(key); ok {
 		return r.(resolved)
+	}
+	if e.config.Outbox.holds(table) {
+		return resolved{found: true}
 	}
 	var m profiler
 	if model != nil {

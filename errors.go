@@ -25,6 +25,10 @@ var (
 	// OnFenceError: Return, its default.
 	ErrNotFenced = errors.New("cacheplugin: not committed: the write could not be announced to the cache")
 
+	// ErrNotPosted says that a transaction was rolled back, because what it
+	// changes could not be written to the outbox.
+	ErrNotPosted = errors.New("cacheplugin: not committed: the outbox could not be written")
+
 	// ErrUnknownTable is returned for a table that the database doesn't know.
 	ErrUnknownTable = errors.New("cacheplugin: unknown table")
 )

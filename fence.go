@@ -167,12 +167,12 @@ func (j *journal) adopt(f *fence) {
 // COMMIT the fence is not dropped: COMMIT may take effect yet, after the
 // invalidation.
 func (j *journal) Outcome(err error) {
-	if err == nil || refused(err, j.embedded) {
-		return
-	}
 	j.mu.Lock()
-	j.unsure = true
-	j.mu.Unlock()
+	defer j.mu.Unlock()
+	j.committed = err == nil
+	if err != nil && !refused(err, j.embedded) {
+		j.unsure = true
+	}
 }
 
 // fencesLocked are the ids that a flush drops. What is flushed again later is
@@ -209,11 +209,11 @@ func refused(err error, embedded bool) bool {
 	return true
 }
 
-// fence sets the fence of a statement that is going to commit, by itself or
-// what its transaction has done before it. If it returns an error the statement
+// fence announces a statement that is going to commit, by itself or what its
+// transaction has done before it: to Redis under Strict, and in the outbox. If it returns an error the statement
 // must not be sent, and has changed nothing.
 func (c *capture) fence() error {
-	if c.engine.config.Consistency != Strict {
+	if c.engine.config.Consistency != Strict && c.engine.config.Outbox == nil {
 		return nil
 	}
 	err := c.announce()

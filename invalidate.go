@@ -116,10 +116,11 @@ func (j *journal) merge(other *journal) {
 	for _, do := range other.after {
 		j.then(do)
 	}
-	if other.unsure {
-		j.mu.Lock()
-		j.unsure = true
-		j.mu.Unlock()
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.unsure = j.unsure || other.unsure
+	if other.committed {
+		j.rows, j.committed = append(j.rows, other.rows...), true
 	}
 }
 

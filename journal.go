@@ -19,6 +19,7 @@ import (
 type journal struct {
 	plugin *Plugin
 
+	dialect conj.Dialect
 	// embedded: the database is part of this process, so that what became of
 	// a COMMIT is always known.
 	embedded bool
@@ -32,6 +33,10 @@ type journal struct {
 	version int    // counts what was recorded
 	fence   *fence // nil if none is set
 	unsure  bool   // what became of COMMIT is not known
+
+	posted    int         // the version that the outbox has
+	rows      []postedRow // in the outbox
+	committed bool        // COMMIT has said so
 }
 
 // changeKey is a table in a namespace.
@@ -182,6 +187,7 @@ func (p *Plugin) flush(ctx context.Context, j *journal) error {
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
+	j.settleOutboxLocked()
 	for _, do := range j.after {
 		do(ctx)
 	}

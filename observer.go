@@ -66,6 +66,9 @@ const (
 	// EventError is an error of Redis or of the catalog. The query or write
 	// went on unless the configuration says otherwise.
 	EventError
+	// EventRepair is the invalidation of one table out of the outbox: the
+	// writer has died before its own, or could not reach Redis.
+	EventRepair
 )
 
 func (k EventKind) String() string {
@@ -82,6 +85,8 @@ func (k EventKind) String() string {
 		return "invalidate"
 	case EventError:
 		return "error"
+	case EventRepair:
+		return "repair"
 	}
 	return "unknown"
 }
@@ -130,18 +135,20 @@ type Stats struct {
 	Invalidations, Dropped int64
 	// Queued counts invalidations that had to be queued.
 	Queued int64
-	Errors int64
+	// Repaired counts tables invalidated out of the outbox.
+	Repaired int64
+	Errors   int64
 }
 
 type counters struct {
-	hits, misses, stores, skips, refused, invalidations, dropped, queued, errors atomic.Int64
+	hits, misses, stores, skips, refused, invalidations, dropped, queued, repaired, errors atomic.Int64
 }
 
 func (c *counters) snapshot() Stats {
 	return Stats{
 		Hits: c.hits.Load(), Misses: c.misses.Load(), Stores: c.stores.Load(), Skips: c.skips.Load(),
 		Refused: c.refused.Load(), Invalidations: c.invalidations.Load(), Dropped: c.dropped.Load(),
-		Queued: c.queued.Load(), Errors: c.errors.Load(),
+		Queued: c.queued.Load(), Repaired: c.repaired.Load(), Errors: c.errors.Load(),
 	}
 }
 
@@ -175,6 +182,8 @@ func (p *Plugin) observe(ctx context.Context, e Event) {
 	case EventInvalidate:
 		p.counters.invalidations.Add(1)
 		p.counters.dropped.Add(int64(e.Dropped))
+	case EventRepair:
+		p.counters.repaired.Add(1)
 	case EventError:
 		p.counters.errors.Add(1)
 	}

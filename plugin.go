@@ -2,8 +2,11 @@ package cacheplugin
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -32,18 +35,22 @@ type Plugin struct {
 	counters counters
 	limiter  logLimiter
 
-	mu      sync.Mutex
-	started bool
-	engines map[any]*engine // by the identity of a handle's callbacks
-	repeats map[*time.Timer]*journal
-	closed  bool
+	mu       sync.Mutex
+	started  bool
+	engines  map[any]*engine // by the identity of a handle's callbacks
+	repeats  map[*time.Timer]*journal
+	outboxes map[*sql.DB]*outbox
+	closed   bool
 }
 
 var _ gorm.Plugin = (*Plugin)(nil)
 
 // New returns a plugin with the given configuration, which db.Use validates.
 func New(config Config) *Plugin {
-	return &Plugin{given: config, local: newLocal(), engines: map[any]*engine{}, repeats: map[*time.Timer]*journal{}}
+	return &Plugin{
+		given: config, local: newLocal(), engines: map[any]*engine{},
+		repeats: map[*time.Timer]*journal{}, outboxes: map[*sql.DB]*outbox{},
+	}
 }
 
 // Name implements gorm.Plugin.
@@ -79,10 +86,12 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 	err := txn.Install(db, txn.Options{
 		NewJournal: func() txn.Journal {
 			j := newJournal(p)
-			j.embedded = dialect == conj.SQLite
+			j.dialect, j.embedded = dialect, dialect == conj.SQLite
 			return j
 		},
-		BeforeCommit: func(ctx context.Context, j txn.Journal) error { return p.fence(ctx, j.(*journal)) },
+		BeforeCommit: func(ctx context.Context, tx *txn.Tx, j txn.Journal) error {
+			return p.beforeCommit(ctx, tx, j.(*journal))
+		},
 		FlushTimeout: p.flushTimeout(),
 		Owner:        p,
 	})
@@ -94,6 +103,17 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 	}
 	if err := e.register(db); err != nil {
 		return fmt.Errorf("cacheplugin: register callbacks: %w", err)
+	}
+	// What dbresolver opens has the plugin already: these are watched when they
+	// turn out to be sources.
+	if _, opened := db.Plugins[Name]; p.config.Outbox != nil && (!opened || len(p.engines) == 0) {
+		sqlDB, err := db.DB()
+		if err != nil {
+			return configError("Outbox", "a handle without a *sql.DB", "leave Outbox out on it")
+		}
+		if err := p.openOutboxLocked(sqlDB, dialect).check(db.Statement.Context); err != nil {
+			return err
+		}
 	}
 	p.engines[db.Callback()] = e
 	return nil
@@ -160,6 +180,7 @@ func (p *Plugin) Close(ctx context.Context) error {
 		}
 	}
 	clear(p.repeats)
+	boxes := slices.Collect(maps.Values(p.outboxes))
 	p.mu.Unlock()
 	var errs []error
 	for _, j := range again {
@@ -167,6 +188,9 @@ func (p *Plugin) Close(ctx context.Context) error {
 	}
 	for _, s := range p.allSpaces() {
 		errs = append(errs, s.guard.Close(ctx))
+	}
+	for _, o := range boxes {
+		o.close(ctx)
 	}
 	return errors.Join(errs...)
 }

@@ -26,6 +26,10 @@ func (e *engine) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
 			return
 		}
 		if stmt.SQL.Len() > 0 && !e.readsOnly(stmt) {
+			if !row && e.wraps(stmt) {
+				e.wrap(db, func() { e.runWrite(db, next, false) })
+				return
+			}
 			e.runWrite(db, next, row)
 			return
 		}

@@ -42,6 +42,7 @@ func (q QueryInfo) Table() string {
 // space is one namespace in Redis: that of Prefix, or of what PrefixFunc and
 // DBSpecific make of it.
 type space struct {
+	id    string // what its name adds to Prefix
 	store *store.Store
 	guard *store.Guard
 	// strict has every read try, however long Redis has been away: who asked
@@ -84,6 +85,7 @@ func (p *Plugin) spaceOf(id string) (*space, error) {
 	if err != nil {
 		return nil, err
 	}
+	s.id = id
 	p.spaces.byID[id] = s
 	return s, nil
 }

@@ -325,6 +325,7 @@ type doomed struct {
 	DB                   int
 	Mode                 cacheplugin.Mode
 	Grade                cacheplugin.Consistency
+	Outbox               *cacheplugin.Outbox
 	Way                  int
 }
 
@@ -347,7 +348,7 @@ func TestDoomedWriter(t *testing.T) {
 	client.AddHook(w)
 	require.NoError(t, db.Use(cacheplugin.New(cacheplugin.Config{
 		Redis: client, Prefix: d.Prefix, Mode: d.Mode, Profiles: cacheAll(),
-		Consistency: d.Grade, FenceTTL: time.Hour, RedisTimeout: 30 * time.Second,
+		Consistency: d.Grade, FenceTTL: time.Hour, RedisTimeout: 30 * time.Second, Outbox: d.Outbox,
 	})))
 	die := func() {
 		var changed int64
@@ -362,11 +363,28 @@ func TestDoomedWriter(t *testing.T) {
 	t.Fatal("it should have been killed")
 }
 
+// killWriter has another process write, and be killed between its COMMIT and
+// its invalidation.
+func killWriter(t *testing.T, f *fixture, d doomed) {
+	t.Helper()
+	o := testenv.RedisOptions(t)
+	d.Dialect, d.DSN, d.Prefix = f.env.Dialect, testenv.DSN(t, f.plain), f.config.Prefix
+	d.Addr, d.User, d.Password, d.DB = o.Addr, o.Username, o.Password, o.DB
+	text, err := json.Marshal(d)
+	require.NoError(t, err)
+	cmd := exec.Command(os.Args[0], "-test.run=^TestDoomedWriter$", "-test.timeout=3m")
+	cmd.Env = append(os.Environ(), doomedEnv+"="+string(text))
+	out, err := cmd.CombinedOutput()
+	var exit *exec.ExitError
+	require.ErrorAs(t, err, &exit, "%s", out)
+	require.False(t, exit.Exited(), "it should have been killed: %s", out)
+	require.NoError(t, f.plain.Where("name = ?", "new").First(&brand{}).Error, "it has committed")
+}
+
 // A writer is killed between its COMMIT and its invalidation. A reader in
 // another process gets the new state under Strict; without it the old one, so
 // that the test is known to bite.
 func TestAWriterThatIsKilledLeavesNoOldStateUnderStrict(t *testing.T) {
-	redisOptions := testenv.RedisOptions(t)
 	for _, env := range testenv.Databases(t) {
 		if env.Name == testenv.SQLite {
 			continue // another process has no way to it
@@ -387,18 +405,7 @@ func TestAWriterThatIsKilledLeavesNoOldStateUnderStrict(t *testing.T) {
 					}
 					f.cached(t, read)
 
-					text, err := json.Marshal(doomed{
-						Dialect: env.Dialect, DSN: testenv.DSN(t, f.plain), Prefix: f.config.Prefix, Mode: mode, Grade: grade, Way: way,
-						Addr: redisOptions.Addr, User: redisOptions.Username, Password: redisOptions.Password, DB: redisOptions.DB,
-					})
-					require.NoError(t, err)
-					cmd := exec.Command(os.Args[0], "-test.run=^TestDoomedWriter$", "-test.timeout=3m")
-					cmd.Env = append(os.Environ(), doomedEnv+"="+string(text))
-					out, err := cmd.CombinedOutput()
-					var exit *exec.ExitError
-					require.ErrorAs(t, err, &exit, "%s", out)
-					require.False(t, exit.Exited(), "it should have been killed: %s", out)
-					require.NoError(t, f.plain.Where("name = ?", "new").First(&brand{}).Error, "it has committed")
+					killWriter(t, f, doomed{Mode: mode, Grade: grade, Way: way})
 
 					if grade == cacheplugin.Returned {
 						f.hits(t, read)

@@ -73,6 +73,9 @@ func newFixture(t testing.TB, env testenv.Database, o options) *fixture {
 		c.RedisTimeout = 10 * time.Second
 	}
 	c.Observer = f.events
+	if c.Outbox != nil {
+		require.NoError(t, cacheplugin.MigrateOutbox(f.plain, *c.Outbox))
+	}
 	f.config = c
 	f.plugin = cacheplugin.New(c)
 	require.NoError(t, f.db.Use(f.plugin))

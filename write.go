@@ -24,6 +24,10 @@ func (e *engine) onWrite(next func(*gorm.DB)) func(*gorm.DB) {
 			next(db)
 			return
 		}
+		if e.wraps(db.Statement) {
+			e.wrap(db, func() { e.runWrite(db, next, false) })
+			return
+		}
 		e.runWrite(db, next, false)
 	}
 }
@@ -367,6 +371,7 @@ func (c *capture) settle() {
 	if err := j.Flush(ctx); err != nil {
 		_ = c.db.AddError(err)
 	}
+	c.engine.warnUncovered(c.ctx)
 	if c.where == txn.Foreign {
 		c.engine.flushAgain(c.ctx, j)
 		if c.engine.limiter.allow("foreign") {

@@ -127,15 +127,15 @@ func (s Scheme) Columns() []string {
 // columns, in 128 bits.
 type Key [16]byte
 
-// keyFormat is hashed into every key. A change of any canonical form must
+// KeyFormat names the form of keys and values, and is hashed into every key. A change of any canonical form must
 // change it, so that processes of both versions never share a key by chance.
-const keyFormat = "cacheplugin/key/1"
+const KeyFormat = "cacheplugin/key/1"
 
 // MakeKey returns the key of a conjunction. The values are in the order of
 // the scheme's columns.
 func MakeKey(tableID string, s Scheme, values []Value) Key {
 	b := make([]byte, 0, 256)
-	b = append(b, keyFormat...)
+	b = append(b, KeyFormat...)
 	b = appendText(b, tableID)
 	b = appendText(b, string(s))
 	for _, v := range values {

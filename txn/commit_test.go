@@ -309,7 +309,7 @@ func TestBeforeCommitAborts(t *testing.T) {
 		db := w.database.Reopen(t, w.db, nil)
 		r := &recorder{}
 		require.NoError(t, db.Use(&plugin{recorder: r, options: txn.Options{
-			BeforeCommit: func(ctx context.Context, j txn.Journal) error {
+			BeforeCommit: func(ctx context.Context, _ *txn.Tx, j txn.Journal) error {
 				calls++
 				require.NoError(t, ctx.Err())
 				require.NotEmpty(t, j.(*journal).notes)
@@ -351,7 +351,7 @@ func TestBeforeCommitPrecedesStatementsThatCommit(t *testing.T) {
 		t.Run(p.name, func(t *testing.T) {
 			var failure error
 			var w *world
-			w = newWorld(t, database, p, txn.Options{BeforeCommit: func(context.Context, txn.Journal) error {
+			w = newWorld(t, database, p, txn.Options{BeforeCommit: func(context.Context, *txn.Tx, txn.Journal) error {
 				require.Zero(t, w.visible(t), "called before the statement")
 				return failure
 			}})

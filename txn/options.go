@@ -38,10 +38,10 @@ type Options struct {
 	// BeforeCommit, if set, is called before COMMIT is sent in a transaction
 	// that has a journal. An error aborts: the transaction is rolled back and
 	// Commit returns the error. The context is the one the transaction was
-	// begun with. It is called as well, with the statement's context and
+	// begun with; statements may be sent through the Tx. It is called as well, with the statement's context and
 	// possibly twice, before a statement that commits what was done so far;
 	// an error is the statement's then, which is not sent.
-	BeforeCommit func(ctx context.Context, j Journal) error
+	BeforeCommit func(ctx context.Context, tx *Tx, j Journal) error
 
 	// FlushTimeout bounds Journal.Flush.
 	//

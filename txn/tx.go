@@ -295,7 +295,7 @@ func (t *Tx) PrepareCommit(ctx context.Context) error {
 	if j == nil {
 		return nil
 	}
-	return t.options.BeforeCommit(ctx, j)
+	return t.options.BeforeCommit(ctx, t, j)
 }
 
 // Rollback sends ROLLBACK and drops the journal, unless Commit was tried

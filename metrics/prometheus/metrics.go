@@ -72,7 +72,7 @@ type Metrics struct {
 	tables, skipReasons, errorReasons labels
 
 	lookups, stores, skips, invalidations, dropped, errors *client.CounterVec
-	refused, queued                                        client.Counter
+	refused, queued, repaired                              client.Counter
 	lookupSeconds, invalidationSeconds                     *client.HistogramVec
 	storeSeconds, resultBytes, resultRows                  client.Histogram
 
@@ -120,6 +120,7 @@ func New(o Options) *Metrics {
 	m.dropped = counters("dropped_total", "Results that invalidations have dropped; a whole table counts as one.", "table")
 	m.errors = counters("errors_total", "Errors of Redis and of the catalog that queries and writes went on without.", "reason")
 	m.queued = counter("queued_total", "Invalidations that did not get through to Redis and were queued.")
+	m.repaired = counter("repaired_total", "Tables that were invalidated out of the outbox, for a writer that had died or could not reach Redis.")
 	m.lookupSeconds = histograms("lookup_duration_seconds", "How long look-ups took, without the database.", o.DurationBuckets, "result")
 	m.storeSeconds = histogram("store_duration_seconds", "How long it took to store a result.", o.DurationBuckets)
 	m.invalidationSeconds = histograms("invalidation_duration_seconds", "How long invalidations took; those of one commit are one and count for each table.", o.DurationBuckets, "scope")
@@ -171,6 +172,8 @@ func (m *Metrics) Observe(_ context.Context, e cacheplugin.Event) {
 		m.invalidations.WithLabelValues(table, scope).Inc()
 		m.dropped.WithLabelValues(table).Add(float64(e.Dropped))
 		m.invalidationSeconds.WithLabelValues(scope).Observe(e.Duration.Seconds())
+	case cacheplugin.EventRepair:
+		m.repaired.Inc()
 	case cacheplugin.EventError:
 		m.errors.WithLabelValues(m.errorReasons.value(reason(e.Reason))).Inc()
 		if errors.Is(e.Err, store.ErrQueued) {

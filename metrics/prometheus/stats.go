@@ -41,6 +41,7 @@ func NewStats(read func() cacheplugin.Stats, o Options) *Stats {
 	add("invalidations", "Tables that were dropped from.", func(s cacheplugin.Stats) int64 { return s.Invalidations })
 	add("dropped", "Results that invalidations have dropped.", func(s cacheplugin.Stats) int64 { return s.Dropped })
 	add("queued", "Invalidations that had to be queued.", func(s cacheplugin.Stats) int64 { return s.Queued })
+	add("repaired", "Tables that were invalidated out of the outbox.", func(s cacheplugin.Stats) int64 { return s.Repaired })
 	add("errors", "Errors of Redis and of the catalog.", func(s cacheplugin.Stats) int64 { return s.Errors })
 	return s
 }
