@@ -86,6 +86,8 @@ if entry and not fresh then
     end
   end
   if w and #w > 256 then w = redis.sha1hex(w) end
+  -- One who takes other tables for joined must not be answered by the entry.
+  if w and kind == 'J' then w = w .. '|' .. #KEYS - last end
   if w and besides and not sets then
     local more = ''
     for i = 1, #besides, 1000 do

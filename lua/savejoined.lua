@@ -27,6 +27,7 @@ if sets then
   for i = 2, first - 1 do
     if redis.pcall('SISMEMBER', KEYS[i], name) ~= 1 then return 0 end
   end
+  witness = witness .. '|' .. ARGV[5]
 else
   -- The witness ends with the provisional stamps.
   local stamps, provisional = redis.call('MGET', unpack(KEYS, 2, first - 1)), ''
@@ -51,7 +52,7 @@ else
     end
   end
   if #joined > 256 then joined = '|' .. redis.sha1hex(joined) end
-  witness = witness .. joined
+  witness = witness .. '|' .. ARGV[5] .. joined
 end
 
 local names = {}

@@ -348,6 +348,23 @@ func TestGarbageForAJoinedEntryOnlyMisses(t *testing.T) {
 	})
 }
 
+// Two processes take different tables for joined, one of them having seen an
+// older definition. What an entry names must not pass for what the other one
+// asks.
+func TestAnEntryAnswersOnlyThoseWhoJoinTheSameTables(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		one := []store.Dependency{on("a", "1"), joinedTo("b"), dependency("c", whole)}
+		two := []store.Dependency{on("a", "1"), joinedTo("b"), joinedTo("c")}
+		s := b.open(t)
+		require.True(t, saveJoined(t, s, lease(t, s, "one", one...), "1", ids("b", "7")))
+		require.True(t, saveJoined(t, s, lease(t, s, "two", two...), "2", ids("b", "7"), ids("c", "7")))
+		requireKept(t, s, "one", "1", one...)
+		requireKept(t, s, "two", "2", two...)
+		requireMiss(t, s, "one", two...)
+		requireMiss(t, s, "two", one...)
+	})
+}
+
 func TestModesThatAreMixedDropEachOthersJoinedEntries(t *testing.T) {
 	deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 	for _, mode := range modes {
