@@ -168,7 +168,10 @@ type Config struct {
 	RetryFor time.Duration
 
 	// LongDisjunction is the number of values up to which an IN list is kept
-	// as that many conjunctions; a longer one doesn't narrow.
+	// as that many conjunctions; a longer one doesn't narrow. Each costs a hit
+	// about half a microsecond of Redis' time, and an entry 140 to 240 bytes. A
+	// query may have twice as many on one table, and 256 in any case: several
+	// lists are multiplied, and beyond that the longest is left out.
 	//
 	// Defaults to 128.
 	LongDisjunction int

@@ -76,9 +76,11 @@ type Limits struct {
 	// Defaults to 128.
 	LongDisjunction int
 	// MaxConjunctions is the number of conjunctions that a query may have on
-	// one table.
+	// one table. Beyond it, of a product of lists the longest is left out until
+	// the rest fits, and of a disjunction the terms are kept that all of its
+	// conjunctions share, if there are any.
 	//
-	// Defaults to 256.
+	// Defaults to 256, or to twice LongDisjunction if that is more.
 	MaxConjunctions int
 }
 
@@ -87,7 +89,7 @@ func (l Limits) withDefaults() Limits {
 		l.LongDisjunction = 128
 	}
 	if l.MaxConjunctions <= 0 {
-		l.MaxConjunctions = 256
+		l.MaxConjunctions = max(256, 2*l.LongDisjunction)
 	}
 	return l
 }

@@ -304,6 +304,9 @@ func TestLimitsBoundConjunctions(t *testing.T) {
 	for _, c := range deps[0].Conjunctions {
 		require.Equal(t, "name", c.Terms[len(c.Terms)-1].Column)
 	}
+	require.Equal(t, Limits{LongDisjunction: 300, MaxConjunctions: 600}, Limits{LongDisjunction: 300}.withDefaults(),
+		"a longer list than the default number of conjunctions still narrows")
+	require.Equal(t, Limits{LongDisjunction: 128, MaxConjunctions: 256}, Limits{}.withDefaults())
 	checkRules(t, Limits{LongDisjunction: 3, MaxConjunctions: 4}, []rule{
 		{"LongDisjunction", 0, `SELECT * FROM users WHERE age IN (1,2,3,4) AND name = 'x'`, nil, `users[name=x]`},
 		{"LongDisjunction of ANY", 0, `SELECT * FROM users WHERE age = ANY($1) AND name = 'x'`, []any{[]int64{1, 2, 3, 4}}, `users[name=x]`},
