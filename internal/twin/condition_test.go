@@ -36,7 +36,7 @@ func (g *twinGen) cond(t *twinTable, alias string, depth int) twinCond {
 // term draws one comparison: half of them are of the kinds that narrow.
 func (g *twinGen) term(t *twinTable, alias string) twinCond {
 	c, kinds := pick(g, t.cols...), 14
-	if g.focus != nil {
+	if len(g.focus[t]) > 0 {
 		c, kinds = pick(g, g.focus[t]...), 9
 		if g.chance(25) {
 			kinds = 14

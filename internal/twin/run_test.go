@@ -98,6 +98,7 @@ func newTwin(t *testing.T, env testenv.Database, g *twinGen, c twinCombination) 
 	plain := env.Connect(t, dsn, nil)
 	require.NoError(t, plain.AutoMigrate(twinModels()...))
 	require.NoError(t, twinTrigger(plain))
+	require.NoError(t, twinFamily(plain))
 	require.NoError(t, g.seed(plain))
 
 	flavours := twinFlavours[env.Dialect]

@@ -1,6 +1,7 @@
 package twin
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -33,6 +34,7 @@ type twinAuthor struct {
 	Books     []twinBook   `gorm:"foreignKey:AuthorID;constraint:OnUpdate:CASCADE,OnDelete:SET NULL"`
 	Tags      []twinTag    `gorm:"many2many:twin_author_tags;constraint:OnUpdate:CASCADE,OnDelete:CASCADE"`
 	Devices   []twinDevice `gorm:"foreignKey:AuthorID;constraint:-"`
+	Profile   *twinProfile `gorm:"foreignKey:AuthorID;constraint:OnUpdate:CASCADE,OnDelete:CASCADE"`
 }
 
 // twinBook belongs to an author or to none.
@@ -58,7 +60,8 @@ type twinSlot struct {
 	Shelf    int `gorm:"primaryKey;autoIncrement:false"`
 	Pos      int `gorm:"primaryKey;autoIncrement:false"`
 	AuthorID *int
-	Note     *string `gorm:"size:20"`
+	Author   *twinAuthor `gorm:"constraint:-"` // may be gone
+	Note     *string     `gorm:"size:20"`
 	Qty      int
 	Odd      int `gorm:"->;type:int GENERATED ALWAYS AS (qty % 2) STORED"`
 }
@@ -69,6 +72,7 @@ type twinDevice struct {
 	ID       testmodel.UUID `gorm:"primaryKey"`
 	State    string         `gorm:"size:20"`
 	AuthorID *int
+	Author   *twinAuthor `gorm:"constraint:-"` // may be gone
 }
 
 // twinLink is the join table of authors and tags.
@@ -108,7 +112,7 @@ func (twinNick) GormDBDataType(db *gorm.DB, _ *schema.Field) string {
 }
 
 func twinModels() []any {
-	return []any{&twinAuthor{}, &twinBook{}, &twinTag{}, &twinSlot{}, &twinDevice{}}
+	return []any{&twinAuthor{}, &twinBook{}, &twinTag{}, &twinSlot{}, &twinDevice{}, &twinProfile{}, &twinBadge{}, &twinMark{}, &twinItem{}, &twinSort{}}
 }
 
 // twinTrigger makes each change of a device write a tag.
@@ -154,6 +158,8 @@ const (
 	twinUUID
 	twinFloat
 	twinBytes
+	twinBig
+	twinDay
 )
 
 type twinColumn struct {
@@ -220,5 +226,12 @@ var (
 	twinLinks = twinTableOf[twinLink]("twin_author_tags", false, "twin_author_id,twin_tag_code",
 		twinColumn{"twin_author_id", twinInt, false}, twinColumn{"twin_tag_code", twinText, false})
 
-	twinTables = []*twinTable{twinAuthors, twinAuthors, twinAuthors, twinBooks, twinBooks, twinTags, twinSlots, twinDevices, twinLinks}
+	// twinPlain have a model with a key, and their writes reach other tables by
+	// foreign keys at most; twinModelled have a model; twinTables are what
+	// queries are drawn on: each as often as it stands there.
+	twinPlain = []*twinTable{
+		twinAuthors, twinAuthors, twinAuthors, twinBooks, twinBooks, twinTags, twinSlots, twinProfiles, twinBadges, twinMarks, twinItems, twinSorts, twinSorts, twinEvents,
+	}
+	twinModelled = append(slices.Clip(twinPlain), twinDevices)
+	twinTables   = append(slices.Clip(twinModelled), twinLinks)
 )

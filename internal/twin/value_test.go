@@ -3,6 +3,7 @@ package twin
 import (
 	"database/sql"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"strings"
 	"time"
@@ -18,6 +19,11 @@ type twinGen struct {
 	// mostly compared so that they narrow. Then few schemes are registered,
 	// writes know their rows from the text, and little is dropped by accident.
 	focus map[*twinTable][]twinColumn
+	// tame makes most parameters of the column's own type: where many stand in
+	// a text, few of them may be refused.
+	tame bool
+	// theme, where it is set, is which tables queries and writes prefer.
+	theme map[*twinTable]bool
 	// strict leaves one column of each table, and queries on one table.
 	strict bool
 }
@@ -35,6 +41,27 @@ func (g *twinGen) narrow() {
 			g.focus[t] = append(g.focus[t], t.cols[0])
 		}
 	}
+}
+
+// gather draws the few tables that most of a round is about, so that writes
+// meet queries.
+func (g *twinGen) gather() {
+	g.theme = map[*twinTable]bool{}
+	for range 4 {
+		g.theme[pick(g, twinTables...)] = true
+	}
+}
+
+// table draws one of some tables, of the theme if it can.
+func (g *twinGen) table(of ...*twinTable) *twinTable {
+	t := pick(g, of...)
+	for range 12 {
+		if g.theme == nil || g.theme[t] {
+			break
+		}
+		t = pick(g, of...)
+	}
+	return t
 }
 
 func pick[T any](g *twinGen, of ...T) T { return of[g.IntN(len(of))] }
@@ -55,16 +82,24 @@ func (g *twinGen) int(column string) int {
 	return g.IntN(4)
 }
 
-var twinTexts = []string{"a", "A", "á", "a ", " a", "b", "B", "ß", "ss", "", "1", "01", "1.0", "0", "NULL", "a%", "x_y", "'\\",
-	"12345678901234567890", "12345678901234567890 "} // as long as the columns, and a blank more
+// twinTexts are texts that some collation, conversion or parser takes for one
+// another.
+var twinTexts = []string{
+	"a", "A", "á", "a ", " a", "b", "B", "ß", "ss", "", " ", "\t", "1", "01", "1.0", "1e0", "1a", "-0", "0", "+1", "true", "t", "NULL", "a%", "x_y", "'\\",
+	"a\u0301", "\u00e1", "\u212b", "\u00c5", "\ufb01", "fi", "\u0130", "i", "I", "a\u200b", "a\u00a0", "\U0001f600", "\u1e9e",
+	"12345678901234567890", "12345678901234567890 ", // as long as the columns, and a blank more
+}
 
 func (g *twinGen) text(column string) string {
 	if g.focus != nil && g.chance(2) {
 		return pick(g, "a", "A", "á", "a ")
 	}
+	if column == "txt" && g.chance(6) {
+		return pick(g, strings.Repeat("a", 65), strings.Repeat("a", 65)+" ", strings.Repeat("A", 65), strings.Repeat("a", 3000))
+	}
 	switch column {
-	case "state":
-		return pick(g, "open", "OPEN", "done", "")
+	case "state", "kind", "pick":
+		return pick(g, "open", "OPEN", "done", "a", "")
 	case "code":
 		return pick(g, "ab", "AB", "ab  ", "abcd", "1", "")
 	case "twin_tag_code":
@@ -77,6 +112,9 @@ var twinEpoch = time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
 
 func (g *twinGen) time() time.Time {
 	t := twinEpoch.Add(time.Duration(g.IntN(4)) * 500 * time.Millisecond)
+	if g.chance(6) {
+		t = t.Add(pick(g, time.Microsecond, 400*time.Nanosecond, 600*time.Nanosecond)) // finer than some columns
+	}
 	if g.chance(3) {
 		return t.In(time.FixedZone("", 3600))
 	}
@@ -89,11 +127,19 @@ func (g *twinGen) bytes() []byte {
 	return pick(g, nil, []byte{}, []byte("a"), []byte("A"), []byte{0, 255}, []byte("a\x00"))
 }
 
-func (g *twinGen) decimal() string { return pick(g, "0.00", "1.50", "1.5", "2", "-1.25", "10.00") }
+func (g *twinGen) decimal() string {
+	return pick(g, "0.00", "0", "-0", "1.50", "1.5", "1.500", "01.5", "2", "2.00", "-1.25", "10.00", "1e1", "1.504", "1.496")
+}
+
+// big is an integer near where some types end.
+func (g *twinGen) big() int64 {
+	return pick[int64](g, 0, 1, -1, 1<<53, 1<<53+1, 1<<53-1, math.MaxInt64, math.MaxInt64-1, math.MinInt64, 1<<31, 1<<32)
+}
+
+func (g *twinGen) day() time.Time { return twinEpoch.Truncate(24*time.Hour).AddDate(0, 0, g.IntN(3)) }
 
 func (g *twinGen) uuid() string {
-	id := fmt.Sprintf("0a1b2c3d-0000-4000-8000-00000000000%d", g.IntN(6))
-	return id
+	return fmt.Sprintf("0a1b2c3d-0000-4000-8000-00000000000%d", g.IntN(6))
 }
 
 func maybe[T any](g *twinGen, v T) *T {
@@ -123,6 +169,10 @@ func (g *twinGen) value(c twinColumn) any {
 		return g.float()
 	case twinBytes:
 		return g.bytes()
+	case twinBig:
+		return g.big()
+	case twinDay:
+		return g.day()
 	}
 	return g.int(c.name)
 }
@@ -137,8 +187,11 @@ type (
 // might use: mostly the plain one.
 func (g *twinGen) param(c twinColumn) any {
 	odd := g.chance(3)
-	if g.focus != nil {
+	if g.focus != nil || g.tame {
 		odd = g.chance(6)
+	}
+	if g.tame {
+		odd = odd && g.chance(3)
 	}
 	switch c.kind {
 	case twinBool:
@@ -162,7 +215,7 @@ func (g *twinGen) param(c twinColumn) any {
 		if !odd {
 			return d
 		}
-		return pick[any](g, 1.5, 2, "1.500", &d, float32(-1.25), []byte(d))
+		return pick[any](g, 1.5, 2, "1.500", &d, float32(-1.25), []byte(d), " 1.5", "1.5 ", 1.25, math.Copysign(0, -1), true)
 	case twinTime:
 		t := g.time()
 		if !odd {
@@ -181,6 +234,18 @@ func (g *twinGen) param(c twinColumn) any {
 		return pick[any](g, g.float(), g.float(), 1, "1.5", "1", float32(1.5), true)
 	case twinBytes:
 		return pick[any](g, g.bytes(), g.bytes(), "a", "A", 1)
+	case twinBig:
+		n := g.big()
+		if !odd {
+			return n
+		}
+		return pick[any](g, &n, fmt.Sprint(n), float64(n), uint64(n), uint64(1<<63), fmt.Sprint(n)+".0", "9223372036854775808", "9007199254740993", 9007199254740993.0)
+	case twinDay:
+		d := g.day()
+		if !odd {
+			return d
+		}
+		return pick[any](g, d.Format("2006-01-02"), d.Format("20060102"), d.Add(time.Hour), d.Format("2006-01-02 15:04:05"), d.In(time.FixedZone("", -3600)))
 	}
 	n := g.int(c.name)
 	if !odd {
@@ -188,7 +253,7 @@ func (g *twinGen) param(c twinColumn) any {
 	}
 	u := uint(n)
 	return pick[any](g, int64(n), uint8(n), &n, &u, sql.NullInt64{Int64: int64(n), Valid: true}, sql.NullInt64{}, twinNamedInt(n),
-		fmt.Sprint(n), fmt.Sprintf("0%d", n), fmt.Sprintf("%d.0", n), float64(n), n == 1, []byte(fmt.Sprint(n)), (*int)(nil), -n)
+		fmt.Sprint(n), fmt.Sprintf("0%d", n), fmt.Sprintf("%d.0", n), fmt.Sprintf("%da", n), fmt.Sprintf(" %d", n), fmt.Sprintf("%de0", n), "", float64(n), float64(n)+0.5, n == 1, []byte(fmt.Sprint(n)), (*int)(nil), -n)
 }
 
 // literal is a parameter's value written into the text.
@@ -216,6 +281,11 @@ func (g *twinGen) literal(c twinColumn) string {
 		return pick(g, "1", "1.5", "-0.25", "1e0")
 	case twinBytes:
 		return "'a'"
+	case twinBig:
+		n := fmt.Sprint(g.big())
+		return pick(g, n, n, "'"+n+"'", n+".0", "9223372036854775808", "9007199254740993")
+	case twinDay:
+		return "'" + g.day().Format("2006-01-02") + "'"
 	}
 	return "'" + g.time().Format("2006-01-02 15:04:05") + "'"
 }

@@ -31,7 +31,7 @@ func (g *twinGen) write() twinWrite {
 // plain assigns to the columns that conditions are on, where conditions on
 // them hold.
 func (g *twinGen) plain() twinWrite {
-	t := pick(g, twinTables[:7]...) // a change of the rest writes by triggers
+	t := g.table(twinPlain...) // a change of the rest writes by triggers
 	c, set := g.cond(t, "", g.IntN(2)), pick(g, g.focus[t]...)
 	if g.chance(4) {
 		c = g.keyCond(t)
@@ -71,6 +71,14 @@ func (g *twinGen) device() twinDevice {
 	return twinDevice{ID: testmodel.UUID(g.uuid()), State: g.text("state"), AuthorID: maybe(g, g.int("author_id"))}
 }
 
+func (g *twinGen) sort() *twinSort {
+	day := g.day()
+	return &twinSort{
+		ID: pick(g, 0, g.int("id")), Small: int16(g.IntN(4)), Big: maybe(g, g.big()), Num: maybe(g, g.decimal()), Txt: maybe(g, g.text("txt")),
+		UID: maybe(g, g.uuid()), Stamp: maybe(g, g.time()), Day: maybe(g, day), Pick: maybe(g, g.text("state")), Group: g.text("state"),
+	}
+}
+
 // row is a pointer to a new row of a table that has a model.
 func (g *twinGen) row(t *twinTable) any {
 	switch t {
@@ -86,6 +94,18 @@ func (g *twinGen) row(t *twinTable) any {
 	case twinDevices:
 		v := g.device()
 		return &v
+	case twinProfiles:
+		return &twinProfile{ID: pick(g, 0, g.int("id")), AuthorID: maybe(g, g.int("author_id")), Label: g.text("label"), Rank: g.IntN(4)}
+	case twinBadges:
+		return &twinBadge{ID: pick(g, 0, g.int("id")), ProfileID: maybe(g, g.int("id")), Kind: g.text("state"), Points: maybe(g, g.IntN(4))}
+	case twinMarks:
+		return &twinMark{ID: pick(g, 0, g.int("id")), BadgeID: maybe(g, g.int("id")), UpID: maybe(g, g.int("id")), State: g.text("state")}
+	case twinEvents:
+		return &twinEvent{ID: g.int("id"), Kind: g.text("kind"), AuthorID: maybe(g, g.int("author_id")), Qty: g.IntN(4)}
+	case twinItems:
+		return &twinItem{ID: pick(g, 0, g.int("id")), Grp: g.IntN(4), Name: g.text("name")}
+	case twinSorts:
+		return g.sort()
 	case twinLinks:
 		return &twinLink{TwinAuthorID: g.int("id"), TwinTagCode: g.text("twin_tag_code")}
 	}
@@ -94,7 +114,7 @@ func (g *twinGen) row(t *twinTable) any {
 }
 
 func (g *twinGen) create() twinWrite {
-	row := g.row(pick(g, twinTables...))
+	row := g.row(g.table(twinTables...))
 	switch g.IntN(6) {
 	case 0:
 		a := g.author()
@@ -163,7 +183,7 @@ func (g *twinGen) createMap() twinWrite {
 }
 
 func (g *twinGen) upsert() twinWrite {
-	t := pick(g, twinTables[:8]...)
+	t := g.table(twinModelled...)
 	row := g.row(t)
 	c := clause.OnConflict{DoNothing: true}
 	switch g.IntN(4) {
@@ -186,7 +206,7 @@ func (g *twinGen) upsert() twinWrite {
 }
 
 func (g *twinGen) save() twinWrite {
-	row := g.row(pick(g, twinTables[:8]...))
+	row := g.row(g.table(twinModelled...))
 	return twinWrite{"save " + showRows(row), func(db *gorm.DB) error { return db.Save(row).Error }}
 }
 
@@ -259,7 +279,7 @@ func (g *twinGen) update() twinWrite {
 }
 
 func (g *twinGen) updateMass() twinWrite {
-	t := pick(g, twinTables[:8]...)
+	t := g.table(twinModelled...)
 	m := g.changes(t)
 	if len(m) == 0 {
 		t, m = twinAuthors, map[string]any{"grp": g.IntN(4)}
@@ -280,7 +300,7 @@ func (g *twinGen) updateMass() twinWrite {
 }
 
 func (g *twinGen) remove() twinWrite {
-	t := pick(g, twinTables[:8]...)
+	t := g.table(twinModelled...)
 	c := g.keyCond(t)
 	if g.chance(3) {
 		c = g.term(t, "").and(g.term(t, ""))
@@ -323,35 +343,6 @@ func (g *twinGen) restore() twinWrite {
 	}}
 }
 
-func (g *twinGen) associate() twinWrite {
-	owner := twinAuthor{ID: g.int("id")}
-	field := pick(g, "Tags", "Books", "Tags")
-	how := g.IntN(4)
-	tags, books := []twinTag{g.tag(), g.tag()}, []twinBook{g.book()}
-	back := g.chance(4)
-	name := fmt.Sprintf("association %d %s of %d %s %s, back %v", how, field, owner.ID, showRows(tags), showRows(books), back)
-	return twinWrite{name, func(db *gorm.DB) error {
-		var values any = tags
-		model := any(&owner)
-		if field == "Books" {
-			values = books
-		}
-		if back {
-			model, field, values = &tags[0], "Authors", []twinAuthor{owner}
-		}
-		a := db.Model(model).Association(field)
-		switch how {
-		case 0:
-			return a.Append(values)
-		case 1:
-			return a.Replace(values)
-		case 2:
-			return a.Delete(values)
-		}
-		return a.Clear()
-	}}
-}
-
 func (g *twinGen) firstOrCreate() twinWrite {
 	tag, weight := g.tag(), g.IntN(4)
 	id, name := g.int("id"), g.text("name")
@@ -362,107 +353,6 @@ func (g *twinGen) firstOrCreate() twinWrite {
 	}
 	return twinWrite{fmt.Sprintf("first or create author %d %q", id, name), func(db *gorm.DB) error {
 		return db.Where("id = ?", id).Attrs(twinAuthor{ID: id, Name: name, Price: "2", Born: twinEpoch}).FirstOrCreate(&twinAuthor{}).Error
-	}}
-}
-
-func (g *twinGen) rawInsert() twinWrite {
-	id, author, stars := g.int("id"), g.int("author_id"), g.IntN(4)
-	title := g.text("title")
-	switch g.IntN(5) {
-	case 0:
-		return twinWrite{fmt.Sprintf("raw insert-select %d", stars), func(db *gorm.DB) error {
-			return db.Exec("INSERT INTO twin_books (author_id, title, stars, state) SELECT id, name, grp, 'open' FROM twin_authors WHERE grp = ? AND id <= 4", stars).Error
-		}}
-	case 1:
-		return twinWrite{fmt.Sprintf("raw insert of slot %d", id), func(db *gorm.DB) error {
-			return db.Exec("INSERT INTO twin_slots (pos, shelf, author_id, note, qty) VALUES (?, ?, ?, ?, ?)", 1+id%3, 1+author%3, author, title, stars).Error
-		}}
-	case 2:
-		return twinWrite{fmt.Sprintf("raw insert literals %d", id), func(db *gorm.DB) error {
-			return db.Exec(fmt.Sprintf("INSERT INTO twin_books (title, state, stars) VALUES ('a', 'open', %d), (?, 'done', '%d')", stars, stars), title).Error
-		}}
-	case 3:
-		return twinWrite{fmt.Sprintf("raw link %d %q", author, title), func(db *gorm.DB) error {
-			return db.Exec("INSERT INTO twin_author_tags (twin_tag_code, twin_author_id) SELECT code, ? FROM twin_tags WHERE weight = ?", author, stars).Error
-		}}
-	}
-	return twinWrite{fmt.Sprintf("raw insert %d %d %q", id, author, title), func(db *gorm.DB) error {
-		return db.Exec("insert into twin_books(id,author_id,title,stars,state) values(?,?,?,?,?)", id, author, title, stars, "open").Error
-	}}
-}
-
-func (g *twinGen) rawUpdate() twinWrite {
-	id, grp := g.int("id"), g.IntN(4)
-	bc, ac := g.cond(twinBooks, "", 1), g.cond(twinAuthors, "", 1)
-	switch g.IntN(8) {
-	case 0:
-		return twinWrite{fmt.Sprintf("raw update by subquery %v", ac), func(db *gorm.DB) error {
-			return db.Exec("UPDATE twin_books SET stars = ? WHERE author_id IN (SELECT id FROM twin_authors WHERE "+ac.sql+")", append([]any{grp}, ac.args...)...).Error
-		}}
-	case 1:
-		return twinWrite{fmt.Sprintf("raw update with alias %d", grp), func(db *gorm.DB) error {
-			return db.Exec("UPDATE twin_authors AS a SET grp = (a.grp + 1) % 4 WHERE a.grp = ?", grp).Error
-		}}
-	case 2:
-		return twinWrite{fmt.Sprintf("raw update from %d", grp), func(db *gorm.DB) error {
-			if g.dialect == "mysql" {
-				return db.Exec("UPDATE twin_books b JOIN twin_authors a ON a.id = b.author_id SET b.stars = a.grp, a.level = 1 WHERE a.grp = ?", grp).Error
-			}
-			return db.Exec("UPDATE twin_books SET stars = a.grp FROM twin_authors AS a WHERE a.id = twin_books.author_id AND a.grp = ?", grp).Error
-		}}
-	case 3:
-		return twinWrite{fmt.Sprintf("raw update books %v", bc), func(db *gorm.DB) error {
-			return db.Exec("UPDATE twin_books SET state = 'open', stars = ? WHERE "+bc.sql, append([]any{grp}, bc.args...)...).Error
-		}}
-	case 4:
-		return twinWrite{fmt.Sprintf("raw swap of author %d", id), func(db *gorm.DB) error {
-			return db.Exec("UPDATE twin_authors SET grp = coalesce(level, 0), level = grp, name = 'b' WHERE id IN (?, ?)", id, id+1).Error
-		}}
-	case 5:
-		if g.dialect != "mysql" {
-			return twinWrite{fmt.Sprintf("raw writing CTE %d", grp), func(db *gorm.DB) error {
-				if g.dialect == "sqlite" {
-					return db.Exec("WITH x AS (SELECT id FROM twin_authors WHERE grp = ?) UPDATE twin_authors SET level = 2 WHERE id IN (SELECT id FROM x)", grp).Error
-				}
-				return db.Exec("WITH x AS (UPDATE twin_authors SET level = 2 WHERE grp = ? RETURNING id) DELETE FROM twin_books WHERE author_id IN (SELECT id FROM x) AND stars = 3", grp).Error
-			}}
-		}
-		return twinWrite{fmt.Sprintf("raw update ordered %d", grp), func(db *gorm.DB) error {
-			return db.Exec("UPDATE twin_authors SET level = 2 WHERE grp = ? ORDER BY id LIMIT 1", grp).Error
-		}}
-	}
-	return twinWrite{fmt.Sprintf("raw update authors %d %v", grp, ac), func(db *gorm.DB) error {
-		return db.Exec("/* hint */ update twin_authors set grp=? where "+ac.sql, append([]any{grp}, ac.args...)...).Error
-	}}
-}
-
-func (g *twinGen) rawDelete() twinWrite {
-	t := pick(g, twinTables...)
-	c := g.term(t, "").and(g.term(t, ""))
-	return twinWrite{fmt.Sprintf("raw delete from %s %v", t.name, c), func(db *gorm.DB) error {
-		return db.Exec("DELETE FROM "+t.name+" WHERE "+c.sql, c.args...).Error
-	}}
-}
-
-func (g *twinGen) changeKey() twinWrite {
-	from, to := g.int("id"), g.int("id")
-	a, b := g.text("twin_tag_code"), g.text("twin_tag_code")
-	switch g.IntN(4) {
-	case 0:
-		return twinWrite{fmt.Sprintf("tag %q becomes %q", a, b), func(db *gorm.DB) error {
-			return db.Model(&twinTag{Code: a}).Update("code", b).Error
-		}}
-	case 1:
-		return twinWrite{fmt.Sprintf("book %d becomes %d", from, to), func(db *gorm.DB) error {
-			return db.Model(&twinBook{}).Where("id = ?", from).Update("id", to).Error
-		}}
-	case 2:
-		return twinWrite{fmt.Sprintf("slots of shelf %d go to %d", 1+from%3, 1+to%3), func(db *gorm.DB) error {
-			return db.Exec("UPDATE twin_slots SET shelf = ? WHERE shelf = ? AND pos = ?", 1+to%3, 1+from%3, 1+from%2).Error
-		}}
-	}
-	return twinWrite{fmt.Sprintf("author %d becomes %d", from, to), func(db *gorm.DB) error {
-		return db.Exec("UPDATE twin_authors SET id = ? WHERE id = ?", to, from).Error
 	}}
 }
 
@@ -491,76 +381,6 @@ func (g *twinGen) many() twinWrite {
 	}}
 }
 
-// cascade writes what the database carries on to other tables.
-func (g *twinGen) cascade() twinWrite {
-	id, to, code := g.int("id"), g.int("id"), g.text("twin_tag_code")
-	state := g.text("state")
-	switch g.IntN(5) {
-	case 0:
-		return twinWrite{fmt.Sprintf("hard delete author %d", id), func(db *gorm.DB) error { return db.Unscoped().Delete(&twinAuthor{ID: id}).Error }}
-	case 1:
-		return twinWrite{fmt.Sprintf("raw delete author %d", id), func(db *gorm.DB) error { return db.Exec("DELETE FROM twin_authors WHERE id = ?", id).Error }}
-	case 2:
-		return twinWrite{fmt.Sprintf("move author %d to %d", id, 1+(id+to)%maxTwinID), func(db *gorm.DB) error {
-			return db.Exec("UPDATE twin_authors SET id = ? WHERE id = ?", 1+(id+to)%maxTwinID, id).Error
-		}}
-	case 3:
-		return twinWrite{fmt.Sprintf("delete tag %q", code), func(db *gorm.DB) error { return db.Delete(&twinTag{Code: code}).Error }}
-	}
-	return twinWrite{fmt.Sprintf("touch devices %q", state), func(db *gorm.DB) error {
-		return db.Session(&gorm.Session{AllowGlobalUpdate: true}).Model(&twinDevice{}).Update("state", state).Error
-	}}
-}
-
-// misfit stores values of types other than the column's, where the database
-// does.
-func (g *twinGen) misfit() twinWrite {
-	id := g.int("id")
-	column, value := "code", "'b '"
-	switch g.dialect {
-	case "sqlite":
-		column = pick(g, "grp", "name", "flag", "level", "price", "nick", "data", "ratio")
-		value = pick(g, "'1'", "'01'", "'1 '", "1.0", "1.5", "x'31'", "1e0", "'1x'", "2", "'t'", "'true'", "' 1'")
-	case "mysql":
-		column = pick(g, "grp", "flag", "level", "ratio")
-		value = pick(g, "'1'", "'01'", "'1 '", "1.0", "1.5", "0x31", "1e0", "2", "true", "' 1'", "1.4")
-	case "postgres":
-		column = pick(g, "grp", "level", "ratio", "price", "code")
-		value = pick(g, "'1'", "'01'", "'1 '", "1.0", "1.5", "1e0", "2", "1.4", "' 1'", "'+1'")
-	}
-	text := fmt.Sprintf("UPDATE twin_authors SET %s = %s WHERE id = %d", column, value, id)
-	if g.chance(3) {
-		text = fmt.Sprintf("INSERT INTO twin_books (id, title, stars, state) VALUES (%d, %s, %s, 'open')", id, value, value)
-	}
-	return twinWrite{text, func(db *gorm.DB) error { return db.Exec(text).Error }}
-}
-
-// returning writes by statements that give rows.
-func (g *twinGen) returning() twinWrite {
-	grp, id := g.IntN(4), g.int("id")
-	if g.dialect == "mysql" {
-		return twinWrite{fmt.Sprintf("replace slot %d", id), func(db *gorm.DB) error {
-			return db.Exec("REPLACE INTO twin_slots (shelf, pos, author_id, qty) VALUES (?, ?, ?, ?)", 1+id%3, 1+id%2, id, grp).Error
-		}}
-	}
-	switch g.IntN(3) {
-	case 0:
-		return twinWrite{fmt.Sprintf("update returning %d", grp), func(db *gorm.DB) error {
-			var rows []twinAuthor
-			return db.Model(&rows).Clauses(clause.Returning{}).Where("grp = ?", grp).Update("level", 3).Error
-		}}
-	case 1:
-		return twinWrite{fmt.Sprintf("raw update returning %d", id), func(db *gorm.DB) error {
-			var ids []int
-			return db.Raw("UPDATE twin_authors SET grp = ? WHERE id = ? RETURNING id", grp, id).Scan(&ids).Error
-		}}
-	}
-	return twinWrite{fmt.Sprintf("delete returning %d", id), func(db *gorm.DB) error {
-		var rows []twinBook
-		return db.Clauses(clause.Returning{}).Where("id = ?", id).Delete(&rows).Error
-	}}
-}
-
 // seed fills the tables through the plain handle.
 func (g *twinGen) seed(db *gorm.DB) error {
 	for id := 1; id <= 8; id++ {
@@ -572,6 +392,12 @@ func (g *twinGen) seed(db *gorm.DB) error {
 			if err := db.Clauses(clause.OnConflict{DoNothing: true}).Create(row).Error; err != nil {
 				return err
 			}
+		}
+	}
+	for _, t := range []*twinTable{twinProfiles, twinBadges, twinMarks, twinEvents, twinItems, twinSorts} {
+		for range 6 {
+			// A parent may be missing.
+			_ = db.Clauses(clause.OnConflict{DoNothing: true}).Create(g.row(t)).Error
 		}
 	}
 	for range 4 {
