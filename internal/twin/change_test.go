@@ -18,7 +18,7 @@ var errTwinUndo = errors.New("undo")
 func (tw *twin) change() (difference string) {
 	h := tw.handle()
 	db := h.db.WithContext(tw.ctx)
-	if tw.steps%50 == 0 {
+	if tw.steps%30 == 0 {
 		tw.prune(db)
 	}
 	switch tw.IntN(12) {
@@ -48,11 +48,17 @@ func (tw *twin) change() (difference string) {
 	return ""
 }
 
-// prune bounds the number of rows, by writes like any other.
+// prune bounds the number of rows from both sides, by writes like any other.
 func (tw *twin) prune(db *gorm.DB) {
 	tw.note("prune")
-	db.Exec("DELETE FROM twin_books WHERE id > ?", maxTwinID+2)
+	for _, t := range []string{"twin_books", "twin_profiles", "twin_badges", "twin_marks", "twin_items", "twin_sorts", "twin_events"} {
+		db.Exec("DELETE FROM "+t+" WHERE id > ?", maxTwinID+2)
+	}
 	db.Unscoped().Where("id > ?", maxTwinID+2).Delete(&twinAuthor{})
+	for range 6 {
+		row := tw.row(tw.table(twinModelled...))
+		tw.note("refill %s -> %v", showRows(row), db.Create(row).Error)
+	}
 	if tw.dialect == "sqlite" {
 		db.Exec("UPDATE twin_authors SET grp = 1, flag = 0, level = 2, name = 'a' WHERE typeof(grp) <> 'integer' OR typeof(level) NOT IN ('integer', 'null') OR flag NOT IN (0, 1)")
 		db.Exec("UPDATE twin_books SET stars = 1 WHERE typeof(stars) NOT IN ('integer', 'null')")

@@ -50,9 +50,8 @@ func (c *composer) rows(n int) (text twinCond, loose bool) {
 	}
 	head := twinCond{sql: "SELECT " + strings.Join(list, ", ")}
 	if c.chance(6) {
-		s := pick(c.twinGen, sources...)
 		inner, is := c.block(1, 0, sources)
-		head.add(", (SELECT "+pick(c.twinGen, "count(*)", "max("+is[0].key()[0]+")", "min("+s.key()[0]+")")+" FROM "+inner.sql+") AS sub", inner.args...)
+		head.add(", (SELECT "+pick(c.twinGen, "count(*)", "max("+is[0].key()[0]+")")+" FROM "+inner.sql+") AS sub", inner.args...)
 	}
 	if c.chance(8) {
 		s := pick(c.twinGen, sources...)

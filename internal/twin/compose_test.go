@@ -65,8 +65,8 @@ func (c *composer) alias() string {
 // relation draws a table to read from.
 func (c *composer) relation() *twinTable {
 	if c.chance(10) {
-		if c.dialect == "postgres" && c.chance(4) {
-			return twinFrozen
+		if c.dialect == "postgres" && c.chance(2) {
+			return pick(c.twinGen, twinFrozen, twinRares, twinPart)
 		}
 		return pick(c.twinGen, twinViews...)
 	}

@@ -97,6 +97,12 @@ var (
 	twinFrozen = twinViewOf("twin_frozen", "id",
 		twinColumn{"id", twinInt, false}, twinColumn{"grp", twinInt, false}, twinColumn{"name", twinText, false})
 
+	// PostgreSQL has these besides.
+	twinRares = twinViewOf("twin_rares", "id",
+		twinColumn{"id", twinInt, false}, twinColumn{"grp", twinInt, false}, twinColumn{"name", twinText, false}, twinColumn{"extra", twinInt, true})
+	twinPart = twinViewOf("twin_events_a", "id,kind",
+		twinColumn{"id", twinInt, false}, twinColumn{"kind", twinText, false}, twinColumn{"author_id", twinInt, true}, twinColumn{"qty", twinInt, false})
+
 	twinViews = []*twinTable{twinOpen, twinSums, twinBusy}
 )
 

@@ -35,3 +35,25 @@ func TestGeneratedQueriesAreTaken(t *testing.T) {
 		})
 	}
 }
+
+// TestGeneratedWritesAreTaken: most must not be syntax errors; a conflict is as
+// good as a change.
+func TestGeneratedWritesAreTaken(t *testing.T) {
+	for _, env := range testenv.Databases(t) {
+		t.Run(env.Name, func(t *testing.T) {
+			g := &twinGen{Rand: rand.New(rand.NewPCG(1, 2)), dialect: env.Dialect}
+			tw := newTwin(t, env, g, twinCombinations[0])
+			const drawn = 300
+			refused := 0
+			for range drawn {
+				w := g.composeWrite()
+				if err := w.run(tw.handles[0].truth); err != nil {
+					refused++
+					t.Logf("%v\n  %s", err, w.name)
+				}
+			}
+			t.Logf("of %d raw writes %d are refused", drawn, refused)
+			require.Less(t, refused, drawn/2)
+		})
+	}
+}

@@ -77,3 +77,50 @@ func (g *twinGen) cascade() twinWrite {
 		return db.Session(&gorm.Session{AllowGlobalUpdate: true}).Model(&twinDevice{}).Update("state", state).Error
 	}}
 }
+
+// family writes rows that others hang on, by models.
+func (g *twinGen) family() twinWrite {
+	id, to := g.int("id"), g.int("id")
+	profile, badge, mark := g.row(twinProfiles).(*twinProfile), g.row(twinBadges).(*twinBadge), g.row(twinMarks).(*twinMark)
+	switch g.IntN(11) {
+	case 0:
+		return twinWrite{fmt.Sprintf("replace the profile of author %d by %s", id, showRows(profile)), func(db *gorm.DB) error {
+			return db.Model(&twinAuthor{ID: id}).Association("Profile").Replace(profile)
+		}}
+	case 1:
+		return twinWrite{fmt.Sprintf("clear the profile of author %d", id), func(db *gorm.DB) error {
+			return db.Model(&twinAuthor{ID: id}).Association("Profile").Clear()
+		}}
+	case 2:
+		badge.Profile = profile
+		mark.Badge = badge
+		return twinWrite{"create a mark with all above " + showRows(mark), func(db *gorm.DB) error { return db.Create(mark).Error }}
+	case 3:
+		return twinWrite{fmt.Sprintf("delete profile %d", id), func(db *gorm.DB) error { return db.Delete(&twinProfile{}, id).Error }}
+	case 4:
+		return twinWrite{fmt.Sprintf("delete badge %d", id), func(db *gorm.DB) error { return db.Delete(&twinBadge{ID: id}).Error }}
+	case 5:
+		return twinWrite{fmt.Sprintf("delete mark %d and what is below", id), func(db *gorm.DB) error { return db.Delete(&twinMark{ID: id}).Error }}
+	case 6:
+		return twinWrite{fmt.Sprintf("profile %d becomes %d", id, to), func(db *gorm.DB) error {
+			return db.Model(&twinProfile{ID: id}).Update("id", to).Error
+		}}
+	case 7:
+		return twinWrite{fmt.Sprintf("badge %d becomes %d", id, to), func(db *gorm.DB) error {
+			return db.Exec("UPDATE twin_badges SET id = ? WHERE id = ?", to, id).Error
+		}}
+	case 8:
+		return twinWrite{fmt.Sprintf("all columns of profile %d %s", id, showRows(profile)), func(db *gorm.DB) error {
+			return db.Model(&twinProfile{ID: id}).Select("*").Omit("id", "Author").Updates(profile).Error
+		}}
+	case 9:
+		a := g.author()
+		a.Profile = profile
+		return twinWrite{"create or change an author with a profile " + showRows(&a), func(db *gorm.DB) error {
+			return db.Session(&gorm.Session{FullSaveAssociations: true}).Save(&a).Error
+		}}
+	}
+	return twinWrite{fmt.Sprintf("hang mark %d below %d", id, to), func(db *gorm.DB) error {
+		return db.Model(&twinMark{ID: id}).Update("up_id", to).Error
+	}}
+}

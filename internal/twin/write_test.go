@@ -24,7 +24,8 @@ func (g *twinGen) write() twinWrite {
 	return pick(g,
 		g.create, g.create, g.create, g.createBatch, g.createMap, g.upsert, g.save, g.update, g.update, g.updateMass, g.updateMass,
 		g.remove, g.remove, g.restore, g.many, g.misfit, g.associate, g.associate, g.firstOrCreate, g.rawInsert, g.rawUpdate, g.rawUpdate, g.rawDelete, g.changeKey,
-		g.returning, g.cascade, g.cascade,
+		g.returning, g.cascade, g.cascade, g.family, g.family, g.family,
+		g.composeWrite, g.composeWrite, g.composeWrite, g.composeWrite, g.composeWrite, g.composeWrite, g.composeWrite,
 	)()
 }
 
