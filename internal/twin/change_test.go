@@ -41,11 +41,23 @@ func (tw *twin) change() (difference string) {
 		db = db.Session(&gorm.Session{PrepareStmt: tw.sessions})
 		tw.note("in a session, prepared %v:", tw.sessions)
 	}
-	_ = tw.do(db)
+	tw.wrapped(db)
 	for tw.focus != nil && !tw.chance(3) {
-		_ = tw.do(db) // most change nothing that is asked for
+		tw.wrapped(db) // most change nothing that is asked for
 	}
 	return ""
+}
+
+// wrapped runs one write, mostly in a transaction of its own: there more is
+// known of a raw one.
+func (tw *twin) wrapped(db *gorm.DB) {
+	if tw.chance(3) {
+		_ = tw.do(db)
+		return
+	}
+	if err := db.Transaction(func(tx *gorm.DB) error { return tw.do(tx) }); err != nil {
+		tw.note("rolled back")
+	}
 }
 
 // prune bounds the number of rows from both sides, by writes like any other.
