@@ -75,6 +75,7 @@ type fromNode struct {
 	kind        joinKind
 	left, right *fromNode
 	on          *expr
+	using       []string // columns that USING merges
 	lo, hi      int
 }
 
@@ -85,6 +86,7 @@ type selectCore struct {
 	from      *fromNode
 	where     *expr
 	merged    map[string]bool // lower-case names merged by USING
+	coalesced bool            // an outer join's USING may give either side's value
 	natural   bool            // a NATURAL join merges no one knows what
 	recursive bool            // in the body of a recursive CTE: not narrowed
 }

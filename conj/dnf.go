@@ -36,9 +36,11 @@ type block struct {
 	dnf   []conjunct
 }
 
-// blockCond is a condition and the entries that it can see.
+// blockCond is a condition and the entries that it can see, or, without an
+// expression, the columns that a join's USING sets equal.
 type blockCond struct {
 	e      *expr
+	equal  conjunct
 	lo, hi int
 }
 
@@ -72,7 +74,7 @@ func (n *narrower) core(c *selectCore) {
 	n.lost = false
 	root := &block{}
 	if c.where != nil {
-		root.conds = append(root.conds, blockCond{c.where, 0, len(c.entries)})
+		root.conds = append(root.conds, blockCond{e: c.where, hi: len(c.entries)})
 	}
 	blocks := []*block{root}
 	var walk func(node *fromNode, chain []*block)
@@ -89,7 +91,10 @@ func (n *narrower) core(c *selectCore) {
 		}
 		var on []blockCond
 		if node.on != nil {
-			on = []blockCond{{node.on, node.lo, node.hi}}
+			on = []blockCond{{e: node.on, lo: node.lo, hi: node.hi}}
+		}
+		if merged := n.using(c, node); len(merged) > 0 {
+			on = append(on, blockCond{equal: merged})
 		}
 		own := chain[len(chain)-1]
 		switch node.kind {
@@ -112,6 +117,10 @@ func (n *narrower) core(c *selectCore) {
 	for _, b := range blocks {
 		b.dnf = always()
 		for _, cond := range b.conds {
+			if cond.e == nil {
+				b.dnf = n.and(b.dnf, []conjunct{cond.equal})
+				continue
+			}
 			b.dnf = n.and(b.dnf, n.expr(c, cond.e, cond.lo, cond.hi))
 		}
 		n.strip(c, b)
@@ -187,7 +196,7 @@ func (n *narrower) expr(c *selectCore, e *expr, lo, hi int) []conjunct {
 			return always()
 		}
 		pinned := n.pins.ask(c.entries[entry].table, col)
-		if len(e.values) > n.lim.LongDisjunction {
+		if len(e.values) > n.lim.LongDisjunction || slices.ContainsFunc(e.values, func(o Operand) bool { return o.cast != Opaque && o.cast != kind }) {
 			n.lost = n.lost || pinned
 			return always()
 		}
@@ -205,11 +214,55 @@ func (n *narrower) join(c *selectCore, e *expr, lo, hi int) []conjunct {
 	if !ok || !ok2 {
 		return always()
 	}
-	k1, k2 := c.entries[e1].table.columns[c1].Kind, c.entries[e2].table.columns[c2].Kind
-	if k1 != k2 || !n.carries(k1) {
-		return always()
+	if a, ok := n.equal(c, place{e1, c1}, place{e2, c2}); ok {
+		return []conjunct{{a}}
 	}
-	return []conjunct{{atom{kind: exprJoin, entry: e1, col: c1, entry2: e2, col2: c2, nullRejects: true}}}
+	return always()
+}
+
+// equal is the equality of two columns; false if their values may be equal
+// without having one canonical form.
+func (n *narrower) equal(c *selectCore, x, y place) (atom, bool) {
+	k1, k2 := c.entries[x.entry].table.columns[x.col].Kind, c.entries[y.entry].table.columns[y.col].Kind
+	if k1 != k2 || !n.carries(k1) {
+		return atom{}, false
+	}
+	return atom{kind: exprJoin, entry: x.entry, col: x.col, entry2: y.entry, col2: y.col, nullRejects: true}, true
+}
+
+// using returns the equalities of a join's USING. Each side's column is that of
+// the first table which has it: further ones are merged with it by joins
+// within, unless such a join is one that may give either side's value.
+func (n *narrower) using(c *selectCore, node *fromNode) (equal conjunct) {
+	if c.natural || c.coalesced {
+		return nil
+	}
+	for _, name := range node.using {
+		x, ok := n.first(c, name, node.left.lo, node.left.hi)
+		y, ok2 := n.first(c, name, node.right.lo, node.right.hi)
+		if !ok || !ok2 {
+			continue
+		}
+		if a, ok := n.equal(c, x, y); ok {
+			equal = append(equal, a)
+		}
+	}
+	return equal
+}
+
+// first finds the first of some entries that has a column; false if that can't
+// be told.
+func (n *narrower) first(c *selectCore, name string, lo, hi int) (place, bool) {
+	for i := lo; i < hi; i++ {
+		e := c.entries[i]
+		if e.table == nil || e.renamed || e.hidden {
+			break
+		}
+		if col := e.table.Index(n.d, name); col >= 0 {
+			return place{i, col}, true
+		}
+	}
+	return place{}, false
 }
 
 // carries tells whether equality of two columns of a kind is equality of
@@ -313,6 +366,10 @@ func (a atom) same(b atom) bool {
 // resolve finds the column that a name means. Only names of the innermost
 // FROM clause are found, since others are opaque.
 func (n *narrower) resolve(c *selectCore, ref columnRef, lo, hi int) (entry, col int, ok bool) {
+	if ref.table == "" && c.merged[strings.ToLower(ref.name)] && !c.natural && !c.coalesced {
+		p, ok := n.first(c, ref.name, lo, hi)
+		return p.entry, p.col, ok
+	}
 	entry = -1
 	for i, e := range c.entries {
 		if ref.table != "" {

@@ -20,7 +20,7 @@ var notFunctions = set(`in any all some exists not and or when then else case en
 	union except intersect partition with within lateral rows range interval cast convert extract substring
 	substr trim position overlay coalesce nullif greatest least if on against returning columns path
 	nested error empty collate div mod rlike regexp glob match similar escape tablesample only
-	materialized recursive set default xor binary unnest`)
+	materialized recursive set default xor binary unnest rollup cube sets passing`)
 
 // safeFunctions are known to depend on their arguments and the data only.
 var safeFunctions = set(`count sum avg min max total every bool_and bool_or bit_and bit_or bit_xor any_value

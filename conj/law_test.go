@@ -48,6 +48,8 @@ type queryMaker struct {
 	args  []any
 	alias int
 	ctes  []string
+	// merged is a column of a USING above: often named without a table.
+	merged string
 }
 
 func (m *queryMaker) pick(choices ...string) string { return choices[m.IntN(len(choices))] }
@@ -92,6 +94,9 @@ func (m *queryMaker) value(column string) string {
 }
 
 func (m *queryMaker) column(scope []string) string {
+	if m.merged != "" && m.chance(30) {
+		return m.merged
+	}
 	name := m.pick("id", "a", "b", "a", "b", "s", "o")
 	if len(scope) == 0 || m.chance(2) || len(scope) == 1 && m.chance(25) {
 		return m.pick(name, name, name, name, name, name, name, name, "t1d", "t2d", "t3d")
@@ -143,6 +148,13 @@ func (m *queryMaker) condition(scope []string, depth int) string {
 	}
 	switch kind {
 	case 0, 1, 2, 3, 4, 5:
+		if m.d == PostgreSQL && m.chance(20) {
+			kind := m.pick("::int", "::bigint", "::smallint", "::numeric", "::int::text::int")
+			if textual(c) {
+				kind = m.pick("::text", "::varchar", "::varchar(1)", "::char", "::text::varchar")
+			}
+			return c + " = " + m.value(c) + kind
+		}
 		return c + " = " + m.value(c)
 	case 6, 7, 8, 9:
 		if m.chance(70) && len(scope) > 1 {
@@ -218,7 +230,8 @@ func (m *queryMaker) from(depth int) (string, []string) {
 		case ", ", " CROSS JOIN ":
 			text += join + right
 		case " USING ":
-			text += m.pick(" JOIN ", " LEFT JOIN ", m.by(" FULL JOIN ", " RIGHT JOIN ", " FULL JOIN ")) + right + " USING (" + m.pick("id", "a") + ")"
+			m.merged = m.pick("id", "a")
+			text += m.pick(" JOIN ", " LEFT JOIN ", " JOIN ", " LEFT JOIN ", m.by(" FULL JOIN ", " RIGHT JOIN ", " FULL JOIN "), " RIGHT JOIN ") + right + " USING (" + m.merged + ")"
 		default:
 			text += join + right + " ON " + m.condition(both, 1)
 		}

@@ -48,7 +48,11 @@ func (p *parser) not() *expr {
 	p.advance()
 	p.enter()
 	defer p.leave()
-	switch e := p.boolean(p.not()); e.kind {
+	operand := p.not()
+	if operand.kind == exprColumn && p.d == PostgreSQL {
+		return truth(operand, false)
+	}
+	switch e := p.boolean(operand); e.kind {
 	case exprTrue:
 		return &expr{kind: exprFalse}
 	case exprFalse:
@@ -64,6 +68,9 @@ func (p *parser) boolean(e *expr) *expr {
 	switch e.kind {
 	case exprValue:
 		v := e.values[0]
+		if v.cast != Opaque {
+			return opaque
+		}
 		switch lit := v.Literal.(type) {
 		case bool:
 			return constant(lit)
@@ -79,13 +86,18 @@ func (p *parser) boolean(e *expr) *expr {
 	case exprColumn:
 		// Only in PostgreSQL is a bare column certain to be a boolean.
 		if p.d == PostgreSQL {
-			return &expr{kind: exprEqual, col: e.col, values: []Operand{{Kind: LiteralOperand, Literal: true}}}
+			return truth(e, true)
 		}
 		return opaque
 	case exprRow:
 		return opaque
 	}
 	return e
+}
+
+// truth is a boolean column that is true, or false.
+func truth(column *expr, is bool) *expr {
+	return &expr{kind: exprEqual, col: column.col, values: []Operand{{Kind: LiteralOperand, Literal: is}}}
 }
 
 func constant(b bool) *expr {
@@ -217,8 +229,7 @@ func (p *parser) is(left *expr) *expr {
 		}
 		return isNull(left)
 	case p.peek().anyOf("true", "false", "unknown") && p.d != SQLite:
-		p.advance()
-		return opaque
+		return p.isTruth(left, p.advance().word, not)
 	case p.accept("distinct", "from"):
 		right := p.operand()
 		if not && p.d != MySQL {
@@ -240,6 +251,20 @@ func (p *parser) is(left *expr) *expr {
 		return opaque
 	}
 	return nullSafe(left, right)
+}
+
+// isTruth is IS TRUE, FALSE or UNKNOWN, which only PostgreSQL asks of booleans
+// alone.
+func (p *parser) isTruth(left *expr, word string, not bool) *expr {
+	switch {
+	case left.kind != exprColumn || p.d != PostgreSQL || word == "unknown" && not:
+		return opaque
+	case word == "unknown":
+		return isNull(left)
+	case not:
+		return &expr{kind: exprOr, kids: []*expr{truth(left, word != "true"), isNull(left)}}
+	}
+	return truth(left, word == "true")
 }
 
 func isNull(left *expr) *expr {
@@ -310,7 +335,7 @@ func compareLiterals(left, right *expr) (int, bool) {
 	a, ok := left.values[0].Literal.(int64)
 	b, ok2 := right.values[0].Literal.(int64)
 	switch {
-	case !ok || !ok2:
+	case !ok || !ok2 || left.values[0].cast != Opaque || right.values[0].cast != Opaque:
 		return 0, false
 	case a == b:
 		return 0, true
@@ -332,9 +357,16 @@ func (p *parser) quantified(left *expr) *expr {
 		if p.acceptPunct(")") && ok && !all {
 			return inList(left, list)
 		}
-	case (t.kind == tokParam || t.kind == tokString) && p.peekAt(1).is(")"):
-		value := p.operand()
-		p.advance()
+	case t.kind == tokParam || t.kind == tokString || t.word == "cast" && p.d == PostgreSQL && p.peekAt(1).is("("):
+		var value *expr
+		if t.word == "cast" {
+			value, _ = p.castCall(true)
+		} else {
+			value = p.cast(true)
+		}
+		if !p.acceptPunct(")") {
+			break
+		}
 		if !all && left.kind == exprColumn && value.kind == exprValue && value.values[0].Kind != ExpressionOperand {
 			return &expr{kind: exprAny, col: left.col, values: value.values}
 		}

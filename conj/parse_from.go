@@ -47,7 +47,8 @@ func (p *parser) joins(core *selectCore, left *fromNode) *fromNode {
 		case p.accept("on"):
 			node.on = p.condition()
 		case p.accept("using"):
-			p.using(core)
+			node.using = p.using(core)
+			core.coalesced = core.coalesced || kind == joinRight || kind == joinFull
 		case !cross && (p.d == PostgreSQL || right.outward()):
 			// MySQL takes a JOIN b RIGHT JOIN c ON .. for (a JOIN b) RIGHT JOIN c.
 			p.unexpected()
@@ -97,7 +98,7 @@ func (p *parser) joinWord(core *selectCore) (kind joinKind, cross, ok bool) {
 	return kind, cross, true
 }
 
-func (p *parser) using(core *selectCore) {
+func (p *parser) using(core *selectCore) (names []string) {
 	p.expectPunct("(")
 	if core.merged == nil {
 		core.merged = make(map[string]bool)
@@ -105,9 +106,11 @@ func (p *parser) using(core *selectCore) {
 	for {
 		if !p.peek().identifier() && p.peek().kind != tokDouble {
 			p.unexpected()
-			return
+			return nil
 		}
-		core.merged[strings.ToLower(p.advance().text)] = true
+		name := p.advance().text
+		names = append(names, name)
+		core.merged[strings.ToLower(name)] = true
 		if !p.acceptPunct(",") {
 			break
 		}
@@ -116,6 +119,7 @@ func (p *parser) using(core *selectCore) {
 	if p.accept("as") {
 		p.advance()
 	}
+	return names
 }
 
 // tablePrimary reads one item of a FROM clause with its alias.
@@ -250,7 +254,7 @@ func (p *parser) parenthesisedTable(core *selectCore) *fromNode {
 	inner := &selectCore{entries: core.entries, merged: core.merged}
 	p.fromClause(inner)
 	core.entries, core.merged = inner.entries, inner.merged
-	core.natural = core.natural || inner.natural
+	core.natural, core.coalesced = core.natural || inner.natural, core.coalesced || inner.coalesced
 	p.expectPunct(")")
 	if p.hasAlias() { // PostgreSQL: the inner names are no longer visible
 		hi := len(core.entries)

@@ -7,7 +7,10 @@ import (
 
 // operand reads what stands on one side of a comparison. A column, a value
 // and a row come out as such, everything else opaque.
-func (p *parser) operand() *expr {
+func (p *parser) operand() *expr { return p.cast(false) }
+
+// cast reads an operand, or, if asArray, one that may be cast to an array.
+func (p *parser) cast(asArray bool) *expr {
 	p.enter()
 	defer p.leave()
 	e := p.primary()
@@ -18,7 +21,10 @@ func (p *parser) operand() *expr {
 			return e
 		case t.op("::"):
 			p.advance()
-			p.typeName()
+			if kind, array := p.typeName(); kind != Opaque && e.kind == exprValue && (!array || asArray) {
+				e = castTo(e, kind)
+				continue
+			}
 		case t.kind == tokOp || t.anyOf("div", "mod") && p.d == MySQL:
 			p.element()
 			if p.peek().anyOf("any", "all", "some") && p.peekAt(1).is("(") {
@@ -48,6 +54,17 @@ func (p *parser) operand() *expr {
 		e = opaque
 	}
 	return e
+}
+
+// castTo is a value cast to a type that keeps it as it is where the value is
+// of a column of that type.
+func castTo(e *expr, kind Kind) *expr {
+	v := e.values[0]
+	if v.cast != Opaque || v.Kind != ParamOperand && v.Kind != LiteralOperand {
+		return opaque
+	}
+	v.cast = kind
+	return value(v)
 }
 
 // isComparison tells whether an operator ends an operand.
@@ -169,6 +186,12 @@ func (p *parser) word() *expr {
 	case "case":
 		p.caseExpr()
 		return opaque
+	case "cast":
+		if p.d == PostgreSQL && p.peekAt(1).is("(") {
+			if e, ok := p.castCall(false); ok {
+				return e
+			}
+		}
 	case "not": // an operand in SQLite
 		p.not()
 		return opaque
@@ -284,10 +307,21 @@ var intervalUnits = set(`microsecond second minute hour day week month quarter y
 	minute_microsecond minute_second hour_microsecond hour_second hour_minute day_microsecond day_second
 	day_minute day_hour year_month`)
 
-// typeName reads a type after ::.
-func (p *parser) typeName() {
+// typeKinds are the types of PostgreSQL that keep a value which a column of the
+// kind can hold as it is. Those with a length or a precision do not.
+var typeKinds = map[string]Kind{
+	"smallint": Integer, "integer": Integer, "int": Integer, "bigint": Integer, "int2": Integer, "int4": Integer, "int8": Integer,
+	"boolean": Boolean, "bool": Boolean, "numeric": Decimal, "decimal": Decimal, "text": Text, "varchar": Text, "uuid": UUID,
+}
+
+// typeName reads a type after ::, and says of which columns it is the type.
+func (p *parser) typeName() (kind Kind, array bool) {
 	first := p.peek().word
+	start := p.pos
 	p.tableName()
+	if p.d == PostgreSQL && p.pos == start+1 {
+		kind = typeKinds[first]
+	}
 	switch first {
 	case "double", "character", "char", "bit", "national":
 		if !p.accept("precision") {
@@ -296,6 +330,7 @@ func (p *parser) typeName() {
 		}
 	}
 	if p.peek().is("(") {
+		kind = Opaque
 		p.scanParens()
 	}
 	if first == "timestamp" || first == "time" {
@@ -304,6 +339,7 @@ func (p *parser) typeName() {
 		}
 	}
 	for p.peek().is("[") {
+		array = true
 		p.advance()
 		p.scan(nil)
 		p.expectPunct("]")
@@ -311,4 +347,25 @@ func (p *parser) typeName() {
 	if first == "interval" && intervalUnits[p.peek().word] {
 		p.advance()
 	}
+	return kind, array
+}
+
+// castCall reads CAST(value AS type), and nothing if it is anything else.
+func (p *parser) castCall(asArray bool) (*expr, bool) {
+	start := p.pos
+	p.advance()
+	p.advance()
+	v := p.peek()
+	if v.kind == tokParam && v.num >= 0 || v.kind == tokString || v.kind == tokNumber {
+		e := p.primary()
+		if e.kind == exprValue && p.accept("as") {
+			if kind, array := p.typeName(); kind != Opaque && (!array || asArray) && p.acceptPunct(")") {
+				return castTo(e, kind), true
+			}
+		}
+	}
+	if p.err == nil {
+		p.pos = start
+	}
+	return opaque, false
 }

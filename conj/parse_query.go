@@ -185,6 +185,8 @@ func (p *parser) endsClause(t *token) bool {
 		before := p.toks[:p.pos]
 		n := len(before)
 		return n < 2 || before[n-1].word != "distinct" || !before[n-2].anyOf("is", "not") // IS DISTINCT FROM
+	case t.word == "group":
+		return p.pos == 0 || p.toks[p.pos-1].word != "within" // WITHIN GROUP (ORDER BY ..)
 	case t.word == "lock":
 		return p.d == MySQL && p.peekAt(1).word == "in"
 	case t.word == "offset" && p.d != PostgreSQL:

@@ -229,7 +229,7 @@ func (p *parser) assigned() Operand {
 		p.scanParens() // MySQL's DEFAULT(column)
 	}
 	e := p.or()
-	if e.kind == exprValue {
+	if e.kind == exprValue && e.values[0].cast == Opaque {
 		return e.values[0]
 	}
 	return Operand{Kind: ExpressionOperand}

@@ -220,6 +220,8 @@ type Operand struct {
 	Kind    OperandKind
 	Param   int // index of the argument
 	Literal any // int64, string or bool
+
+	cast Kind // the type that it is cast to, as what it is of a column; Opaque if to none
 }
 
 // Resolve returns the operand's value in a call; false if only the database

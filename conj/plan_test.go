@@ -148,7 +148,14 @@ func TestConditionsNarrow(t *testing.T) {
 		{"ANY of an array text with quotes", 0, `SELECT * FROM users WHERE age = ANY($1)`, []any{`{"1",2}`}, `users[*]`},
 		{"ANY of a text array", 0, `SELECT * FROM users WHERE name = ANY($1)`, []any{"{a,b}"}, `users[*]`},
 		{"ANY of ARRAY", 0, `SELECT * FROM users WHERE age = ANY(ARRAY[1,$1])`, []any{int64(2)}, `users[age=1 | age=2]`},
-		{"ANY of a cast", 0, `SELECT * FROM users WHERE age = ANY($1::bigint[])`, []any{[]int64{1}}, `users[*]`},
+		{"ANY of a cast", 0, `SELECT * FROM users WHERE age = ANY($1::bigint[])`, []any{[]int64{1}}, `users[age=1]`},
+		{"ANY of a CAST", 0, `SELECT * FROM users WHERE age = ANY(CAST($1 AS int[]))`, []any{"{1,2}"}, `users[age=1 | age=2]`},
+		{"ANY of a cast literal", 0, `SELECT * FROM users WHERE age = ANY('{1,2}'::int[])`, nil, `users[age=1 | age=2]`},
+		{"ANY of a cast to another type", 0, `SELECT * FROM users WHERE age = ANY($1::text[])`, []any{[]int64{1}}, `users[*]`},
+		{"ANY of what is more than a cast", 0, `SELECT * FROM users WHERE age = ANY($1::bigint[] || 5)`, []any{[]int64{1}}, `users[*]`},
+		{"cast to the column's type", 0, `SELECT * FROM users WHERE age = $1::bigint AND name = 'x'::text`, []any{int64(1)}, `users[age=1,name=x]`},
+		{"CAST to the column's type", 0, `SELECT * FROM users WHERE age IN (CAST($1 AS integer), CAST('2' AS int))`, []any{int64(1)}, `users[age=1 | age=2]`},
+		{"cast in a null-safe comparison", 0, `SELECT * FROM users WHERE age IS NOT DISTINCT FROM $1::int`, []any{int64(1)}, `users[age=1]`},
 		{"ALL", 0, `SELECT * FROM users WHERE age = ALL($1)`, []any{[]int64{1}}, `users[*]`},
 		{"row value", 0, `SELECT * FROM users WHERE (age, name) = ($1, 'x')`, []any{int64(1)}, `users[age=1,name=x]`},
 		{"row values in a list", 0, `SELECT * FROM users WHERE (age, name) IN ((1,'x'),($1,$2))`, []any{int64(2), "y"}, `users[age=1,name=x | age=2,name=y]`},
@@ -161,10 +168,37 @@ func TestConditionsNarrow(t *testing.T) {
 	})
 }
 
+func TestBooleanColumnsNarrow(t *testing.T) {
+	flags := NewTable("public.flags", "flags", []Column{{"id", Integer}, {"active", Boolean}, {"odd", Opaque}})
+	lookup := func(TableName) (*Table, error) { return flags, nil }
+	for where, want := range map[string]string{
+		`active`: `flags[active=1]`, `NOT active`: `flags[active=0]`, `NOT (flags.active)`: `flags[active=0]`,
+		`active IS TRUE`: `flags[active=1]`, `active IS FALSE`: `flags[active=0]`, `active IS UNKNOWN`: `flags[active null]`,
+		`active IS NOT TRUE`: `flags[active=0 | active null]`, `active IS NOT FALSE`: `flags[active=1 | active null]`,
+		`active IS NOT UNKNOWN`: `flags[*]`, `NOT NOT active`: `flags[*]`, `NOT odd`: `flags[*]`, `NOT (active AND id = 1)`: `flags[*]`,
+		`(active = true) IS TRUE`: `flags[*]`,
+	} {
+		plan, err := Compile(PostgreSQL, `SELECT * FROM flags WHERE `+where, lookup, Limits{})
+		require.NoError(t, err)
+		deps, err := plan.Bind(nil)
+		require.NoError(t, err)
+		require.Equal(t, want, text(deps), where)
+	}
+	for _, d := range []Dialect{MySQL, SQLite} { // where 2 is true, too
+		for _, where := range []string{`active`, `NOT active`, `active IS TRUE`, `active IS NOT FALSE`} {
+			plan, err := Compile(d, `SELECT * FROM flags WHERE `+where, lookup, Limits{})
+			require.NoError(t, err)
+			deps, err := plan.Bind(nil)
+			require.NoError(t, err)
+			require.Equal(t, `flags[*]`, text(deps), where)
+		}
+	}
+}
+
 func TestWrappedTermsAreOpaque(t *testing.T) {
 	for _, where := range []string{
-		`LOWER(name) = 'x'`, `name = LOWER($1)`, `age = $1 + 1`, `age + 0 = 1`, `age::text = '1'`, `age = $1::int`,
-		`age = CAST($1 AS int)`, `name COLLATE "C" = 'x'`, `name = 'x' COLLATE "C"`, `age = 1 = true`, `(age = 1) IS TRUE`,
+		`LOWER(name) = 'x'`, `name = LOWER($1)`, `age = $1 + 1`, `age + 0 = 1`, `age::text = '1'`, `age = $1::numeric`,
+		`age = CAST($1 AS text)`, `age = $1::int[]`, `age = $1::text::int`, `name = $1::varchar(3)`, `name = $1::public.text`, `name COLLATE "C" = 'x'`, `name = 'x' COLLATE "C"`, `age = 1 = true`, `(age = 1) IS TRUE`,
 		`age IS TRUE`, `age = 1.5`, `age = 01`, `name = E'a\'b'`, `name = B'1'`, `name = 'a' 'b'`, `- age = 1`,
 		`age = (SELECT 1)`, `age = users.company_id`, `age BETWEEN 1 AND 1`, `age = ANY(SELECT 1)`, `age >= 1`,
 		`CASE WHEN age = 1 THEN true END`, `age = name`, `age OPERATOR(pg_catalog.=) 1`, `age[1] = 1`,
@@ -237,7 +271,14 @@ func TestJoinsNarrow(t *testing.T) {
 		{"CROSS JOIN binds to the left", 0, `SELECT * FROM users u CROSS JOIN posts p RIGHT JOIN labels l ON l.post_id = p.id WHERE u.age IS NULL`, nil, `users[*] posts[*] labels[*]`},
 		{"JOIN without ON", MySQL, `SELECT * FROM users u JOIN posts p LEFT JOIN labels l ON l.post_id = p.id WHERE u.age = 1`, nil, `users[age=1] posts[*] labels[*]`},
 		{"NATURAL JOIN", 0, `SELECT * FROM users NATURAL JOIN companies WHERE name = 'x' AND users.age = 1`, nil, `users[age=1] companies[*]`},
-		{"USING hides its columns", 0, `SELECT * FROM users JOIN posts USING (id) WHERE id = 1 AND posts.category = 1`, nil, `users[*] posts[category=1]`},
+		{"USING carries constants", 0, `SELECT * FROM users JOIN posts USING (id) WHERE id = 1 AND posts.category = 1`, nil, `users[id=1] posts[category=1,id=1]`},
+		{"USING of a LEFT JOIN", 0, `SELECT * FROM users LEFT JOIN posts USING (id) WHERE id = 1 AND posts.category IS NULL`, nil, `users[id=1] posts[id=1]`},
+		{"USING of a LEFT JOIN, right side", 0, `SELECT * FROM users LEFT JOIN posts USING (id) WHERE posts.id = 1`, nil, `users[*] posts[id=1]`},
+		{"USING of a RIGHT JOIN", 0, `SELECT * FROM users RIGHT JOIN posts USING (id) WHERE id = 1`, nil, `users[*] posts[*]`},
+		{"USING of a FULL JOIN", 0, `SELECT * FROM users FULL JOIN posts USING (id) WHERE users.id = 1 OR id = 2`, nil, `users[*] posts[*]`},
+		{"USING twice", 0, `SELECT * FROM users JOIN posts USING (id) JOIN companies USING (id) WHERE id IN (1, 2)`, nil, `users[id=1 | id=2] posts[id=1 | id=2] companies[id=1 | id=2]`},
+		{"USING with a derived table", 0, `SELECT * FROM (SELECT 1 AS id) d LEFT JOIN posts USING (id) WHERE id = 1 AND posts.category IS NULL`, nil, `posts[*]`},
+		{"USING of text in MySQL", MySQL, `SELECT * FROM users JOIN companies USING (name) WHERE name = 'x'`, nil, `users[name=x] companies[*]`},
 		{"nested ON", 0, `SELECT * FROM users u JOIN posts p JOIN labels l ON l.post_id = p.id ON p.user_id = u.id WHERE l.brand_id = 1`, nil, `users[*] posts[*] labels[brand_id=1]`},
 		{"parentheses", 0, `SELECT * FROM (users u JOIN posts p ON p.user_id = u.id) LEFT JOIN labels l ON l.post_id = p.id WHERE p.id = 1`, nil, `users[*] posts[id=1] labels[post_id=1]`},
 		{"parentheses with an alias hide", 0, `SELECT * FROM (users u JOIN posts p ON p.user_id = u.id AND p.category = 1) AS j WHERE u.age = 1 AND title = 'x'`, nil, `users[*] posts[category=1]`},
