@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -19,22 +20,32 @@ import (
 
 func TestMain(m *testing.M) { testenv.Main(m) }
 
-// backend is a server and a mode to test with.
+// backend is a server or cluster and a mode to test with.
 type backend struct {
 	client redis.UniversalClient
 	mode   store.Mode
 }
 
+// cluster reports whether the backend is one, whose client costs more per call.
+func (b backend) cluster() bool {
+	_, ok := b.client.(*redis.ClusterClient)
+	return ok
+}
+
 var modes = []store.Mode{store.ConjunctionSets, store.InsideOut}
 
-// onEach runs a test in every mode, on a real server (if there is one) and on
-// the embedded one.
+// onEach runs a test in every mode, on a real server and a Redis Cluster (if
+// redis-server is installed) and on the embedded server.
 func onEach(t *testing.T, test func(t *testing.T, b backend)) {
 	t.Helper()
 	embedded := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	t.Cleanup(func() { _ = embedded.Close() })
+	servers := map[string]redis.UniversalClient{"redis": testenv.Redis(t), "embedded": embedded}
+	if testenv.RedisIsReal(t) {
+		servers["cluster"] = testenv.Cluster(t)
+	}
 	for _, mode := range modes {
-		for name, client := range map[string]redis.UniversalClient{"redis": testenv.Redis(t), "embedded": embedded} {
+		for name, client := range servers {
 			t.Run(fmt.Sprintf("%v/%s", mode, name), func(t *testing.T) {
 				test(t, backend{client: client, mode: mode})
 			})
@@ -167,12 +178,22 @@ func invalidate(t testing.TB, s *store.Store, changes ...store.Change) []store.R
 // keysOf returns the Redis keys of a namespace that match a pattern.
 func keysOf(t testing.TB, client redis.UniversalClient, namespace, pattern string) []string {
 	t.Helper()
+	var mu sync.Mutex
 	var keys []string
-	it := client.Scan(context.Background(), 0, "{"+namespace+"}"+pattern, 1000).Iterator()
-	for it.Next(context.Background()) {
-		keys = append(keys, it.Val())
+	look := func(ctx context.Context, node redis.UniversalClient) error {
+		it := node.Scan(ctx, 0, "{"+namespace+"}"+pattern, 1000).Iterator()
+		for it.Next(ctx) {
+			mu.Lock()
+			keys = append(keys, it.Val())
+			mu.Unlock()
+		}
+		return it.Err()
 	}
-	require.NoError(t, it.Err())
+	if cluster, ok := client.(*redis.ClusterClient); ok {
+		require.NoError(t, cluster.ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error { return look(ctx, node) }))
+	} else {
+		require.NoError(t, look(t.Context(), client))
+	}
 	return keys
 }
 
