@@ -81,5 +81,10 @@ func (s *Store) observe(ctx context.Context, err error) error {
 		err = fmt.Errorf("%w (%v): %w", ErrTimeout, s.timeout, err)
 	}
 	s.breaker.observe(err)
+	if cluster, ok := s.client.(*redis.ClusterClient); ok && unreachable(err) {
+		// A master that is gone tells nobody who has taken over. go-redis itself
+		// would not ask for ClusterStateReloadInterval, a minute by default.
+		cluster.ReloadState(ctx)
+	}
 	return err
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"net"
 	"testing"
-	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
@@ -291,36 +290,6 @@ func TestFlushAllOnlyMisses(t *testing.T) {
 	}
 }
 
-// The server comes back with a state from before an invalidation.
-func TestARestartFromAnOldDumpOnlyMisses(t *testing.T) {
-	for _, mode := range modes {
-		t.Run(mode.String(), func(t *testing.T) {
-			srv := newRealServer(t, "--save", "3600 1000000")
-			client := srv.Client(t)
-			s := backend{client: client, mode: mode}.open(t)
-			ctx := t.Context()
-			fill(t, s, "q", "old", on("a", "1"))
-			late := lease(t, s, "late", on("a", "1"))
-			require.NoError(t, client.Save(ctx).Err())
-			invalidate(t, s, changed("a", row{"1", "1"}))
-			srv.Kill(t)
-			srv.Start(t)
-			require.Eventually(t, func() bool { return client.Ping(ctx).Err() == nil }, 20*time.Second, 10*time.Millisecond)
-
-			require.NotZero(t, client.Exists(ctx, s.EntryName(entry("q"))).Val(), "the dump should have been loaded")
-			l, err := s.Peek(ctx, entry("q"), []store.Dependency{on("a", "1")})
-			require.NoError(t, err)
-			require.Equal(t, store.Missing, l.State)
-			save(t, s, late, "old")
-			require.Equal(t, store.Leased, acquire(t, s, "late", on("a", "1")).State)
-			require.Equal(t, store.Leased, acquire(t, s, "q", on("a", "1")).State)
-
-			fill(t, s, "new", "new", on("a", "1"))
-			requireHit(t, s, "new", "new", on("a", "1"))
-		})
-	}
-}
-
 // A replica that had not heard of an invalidation is promoted.
 func TestAPromotionOfALaggingReplicaOnlyMisses(t *testing.T) {
 	for _, mode := range modes {
@@ -330,17 +299,14 @@ func TestAPromotionOfALaggingReplicaOnlyMisses(t *testing.T) {
 			ns := newNamespace()
 			before := backend{client: master.Client(t), mode: mode}.open(t, in(ns))
 			client := replica.Client(t)
-			host, port := splitAddr(t, master.Addr)
-			require.NoError(t, client.Do(ctx, "REPLICAOF", host, port).Err())
-			require.Eventually(t, func() bool {
-				return redisField(client.Info(ctx, "replication").Val(), "master_link_status") == "up"
-			}, 20*time.Second, 10*time.Millisecond)
+			replica.ReplicaOf(t, master)
 			fill(t, before, "q", "old", on("a", "1"))
-			require.Eventually(t, func() bool {
-				return client.Exists(ctx, before.EntryName(entry("q"))).Val() == 1
-			}, 20*time.Second, 10*time.Millisecond)
+			replica.AwaitMaster(t, master)
+			replica.Detach(t)
+			invalidate(t, before, changed("a", row{"1", "1"}))
 			master.Kill(t)
-			require.NoError(t, client.Do(ctx, "REPLICAOF", "NO", "ONE").Err())
+			replica.Promote(t)
+			require.NotZero(t, client.Exists(ctx, before.EntryName(entry("q"))).Val(), "the replica still has it")
 
 			after := backend{client: client, mode: mode}.open(t, in(ns))
 			l, err := after.Peek(ctx, entry("q"), []store.Dependency{on("a", "1")})

@@ -51,6 +51,9 @@ func StartSentinel(tb testing.TB, args ...string) *RedisSentinel {
 		sentinel := start(redisSentinel)
 		sentinel.do(tb, "SENTINEL", "MONITOR", sentinelName, host, port, 2)
 		sentinel.do(tb, "SENTINEL", "SET", sentinelName, "down-after-milliseconds", 1000, "failover-timeout", 10000)
+		// Sentinels look at each server every ten seconds; older ones can't be
+		// hurried, and only take longer.
+		_, _ = sentinel.try("SENTINEL", "DEBUG", "info-period", 200, "publish-period", 200)
 		s.Sentinels = append(s.Sentinels, sentinel)
 	}
 	await(tb, "the sentinels know of each other and of the replicas", func() bool {
@@ -142,4 +145,30 @@ func (s *RedisSentinel) Replicas(tb testing.TB) []*RedisServer {
 		}
 	}
 	return replicas
+}
+
+// Failover waits until a server is a replica that has caught up and has the
+// sentinels make it the master in place of the present one.
+func (s *RedisSentinel) Failover(tb testing.TB, to *RedisServer) {
+	tb.Helper()
+	master := s.Master(tb)
+	for _, server := range s.Servers {
+		if server.Running() && server != to {
+			server.Attach(tb)
+			server.do(tb, "CONFIG", "SET", "replica-priority", 0) // never to be promoted
+		}
+	}
+	await(tb, "the server follows the master", func() bool {
+		return to.replication(tb, "role") == "slave" && to.replication(tb, "master_link_status") == "up"
+	})
+	to.AwaitMaster(tb, master)
+	await(tb, "a sentinel promotes the server", func() bool {
+		if addr, err := s.masterOf(s.Sentinels[0]); err == nil && addr == to.Addr {
+			return true
+		}
+		// Refused while it has not heard of a good replica, and while it is at it.
+		_, _ = s.Sentinels[0].try("SENTINEL", "FAILOVER", sentinelName)
+		return false
+	})
+	await(tb, "the server is the master", func() bool { return s.Master(tb) == to })
 }
