@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,4 +97,10 @@ func unreachable(err error) bool {
 		}
 	}
 	return false
+}
+
+// moving reports whether a cluster has refused a call because the slot of its
+// keys is just moving to another node and some keys are here, some there.
+func moving(err error) bool {
+	return redis.HasErrorPrefix(err, "TRYAGAIN") || err != nil && strings.Contains(err.Error(), "access a non local key")
 }

@@ -125,8 +125,9 @@ type tableWork struct {
 // Fences are the ids of Fence that are dropped from the tables in the same
 // step. A table that is not done keeps its fences until they run out.
 //
-// It takes one round trip, and another if a list of schemes has changed. Each
-// is bounded by Options.Timeout. The error is an *InvalidateError; the reports
+// It takes one round trip, and another if a list of schemes has changed. While a
+// cluster moves the slot to another node whole tables are dropped. Each round is
+// bounded by Options.Timeout. The error is an *InvalidateError; the reports
 // are of the tables that were done. Repeating it is harmless.
 func (s *Store) Invalidate(ctx context.Context, changes []Change, fences ...string) ([]Report, error) {
 	return s.drop(ctx, changes, dropping(fences))
@@ -162,6 +163,10 @@ func (s *Store) drop(ctx context.Context, changes []Change, fences fencing) ([]R
 			}
 			report, retry, err := s.outcome(w, results[:spans[i]])
 			results = results[spans[i]:]
+			if moving(err) && !w.whole {
+				// The table's hash is one key, which is either here or there.
+				w.whole, retry, err = true, true, nil
+			}
 			switch {
 			case err != nil:
 				fail(w, err)
@@ -262,7 +267,7 @@ func (s *Store) pipeline(ctx context.Context, calls []lua.Call) ([]*redis.Cmd, e
 		r, err := bounded(ctx, s, func(ctx context.Context, c redis.UniversalClient) ([]*redis.Cmd, error) {
 			r := lua.Pipeline(ctx, c, part)
 			for _, cmd := range r {
-				if unreachable(cmd.Err()) {
+				if unreachable(cmd.Err()) && !moving(cmd.Err()) {
 					return r, cmd.Err()
 				}
 			}
@@ -336,8 +341,26 @@ func (s *Store) InvalidateAll(ctx context.Context, fences ...string) error {
 
 func (s *Store) dropAll(ctx context.Context, fences fencing) error {
 	_, err := bounded(ctx, s, func(ctx context.Context, c redis.UniversalClient) (any, error) {
-		return lua.Invalidate.Run(ctx, c, []string{s.fencesKey, s.epochKey},
+		reply, err := lua.Invalidate.Run(ctx, c, []string{s.fencesKey, s.epochKey},
 			fences.args(true, true, s.mode, "all", "", s.entries)...).Result()
+		if !moving(err) {
+			return reply, err
+		}
+		// Key by key, and never without the fence.
+		fence := func() error {
+			return lua.Invalidate.Run(ctx, c, []string{s.fencesKey}, fences.args(true, true, s.mode, "table", "", s.entries)...).Err()
+		}
+		drop := func() error { return c.Unlink(ctx, s.epochKey).Err() }
+		steps := []func() error{drop, fence}
+		if fences.hold > 0 {
+			steps = []func() error{fence, drop}
+		}
+		for _, step := range steps {
+			if err := step(); err != nil {
+				return nil, err
+			}
+		}
+		return nil, nil
 	})
 	return err
 }
