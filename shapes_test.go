@@ -137,10 +137,12 @@ func (r *shapeRun) start(t *testing.T) {
 	require.NoError(t, err)
 	for i, expected := range []string{"miss", "hit"} {
 		var got []map[string]any
+		outcome := r.f.outcome(func() { got, err = r.ask(r.f.db.Scopes(cache.Cache())) })
 		if r.skip != "" {
-			expected = "skip: " + r.skip
+			require.True(t, strings.HasPrefix(outcome, "skip: "+r.skip), outcome)
+		} else {
+			require.Equal(t, expected, outcome, "read %d", i)
 		}
-		require.Equal(t, expected, r.f.outcome(func() { got, err = r.ask(r.f.db.Scopes(cache.Cache())) }), "read %d", i)
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
@@ -292,10 +294,10 @@ var shapes = []shape{
 	{name: "table sample", on: "p", sql: "SELECT id FROM items TABLESAMPLE SYSTEM (100) WHERE maker_id = 1", skip: "table sample"},
 	{name: "locking", on: "pm", sql: "SELECT id FROM items WHERE maker_id = 1 FOR UPDATE", skip: "locking read"},
 	{name: "share", on: "m", sql: "SELECT id FROM items WHERE maker_id = 1 LOCK IN SHARE MODE", skip: "locking read"},
-	{name: "clock", on: "pm", sql: "SELECT id, now() AS n FROM items WHERE maker_id = 1 AND 1 = 2", skip: "volatile: now(); cache it by hand with a timeout if you accept that"},
-	{name: "clock of SQLite", on: "s", sql: "SELECT id FROM items WHERE name < datetime('now')", skip: "volatile: datetime(); cache it by hand with a timeout if you accept that"},
-	{name: "random", on: "ps", sql: "SELECT id FROM items WHERE random() IS NULL", skip: "volatile: random(); cache it by hand with a timeout if you accept that"},
-	{name: "session variable", on: "m", sql: "SELECT id FROM items WHERE @x = 1", skip: "volatile: @x; cache it by hand with a timeout if you accept that"},
+	{name: "clock", on: "pm", sql: "SELECT id, now() AS n FROM items WHERE maker_id = 1 AND 1 = 2", skip: "volatile: now()"},
+	{name: "clock of SQLite", on: "s", sql: "SELECT id FROM items WHERE name < datetime('now')", skip: "volatile: datetime()"},
+	{name: "random", on: "ps", sql: "SELECT id FROM items WHERE random() IS NULL", skip: "volatile: random()"},
+	{name: "session variable", on: "m", sql: "SELECT id FROM items WHERE @x = 1", skip: "volatile: @x"},
 }
 
 // pgIntegers is an array as PostgreSQL's drivers take it.
