@@ -56,6 +56,13 @@ func New(source string) *Script {
 	return &Script{source: source, script: redis.NewScript(source)}
 }
 
+// Source returns the script's text.
+func (s *Script) Source() string { return s.source }
+
+// Hash returns the digest that the script is sent by, for those who watch what
+// a client sends.
+func (s *Script) Hash() string { return s.script.Hash() }
+
 // Run executes the script on its own.
 func (s *Script) Run(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd {
 	return s.script.Run(ctx, c, keys, args...)
