@@ -12,6 +12,8 @@ import (
 type history struct {
 	Writes []wrote
 	Reads  []saw
+
+	ShadowReads, Stale int64 // of the plugin's own checks
 }
 
 // wrote is one committed transaction: the row's version and group since.
@@ -42,6 +44,7 @@ type counter struct {
 func (h *history) add(other history) {
 	h.Writes = append(h.Writes, other.Writes...)
 	h.Reads = append(h.Reads, other.Reads...)
+	h.ShadowReads, h.Stale = h.ShadowReads+other.ShadowReads, h.Stale+other.Stale
 }
 
 // verdict is the outcome of a check.
@@ -50,6 +53,8 @@ type verdict struct {
 	stale               []string // what was wrong, one line for each read
 	staleHits           int
 	wrong               []string // histories that no database could have made
+
+	shadowReads, shadowStale int64
 }
 
 // line is the life of one row: by version, its group and its times.

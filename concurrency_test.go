@@ -125,7 +125,7 @@ func (j job) open(t *testing.T) (*gorm.DB, *cacheplugin.Plugin, *redis.Client) {
 	t.Cleanup(func() { _ = client.Close() })
 	plugin := cacheplugin.New(cacheplugin.Config{
 		Redis: client, Prefix: j.Prefix, Mode: j.Mode, Profiles: cacheAll(),
-		RedisTimeout: 30 * time.Second, LockWait: time.Minute, LeaseTTL: time.Minute,
+		ShadowReads: 1, RedisTimeout: 30 * time.Second, LockWait: time.Minute, LeaseTTL: time.Minute,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Observer: cacheplugin.ObserverFunc(func(ctx context.Context, e cacheplugin.Event) {
 			if hit, ok := ctx.Value(hitKey{}).(*bool); ok && e.Kind == cacheplugin.EventHit {
@@ -159,7 +159,7 @@ func (j job) run(t *testing.T) any {
 
 // history writes and reads with several goroutines until the writers are done.
 func (j job) history(t *testing.T) history {
-	db, _, client := j.open(t)
+	db, plugin, client := j.open(t)
 	j.meet(t, client, "start")
 	var (
 		writers, readers sync.WaitGroup
@@ -194,6 +194,7 @@ func (j job) history(t *testing.T) history {
 	writers.Wait()
 	done.Store(true)
 	readers.Wait()
+	all.ShadowReads, all.Stale = plugin.Stats().ShadowReads, plugin.Stats().Stale
 	return all
 }
 
@@ -354,6 +355,7 @@ func (j job) historyOfTwo(t *testing.T) verdict {
 	wait()
 	all.add(theirs)
 	v := check(initialCounters(), all)
+	v.shadowReads, v.shadowStale = all.ShadowReads, all.Stale
 	t.Logf("%d writes; %d reads, %d of them hits (%d %%); %d stale, %d of them hits",
 		v.writes, v.reads, v.hits, 100*v.hits/max(1, v.reads), len(v.stale), v.staleHits)
 	require.Empty(t, v.wrong)
@@ -368,6 +370,8 @@ func TestNoReadOfTwoProcessesIsStale(t *testing.T) {
 		require.Greater(t, v.writes, writersEach*j.Writes)
 		require.Positive(t, v.hits)
 		require.Empty(t, v.stale)
+		require.Positive(t, v.shadowReads)
+		require.Zero(t, v.shadowStale, "the plugin's own checks have found none either")
 	})
 }
 

@@ -104,6 +104,9 @@ func (e *engine) decide(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, qu
 	if e.dialect == conj.SQLite && len(d.plan.Tables) == 1 && len(d.plan.Names) == 1 && startsWithAll(query) {
 		rd.columns = len(d.plan.Tables[0].Columns())
 	}
+	if e.shadows != nil && d.shadowed(ctx, cache.Of(db.Statement)) {
+		rd.plan = d.plan
+	}
 	if reason := rd.space.reason(rd.tables); reason != "" {
 		return nil, reason, nil
 	}

@@ -69,6 +69,9 @@ const (
 	// EventRepair is the invalidation of one table out of the outbox: the
 	// writer has died before its own, or could not reach Redis.
 	EventRepair
+	// EventStale is a result that was served although the database had another
+	// one for a while, found by a shadow read. It has been dropped.
+	EventStale
 )
 
 func (k EventKind) String() string {
@@ -87,6 +90,8 @@ func (k EventKind) String() string {
 		return "error"
 	case EventRepair:
 		return "repair"
+	case EventStale:
+		return "stale"
 	}
 	return "unknown"
 }
@@ -121,6 +126,11 @@ type Event struct {
 	// result under Lock included, the database not), a store or an
 	// invalidation took.
 	Duration time.Duration
+	// Query is the text of a stale result's query, and Age for how long the
+	// result had been stored, as far as its remaining time and the query's
+	// timeout tell.
+	Query string
+	Age   time.Duration
 	// Err is the error of an EventError.
 	Err error
 }
@@ -137,18 +147,21 @@ type Stats struct {
 	Queued int64
 	// Repaired counts tables invalidated out of the outbox.
 	Repaired int64
-	Errors   int64
+	// ShadowReads counts hits that were checked, Stale those that were stale.
+	ShadowReads, Stale int64
+	Errors             int64
 }
 
 type counters struct {
-	hits, misses, stores, skips, refused, invalidations, dropped, queued, repaired, errors atomic.Int64
+	hits, misses, stores, skips, refused, invalidations, dropped, queued, repaired, shadowReads, stale, errors atomic.Int64
 }
 
 func (c *counters) snapshot() Stats {
 	return Stats{
 		Hits: c.hits.Load(), Misses: c.misses.Load(), Stores: c.stores.Load(), Skips: c.skips.Load(),
 		Refused: c.refused.Load(), Invalidations: c.invalidations.Load(), Dropped: c.dropped.Load(),
-		Queued: c.queued.Load(), Repaired: c.repaired.Load(), Errors: c.errors.Load(),
+		Queued: c.queued.Load(), Repaired: c.repaired.Load(),
+		ShadowReads: c.shadowReads.Load(), Stale: c.stale.Load(), Errors: c.errors.Load(),
 	}
 }
 
@@ -184,6 +197,8 @@ func (p *Plugin) observe(ctx context.Context, e Event) {
 		p.counters.dropped.Add(int64(e.Dropped))
 	case EventRepair:
 		p.counters.repaired.Add(1)
+	case EventStale:
+		p.counters.stale.Add(1)
 	case EventError:
 		p.counters.errors.Add(1)
 	}

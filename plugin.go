@@ -34,6 +34,7 @@ type Plugin struct {
 	local    *local
 	counters counters
 	limiter  logLimiter
+	shadows  *shadows // nil without ShadowReads
 
 	mu       sync.Mutex
 	started  bool
@@ -143,6 +144,9 @@ func (p *Plugin) start(ctx context.Context) error {
 	if err := p.check(ctx); err != nil {
 		return err
 	}
+	if config.ShadowReads > 0 {
+		p.shadows = newShadows(config)
+	}
 	p.started = true
 	return nil
 }
@@ -182,6 +186,9 @@ func (p *Plugin) Close(ctx context.Context) error {
 	clear(p.repeats)
 	boxes := slices.Collect(maps.Values(p.outboxes))
 	p.mu.Unlock()
+	if p.shadows != nil {
+		p.shadows.close(ctx)
+	}
 	var errs []error
 	for _, j := range again {
 		errs = append(errs, p.flush(ctx, j))

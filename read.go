@@ -37,6 +37,8 @@ type read struct {
 	tables []string
 
 	columns int // how many SELECT * must give on SQLite; 0 if that isn't known
+
+	plan *conj.Plan // of a query whose hits may be checked
 }
 
 const (
@@ -75,6 +77,7 @@ func (r *read) open(ctx context.Context) (driver.Rows, error) {
 			if r.local {
 				e.local.put(r.mark, r.key, found.Payload, r.tables, r.timeout)
 			}
+			r.shadow(ctx, found.Payload)
 			return rows, nil
 		}
 		// The entry is of another version, or damaged: replace it.

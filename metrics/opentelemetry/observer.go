@@ -66,9 +66,9 @@ type Observer struct {
 	tracer trace.Tracer
 	system []attribute.KeyValue
 
-	lookups, stores, invalidations, dropped, errors, queued, repaired metric.Int64Counter
-	lookupTime, storeTime, invalidationTime                           metric.Float64Histogram
-	resultBytes, resultRows                                           metric.Int64Histogram
+	lookups, stores, invalidations, dropped, errors, queued, repaired, stale metric.Int64Counter
+	lookupTime, storeTime, invalidationTime                                  metric.Float64Histogram
+	resultBytes, resultRows                                                  metric.Int64Histogram
 }
 
 var _ cacheplugin.Observer = (*Observer)(nil)
@@ -120,6 +120,7 @@ func (x *Observer) instruments(m metric.Meter) error {
 	x.errors = counter("cacheplugin.errors", "{error}", "Errors of Redis and of the catalog that queries and writes went on without.")
 	x.queued = counter("cacheplugin.queued", "{invalidation}", "Invalidations that did not get through to Redis and were queued.")
 	x.repaired = counter("cacheplugin.repaired", "{table}", "Tables that were invalidated out of the outbox, for a writer that had died or could not reach Redis.")
+	x.stale = counter("cacheplugin.stale", "{result}", "Results that shadow reads found to be stale.")
 	x.lookupTime = duration("cacheplugin.lookup.duration", "How long look-ups took, without the database.")
 	x.storeTime = duration("cacheplugin.store.duration", "How long it took to store a result.")
 	x.invalidationTime = duration("cacheplugin.invalidation.duration", "How long invalidations took.")
@@ -162,6 +163,8 @@ func (x *Observer) measure(ctx context.Context, e cacheplugin.Event) {
 		x.invalidations.Add(ctx, 1, with(scope(e)))
 		x.dropped.Add(ctx, int64(e.Dropped), with())
 		x.invalidationTime.Record(ctx, e.Duration.Seconds(), with(scope(e)))
+	case cacheplugin.EventStale:
+		x.stale.Add(ctx, 1, with(op))
 	case cacheplugin.EventRepair:
 		x.repaired.Add(ctx, 1, with())
 	case cacheplugin.EventError:

@@ -39,6 +39,7 @@ func everyEvent() []cacheplugin.Event {
 		{Kind: cacheplugin.EventInvalidate, Table: "public.users", Whole: true, Dropped: 1, Duration: time.Millisecond},
 		{Kind: cacheplugin.EventError, Reason: "a look-up failed", Err: errors.New("down")},
 		{Kind: cacheplugin.EventError, Reason: "an invalidation did not get through", Err: fmt.Errorf("x: %w", store.ErrQueued)},
+		{Kind: cacheplugin.EventStale, Table: "users", Op: cache.Get, Query: "SELECT", Age: time.Minute},
 		{Kind: cacheplugin.EventRepair, Table: "public.users", Dropped: 1, Duration: time.Millisecond},
 	}
 }
@@ -79,11 +80,14 @@ cacheplugin_repaired_total 1
 # TYPE cacheplugin_skips_total counter
 cacheplugin_skips_total{reason="invalidated while it was read"} 1
 cacheplugin_skips_total{reason="volatile"} 2
+# HELP cacheplugin_stale_total Results that shadow reads found to be stale.
+# TYPE cacheplugin_stale_total counter
+cacheplugin_stale_total{table="users"} 1
 # HELP cacheplugin_stores_total Results that were stored.
 # TYPE cacheplugin_stores_total counter
 cacheplugin_stores_total{op="get",table="users"} 1
 `), "cacheplugin_lookups_total", "cacheplugin_stores_total", "cacheplugin_skips_total", "cacheplugin_refused_total",
-		"cacheplugin_invalidations_total", "cacheplugin_dropped_total", "cacheplugin_errors_total", "cacheplugin_queued_total", "cacheplugin_repaired_total"))
+		"cacheplugin_invalidations_total", "cacheplugin_dropped_total", "cacheplugin_errors_total", "cacheplugin_queued_total", "cacheplugin_repaired_total", "cacheplugin_stale_total"))
 
 	require.Equal(t, map[string]uint64{
 		"cacheplugin_lookup_duration_seconds hit": 2, "cacheplugin_lookup_duration_seconds miss": 1,
