@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"slices"
 
 	"gorm.io/gorm"
 
@@ -29,6 +30,8 @@ func (tw *twin) change() (difference string) {
 		return tw.manual(db)
 	case 5:
 		return tw.reader(h)
+	case 7:
+		return tw.duel()
 	case 6:
 		if tw.ddl && tw.chance(4) {
 			tw.define(db)
@@ -51,11 +54,12 @@ func (tw *twin) change() (difference string) {
 // wrapped runs one write, mostly in a transaction of its own: there more is
 // known of a raw one.
 func (tw *twin) wrapped(db *gorm.DB) {
+	w := tw.write()
 	if tw.chance(3) {
-		_ = tw.do(db)
+		_ = tw.run(db, w)
 		return
 	}
-	if err := db.Transaction(func(tx *gorm.DB) error { return tw.do(tx) }); err != nil {
+	if err := db.Transaction(func(tx *gorm.DB) error { return tw.run(tx, w) }); err != nil {
 		tw.note("rolled back")
 	}
 }
@@ -149,9 +153,106 @@ func (tw *twin) reader(h twinHandle) (difference string) {
 	return tw.look(tx)
 }
 
+// duel lets two transactions write at the same time. The second waits where it
+// meets the rows of the first, and must not take them for what they were before.
+func (tw *twin) duel() (difference string) {
+	if !tw.env.ReadsDuringWrite {
+		_ = tw.do(tw.handle().db.WithContext(tw.ctx))
+		return ""
+	}
+	first, second := tw.polite(), tw.polite()
+	if tw.focus != nil || tw.chance(2) {
+		first, second = tw.rivals()
+	}
+	level := sql.LevelDefault
+	if tw.dialect != "sqlite" {
+		level = pick(tw.twinGen, sql.LevelDefault, sql.LevelReadCommitted, sql.LevelRepeatableRead)
+	}
+	options := &sql.TxOptions{Isolation: level}
+	a, b := tw.handle().db.WithContext(tw.ctx), tw.handle().db.WithContext(tw.ctx)
+	undoFirst, undoSecond, between := tw.chance(5), tw.chance(5), tw.chance(2)
+	tw.stats.writes += 2
+
+	tx := a.Begin(options)
+	tw.note("duel, %s: first %s -> %v", level, first.name, first.run(tx))
+	type outcome struct {
+		tx  *gorm.DB
+		err error
+	}
+	done := make(chan outcome, 1)
+	go func() {
+		tx := b.Begin(options)
+		done <- outcome{tx, second.run(tx)}
+	}()
+	for range 2 {
+		if difference == "" {
+			difference = tw.compare(pick(tw.twinGen, tw.queries...))
+		}
+	}
+	if undoFirst {
+		tw.note("first rolled back -> %v", tx.Rollback().Error)
+	} else {
+		tw.note("first committed -> %v", tx.Commit().Error)
+	}
+	o := <-done
+	tw.note("second %s -> %v", second.name, o.err)
+	if between {
+		for _, q := range tw.queries {
+			if difference == "" {
+				difference = tw.compare(q)
+			}
+		}
+	}
+	if undoSecond {
+		tw.note("second rolled back -> %v", o.tx.Rollback().Error)
+	} else {
+		tw.note("second committed -> %v", o.tx.Commit().Error)
+	}
+	return difference
+}
+
+// rivals are two writes of one row.
+func (tw *twin) rivals() (first, second twinWrite) {
+	t := tw.table(twinPlain...)
+	key := tw.keyCond(t)
+	one := func() twinWrite {
+		set := pick(tw.twinGen, t.writable(false)...)
+		if focus := tw.focus[t]; len(focus) > 0 {
+			if c := pick(tw.twinGen, focus...); slices.Contains(t.writable(false), c) {
+				set = c
+			}
+		}
+		value := tw.value(set)
+		c := key
+		if tw.chance(4) {
+			c = tw.term(t, "")
+		}
+		if tw.chance(8) {
+			return twinWrite{fmt.Sprintf("delete from %s where %v", t.name, c), func(db *gorm.DB) error { return db.Where(c.sql, c.args...).Delete(t.one()).Error }}
+		}
+		return twinWrite{fmt.Sprintf("update %s set %s = %s where %v", t.name, set.name, showValue(value), c), func(db *gorm.DB) error {
+			return db.Model(t.one()).Where(c.sql, c.args...).Update(set.name, value).Error
+		}}
+	}
+	return one(), one()
+}
+
 // do draws a write and runs it.
 func (tw *twin) do(db *gorm.DB) error {
-	w := tw.write()
+	w := tw.polite()
+	return tw.run(db, w)
+}
+
+// polite draws a write that others can read next to.
+func (tw *twin) polite() twinWrite {
+	for {
+		if w := tw.write(); !w.exclusive() {
+			return w
+		}
+	}
+}
+
+func (tw *twin) run(db *gorm.DB, w twinWrite) error {
 	err := w.run(db)
 	tw.stats.writes++
 	if err != nil {
@@ -219,6 +320,16 @@ func (tw *twin) inside(tx *gorm.DB, depth int) (difference string) {
 			err := tw.do(tx)
 			if err != nil || tw.chance(2) {
 				tw.note("rollback to %s -> %v", name, tx.RollbackTo(name).Error)
+			}
+		case 5:
+			name := fmt.Sprintf("raw%d", tw.IntN(3))
+			tw.note("savepoint %s -> %v", name, tx.Exec("SAVEPOINT "+name).Error)
+			err := tw.do(tx)
+			if err != nil || tw.chance(2) {
+				tw.note("rollback to %s -> %v", name, tx.Exec("ROLLBACK TO "+pick(tw.twinGen, "", "SAVEPOINT ")+name).Error)
+			}
+			if tw.chance(2) {
+				tw.note("release %s -> %v", name, tx.Exec("RELEASE SAVEPOINT "+name).Error)
 			}
 		}
 		if difference == "" {

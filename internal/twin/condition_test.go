@@ -59,7 +59,11 @@ func (g *twinGen) term(t *twinTable, alias string) twinCond {
 }
 
 func (g *twinGen) in(c twinColumn, col string) twinCond {
-	list := make([]any, g.IntN(4))
+	size := g.IntN(4)
+	if g.chance(6) {
+		size = 4 + g.IntN(16) // more than some limits
+	}
+	list := make([]any, size)
 	for i := range list {
 		list[i] = g.value(c)
 	}

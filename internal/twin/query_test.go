@@ -25,13 +25,14 @@ func (g *twinGen) query() *twinQuery {
 		g.exists, g.joinRaw, g.joinRaw, g.joinRelation, g.subquery, g.subquery, g.correlated, g.union, g.preload, g.preload,
 		g.association, g.structCondition, g.generic, g.byHand, g.rawRows, g.derived, g.batches, g.selfJoin, g.throughLinks,
 		g.template, g.template, g.template,
+		g.relations, g.relations, g.relations, g.relations,
 		g.compose, g.compose, g.compose, g.compose, g.compose, g.compose, g.compose, g.compose, g.compose, g.compose,
 	}
 	if g.strict {
 		return pick(g, g.findRows, g.findRows, g.count, g.pluck, g.intoMaps)()
 	}
 	if g.focus != nil && g.chance(2) {
-		return pick(g, g.findRows, g.findOne, g.count, g.pluck, g.joinRaw, g.compose, g.compose, g.compose)()
+		return pick(g, g.findRows, g.findOne, g.count, g.pluck, g.joinRaw, g.relations, g.relations, g.compose, g.compose, g.compose)()
 	}
 	return pick(g, shapes...)()
 }

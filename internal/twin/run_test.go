@@ -105,13 +105,14 @@ func newTwin(t *testing.T, env testenv.Database, g *twinGen, c twinCombination) 
 	profiles := cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour}}
 	profiles["twin_devices"] = &cacheplugin.Profile{Ops: cache.All, Timeout: time.Hour, Touches: []string{"twin_tags"}}
 	prefix := "test-" + crand.Text()
+	long := pick(g, 0, 5) // values that an IN may have to narrow
 	for i := range 2 {
 		flavour := flavours[(c.number+i)%len(flavours)]
 		dsn := twinDSN(dsn, flavour)
 		config := &gorm.Config{Logger: logger.Discard, PrepareStmt: c.prepare}
 		h := twinHandle{db: env.Connect(t, dsn, config), truth: env.Connect(t, dsn, config), immediate: strings.Contains(flavour, "immediate")}
 		plugin := cacheplugin.New(cacheplugin.Config{
-			Redis: testenv.Redis(t), Prefix: prefix, Profiles: profiles, Mode: c.mode, Observer: tw.events,
+			Redis: testenv.Redis(t), Prefix: prefix, Profiles: profiles, Mode: c.mode, Observer: tw.events, LongDisjunction: long,
 			Logger: slog.New(slog.DiscardHandler), RedisTimeout: 10 * time.Second,
 		})
 		require.NoError(t, h.db.Use(plugin))

@@ -22,6 +22,8 @@ type twinGen struct {
 	// tame makes most parameters of the column's own type: where many stand in
 	// a text, few of them may be refused.
 	tame bool
+	// words are the groups of texts that most are drawn from.
+	words [][]string
 	// theme, where it is set, is which tables queries and writes prefer.
 	theme map[*twinTable]bool
 	// strict leaves one column of each table, and queries on one table.
@@ -46,6 +48,7 @@ func (g *twinGen) narrow() {
 // gather draws the few tables that most of a round is about, so that writes
 // meet queries.
 func (g *twinGen) gather() {
+	g.words = [][]string{pick(g, twinWords...)[:pick(g, 3, 4)], pick(g, twinWords...)}
 	g.theme = map[*twinTable]bool{}
 	for range 4 {
 		g.theme[pick(g, twinTables...)] = true
@@ -82,18 +85,20 @@ func (g *twinGen) int(column string) int {
 	return g.IntN(4)
 }
 
-// twinTexts are texts that some collation, conversion or parser takes for one
-// another.
-var twinTexts = []string{
-	"a", "A", "á", "a ", " a", "b", "B", "ß", "ss", "", " ", "\t", "1", "01", "1.0", "1e0", "1a", "-0", "0", "+1", "true", "t", "NULL", "a%", "x_y", "'\\",
-	"a\u0301", "\u00e1", "\u212b", "\u00c5", "\ufb01", "fi", "\u0130", "i", "I", "a\u200b", "a\u00a0", "\U0001f600", "\u1e9e",
-	"12345678901234567890", "12345678901234567890 ", // as long as the columns, and a blank more
+// twinWords are texts that some collation, conversion or parser takes for one
+// another, in groups. A round draws most of its texts from two of them.
+var twinWords = [][]string{
+	{"a", "A", "a ", "á", " a", "A ", "a\u0301", "\u00e1", "a\u200b", "a\u00a0", "a\t"},
+	{"1", "01", "1.0", "1e0", "1a", "+1", " 1", "1 ", "-1", "true", "t"},
+	{"0", "-0", "", " ", "false", "\t", "0x0", "00", "NULL"},
+	{"ss", "ß", "SS", "\u1e9e", "s", "fi", "\ufb01"},
+	{"i", "I", "\u0130", "\u0131", "\u212b", "\u00c5", "A\u030a"},
+	{"b", "B", "b ", "b  ", "'\\", "a%", "x_y", "\U0001f600", "\U0001f601"},
+	{"12345678901234567890", "12345678901234567890 ", "1234567890123456789", "12345678901234567891"}, // as long as the columns, and a blank more
+	{"9007199254740993", "9007199254740992", "9.007199254740993e15", "9007199254740993.0"},
 }
 
 func (g *twinGen) text(column string) string {
-	if g.focus != nil && g.chance(2) {
-		return pick(g, "a", "A", "á", "a ")
-	}
 	if column == "txt" && g.chance(6) {
 		return pick(g, strings.Repeat("a", 65), strings.Repeat("a", 65)+" ", strings.Repeat("A", 65), strings.Repeat("a", 3000))
 	}
@@ -102,10 +107,11 @@ func (g *twinGen) text(column string) string {
 		return pick(g, "open", "OPEN", "done", "a", "")
 	case "code":
 		return pick(g, "ab", "AB", "ab  ", "abcd", "1", "")
-	case "twin_tag_code":
-		return pick(g, twinTexts[:8]...)
 	}
-	return pick(g, twinTexts...)
+	if g.words == nil || g.chance(4) {
+		return pick(g, pick(g, twinWords...)...)
+	}
+	return pick(g, pick(g, g.words...)...)
 }
 
 var twinEpoch = time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)

@@ -16,6 +16,12 @@ type twinWrite struct {
 	run  func(db *gorm.DB) error
 }
 
+// exclusive tells whether a write keeps readers out until its transaction ends,
+// or waits for those that read.
+func (w twinWrite) exclusive() bool {
+	return strings.HasPrefix(w.name, "raw TRUNCATE") || strings.HasPrefix(w.name, "raw REFRESH")
+}
+
 // write draws a write.
 func (g *twinGen) write() twinWrite {
 	if g.focus != nil && !g.chance(3) {
