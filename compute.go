@@ -11,6 +11,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/catalog"
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/store"
 	"github.com/cacheplugin/cacheplugin/txn"
@@ -172,8 +173,9 @@ func (e *engine) computation(db *gorm.DB, c Computation) (*read, string, error) 
 	}
 	r := &read{
 		engine: e, table: c.Name, timeout: c.Timeout, lock: c.Lock, peek: tx != nil,
-		key: computationKey(ctx, c),
+		key: computationKey(ctx, c), catalog: e.database(pool).catalog,
 	}
+	r.version = r.catalog.Version()
 	var err error
 	if r.space, _, err = e.space(ctx, pool); err != nil {
 		return nil, "", fmt.Errorf("cacheplugin: %s: %w", c.Name, err)
@@ -250,7 +252,7 @@ func (e *engine) sample(db *gorm.DB, s any) ([]conj.Dependency, time.Duration, e
 		if err != nil {
 			return nil, 0, err
 		}
-		return e.sampleRow(table.Table, nil, nil)
+		return e.sampleTable(tx, table)
 	}
 	v := reflect.ValueOf(s)
 	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
@@ -304,6 +306,9 @@ func (e *engine) sampleObject(tx *gorm.DB, v reflect.Value) ([]conj.Dependency, 
 	if err != nil {
 		return nil, 0, err
 	}
+	if table.View != nil {
+		return e.sampleTable(tx, table)
+	}
 	var columns []int
 	var values []conj.Value
 	for _, i := range table.PrimaryKey {
@@ -326,6 +331,14 @@ func (e *engine) sampleObject(tx *gorm.DB, v reflect.Value) ([]conj.Dependency, 
 		}
 	}
 	return e.sampleRow(table.Table, columns, values)
+}
+
+// sampleTable is a sample of all that a table or view gives.
+func (e *engine) sampleTable(tx *gorm.DB, table *catalog.Table) ([]conj.Dependency, time.Duration, error) {
+	if table.View == nil {
+		return e.sampleRow(table.Table, nil, nil)
+	}
+	return e.sampleQuery(tx, tx.Table(table.Schema+"."+table.Name))
 }
 
 func (e *engine) sampleRow(table *conj.Table, columns []int, values []conj.Value) ([]conj.Dependency, time.Duration, error) {

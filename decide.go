@@ -64,6 +64,8 @@ func (e *engine) prepare(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 // the cache is asked.
 type decision struct {
 	plan    *conj.Plan
+	base    *database
+	version uint64 // of the catalog that the plan was made of
 	op      cache.Op
 	table   string
 	profile *Profile
@@ -97,12 +99,13 @@ func (e *engine) decide(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, qu
 		peek: d.tx != nil, drain: !row,
 		local: d.profile.LocalGet && d.op == cache.Get && d.tx == nil && !leased(ctx),
 		space: d.space, key: d.key, deps: dependencies(d.deps),
+		catalog: d.base.catalog, version: d.version,
 	}
 	for i := range d.deps {
 		rd.tables = append(rd.tables, d.deps[i].Table.ID)
 	}
-	if e.dialect == conj.SQLite && len(d.plan.Tables) == 1 && len(d.plan.Names) == 1 && startsWithAll(query) {
-		rd.columns = len(d.plan.Tables[0].Columns())
+	if e.dialect == conj.SQLite && d.plan.Sole != nil && startsWithAll(query) {
+		rd.columns = len(d.plan.Sole.Columns())
 	}
 	if e.shadows != nil && d.shadowed(ctx, cache.Of(db.Statement)) {
 		rd.plan = d.plan
@@ -180,6 +183,7 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 	if base.strange.Load() {
 		return d, "a statement has changed a pooled session's settings", nil
 	}
+	d.base, d.version = base, base.catalog.Version()
 	var on []string
 	if settings != nil {
 		on = settings.On
@@ -200,6 +204,9 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 	}
 	if len(plan.Tables) == 0 && len(d.declared) == 0 {
 		return d, "reads no table", nil
+	}
+	if name := base.shadows(plan.Names); name != "" {
+		return d, "a temporary table " + name + " was made on one of the connections", nil
 	}
 	for _, t := range plan.Tables {
 		if e.forbidden(t) {

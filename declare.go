@@ -51,10 +51,15 @@ func (e *engine) declare(ctx context.Context, d *decision, db *gorm.DB, settings
 	}
 	for _, h := range d.plan.Hidden {
 		vouched := byOption
-		if p := e.profile(h.Name, nil).profile; p != nil && p.DependsOn != nil {
-			vouched = true
-			if reason, err = e.declareAll(ctx, d, h.Name, p); reason != "" || err != nil {
-				return reason, err
+		for _, name := range []string{h.Name, h.Via} {
+			if name == "" {
+				continue
+			}
+			if p := e.profile(name, nil).profile; p != nil && p.DependsOn != nil {
+				vouched = true
+				if reason, err = e.declareAll(ctx, d, name, p); reason != "" || err != nil {
+					return reason, err
+				}
 			}
 		}
 		switch {

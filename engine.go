@@ -61,6 +61,9 @@ type database struct {
 	strange atomic.Bool
 	// watched: its outbox is drained.
 	watched atomic.Bool
+	// shadowed are the lower-case names of temporary tables that were made on
+	// some connection of the pool: what they mean differs from then on.
+	shadowed sync.Map // string -> struct{}
 }
 
 func newEngine(p *Plugin, db *gorm.DB, dialect conj.Dialect) *engine {
@@ -278,6 +281,20 @@ var (
 	errDirtyReads   = errors.New("the default isolation is READ UNCOMMITTED: queries see what may be rolled back; set READ COMMITTED or REPEATABLE READ in the DSN")
 )
 
+// shadow notes a temporary table.
+func (d *database) shadow(name string) { d.shadowed.Store(strings.ToLower(name), struct{}{}) }
+
+// shadows returns a name among some that a temporary table may have taken; empty
+// if there is none.
+func (d *database) shadows(names []conj.TableName) string {
+	for _, n := range names {
+		if _, ok := d.shadowed.Load(strings.ToLower(n.Name)); ok {
+			return n.Name
+		}
+	}
+	return ""
+}
+
 // forget drops what DDL may have changed.
 func (d *database) forget() {
 	d.catalog.Drop()
@@ -326,9 +343,13 @@ func (e *engine) profile(table string, model reflect.Type) resolved {
 }
 
 // forbidden tells whether a table's profile forbids caching, whatever model
-// the query uses.
+// the query uses. A family goes by the profile of its root; a pattern that
+// names another member, and is not the catch-all, can forbid it, too.
 func (e *engine) forbidden(table *conj.Table) bool {
-	return e.profile(table.Name, nil).forbidden()
+	if e.profile(table.Name, nil).forbidden() {
+		return true
+	}
+	return e.matcher.forbids(table.Members)
 }
 
 // flushTimeout bounds an invalidation: the retries of the commit path and
@@ -350,6 +371,12 @@ func (l *logLimiter) allow(kind string) bool {
 	now := time.Now().UnixNano()
 	then := last.Load()
 	return (then == 0 || now-then >= int64(logEvery)) && last.CompareAndSwap(then, now)
+}
+
+// first lets one message of a kind through, ever.
+func (l *logLimiter) first(kind string) bool {
+	_, again := l.last.LoadOrStore(kind, new(atomic.Int64))
+	return !again
 }
 
 // failed reports an error that the caller goes on without.

@@ -13,10 +13,10 @@ type target struct {
 	write *conj.Write
 	table *catalog.Table
 
-	everything string   // why the table's writes reach who knows what
-	touched    []string // IDs of other tables that the write reaches
-	silent     bool     // the table's profile forbids caching
-	whole      string   // why no images can be had
+	everything string      // why the table's writes reach who knows what
+	touched    []contacted // other tables that the write reaches
+	silent     bool        // the table's profile forbids caching
+	whole      string      // why no images can be had
 
 	images  []conj.Image
 	locked  [][]any // primary keys of the rows that were locked before
@@ -37,6 +37,9 @@ func (t *target) widen(reason string) {
 func (c *capture) aim(w *conj.Write, granular bool) {
 	t := &target{c: c, write: w, matched: -1}
 	c.targets = append(c.targets, t)
+	if w.Temporary {
+		c.base.shadow(w.Name.Name)
+	}
 	table, err := c.base.catalog.Table(c.ctx, c.pool, w.Name, keep(c.tx))
 	switch {
 	case err != nil:
@@ -252,9 +255,9 @@ func (t *target) note(j *journal) {
 		}
 		return
 	}
-	for _, id := range t.touched {
-		if s := t.c.spaceOf(j, id[strings.LastIndexByte(id, '.')+1:]); s != nil {
-			j.whole(s, id)
+	for _, other := range t.touched {
+		if s := t.c.spaceOf(j, other.table.Name); s != nil {
+			j.whole(s, other.table.ID)
 		}
 	}
 	if t.silent {

@@ -186,6 +186,9 @@ func (e *engine) noteObject(tx *gorm.DB, j *journal, v reflect.Value) error {
 	if err != nil {
 		return err
 	}
+	if table.View != nil {
+		return e.noteTable(tx, j, table) // no result depends on single rows of a view
+	}
 	img := make(conj.Image, len(table.Columns()))
 	for i, column := range table.Columns() {
 		field := stmt.Schema.LookUpField(column.Name)
@@ -217,6 +220,9 @@ func InvalidateValues(db *gorm.DB, model any, values map[string]any) error {
 		table, err := e.table(tx, name)
 		if err != nil {
 			return err
+		}
+		if table.View != nil {
+			return e.noteTable(tx, j, table)
 		}
 		img := make(conj.Image, len(table.Columns()))
 		for column, value := range values {

@@ -107,6 +107,8 @@ type matcher struct {
 	globs    []string // longest first, "*" last
 	byGlob   map[string]*Profile
 	defaults Profile
+
+	forbidding bool // a pattern but * has no profile
 }
 
 func newMatcher(profiles Profiles, defaults Profile) (*matcher, error) {
@@ -132,6 +134,7 @@ func newMatcher(profiles Profiles, defaults Profile) (*matcher, error) {
 			}
 			p = &merged
 		}
+		m.forbidding = m.forbidding || p == nil && pattern != "*"
 		if strings.ContainsAny(pattern, `*?[\`) {
 			m.globs = append(m.globs, pattern)
 			m.byGlob[pattern] = p
@@ -188,6 +191,26 @@ func (m *matcher) find(table string, model profiler) (profile *Profile, found bo
 		return nil, false, configError(field+".Timeout", 0, "set it, or Defaults.Timeout")
 	}
 	return &p, true, nil
+}
+
+// forbids tells whether a pattern other than the catch-all forbids caching of
+// one of some tables.
+func (m *matcher) forbids(tables []string) bool {
+	if !m.forbidding {
+		return false
+	}
+	for _, table := range tables {
+		p, named := m.exact[table]
+		for _, glob := range m.globs {
+			if ok, _ := path.Match(glob, table); ok && !named && glob != "*" {
+				p, named = m.byGlob[glob], true
+			}
+		}
+		if named && p == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // configError is an error about one field of the configuration.

@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/catalog"
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/rowset"
 	"github.com/cacheplugin/cacheplugin/store"
@@ -35,6 +36,9 @@ type read struct {
 	key    store.EntryKey
 	deps   []store.Dependency
 	tables []string
+
+	catalog *catalog.Catalog
+	version uint64 // of the catalog when the query was compiled
 
 	columns int // how many SELECT * must give on SQLite; 0 if that isn't known
 
@@ -205,6 +209,13 @@ func (r *read) release(ctx context.Context, lease store.Lease) {
 func (r *read) save(ctx context.Context, lease store.Lease, payload []byte, rows int) {
 	e := r.engine
 	start := time.Now()
+	// The tables may have other identities now than those that were
+	// registered: a partition was attached, a view replaced.
+	if r.catalog.Version() != r.version {
+		r.release(ctx, lease)
+		e.observe(ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: "definitions have changed meanwhile", Unstored: true})
+		return
+	}
 	// An invalidation that came to be queued after our look-up will drop what
 	// we store, but only later: store nothing that this process would bypass.
 	if r.space.guard.Bypass(r.tables...) {

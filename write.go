@@ -224,16 +224,13 @@ func (w *writePool) begin(ctx context.Context, query string, args []any) *captur
 
 // inspect decides by the kind of a statement what there is to do.
 func (c *capture) inspect(query string) {
+	// What CALL has done on MySQL it has committed, or nothing is known of it.
+	if c.tx != nil && c.redefines() && (c.plan.Statement == conj.DDL || c.engine.dialect != conj.MySQL) {
+		c.tx.MarkDDL()
+	}
 	switch c.plan.Statement {
-	case conj.Insert, conj.Update, conj.Delete, conj.Replace, conj.Merge:
-	case conj.Truncate:
-		if strings.Contains(strings.ToLower(query), "cascade") {
-			c.everything = "TRUNCATE CASCADE"
-		}
+	case conj.Insert, conj.Update, conj.Delete, conj.Replace, conj.Merge, conj.Truncate:
 	case conj.DDL:
-		if c.tx != nil {
-			c.tx.MarkDDL()
-		}
 		if len(c.plan.Writes) == 0 {
 			c.everything = "a definition that names no table"
 		}
@@ -347,7 +344,7 @@ func (c *capture) settle() {
 	if c.passive {
 		return
 	}
-	if c.plan != nil && c.plan.Statement == conj.DDL {
+	if c.redefines() {
 		c.base.forget()
 	}
 	if c.ignored || c.unchanged() {
@@ -413,13 +410,30 @@ func (c *capture) record() {
 
 // note writes the changes into a journal.
 func (c *capture) note(j *journal) {
-	if c.plan != nil && c.plan.Statement == conj.DDL {
+	if c.redefines() {
 		j.redefine(c.base)
 	}
 	c.noteRows(j)
 	if c.everything == "" {
 		c.noteSaved(j)
 	}
+}
+
+// redefines tells whether the statement may change definitions.
+func (c *capture) redefines() bool {
+	if c.plan == nil {
+		return false
+	}
+	switch c.plan.Statement {
+	case conj.DDL, conj.Unknown, conj.Call:
+		return true
+	}
+	for i := range c.plan.Writes {
+		if c.plan.Writes[i].Statement == conj.DDL { // SELECT INTO
+			return true
+		}
+	}
+	return false
 }
 
 // noteRows notes the rows that the statement changes, as far as is known yet.

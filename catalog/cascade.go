@@ -1,54 +1,72 @@
 package catalog
 
 import (
-	"maps"
 	"slices"
 	"strings"
+
+	"github.com/cacheplugin/cacheplugin/conj"
 )
 
-// action is what a foreign key does to the rows that reference a row which is
+// Action is what a foreign key does to the rows that reference a row which is
 // deleted or whose key is updated.
-type action uint8
+type Action uint8
 
+// The actions.
 const (
-	refuse action = iota // NO ACTION, RESTRICT: other rows stay as they are
-	remove               // ON DELETE CASCADE
-	change               // ON UPDATE CASCADE, SET NULL, SET DEFAULT
+	Refuse     Action = iota // NO ACTION, RESTRICT: other rows stay as they are
+	Cascade                  // the rows are deleted, or get the new key
+	SetNull                  // their columns become NULL
+	SetDefault               // some or all of their columns get a value that only the database knows
 )
 
-// foreignKey is one column of a foreign key from child to parent, both table
-// IDs.
-type foreignKey struct {
-	parent, child      string
-	column             string // of the parent; empty if not told
-	onDelete, onUpdate action
-	childTriggers      bool // what it does to the child fires triggers
+// Ref names a table.
+type Ref struct {
+	ID   string // as in conj.Table
+	Name conj.TableName
 }
 
-// foreignKeys is the graph of the foreign keys that act, by parent.
-type foreignKeys struct {
-	byParent map[string][]foreignKey
+// ForeignKey is a foreign key from a child to the table that it is read of,
+// its parent.
+type ForeignKey struct {
+	Child Ref
+	// Columns are the parent's, in the order of ChildColumns. An empty name
+	// stands for the column of the parent's primary key in the same place.
+	Columns, ChildColumns []string
+	OnDelete, OnUpdate    Action
+	// Readable is set if this user may read and lock the child's rows. Where
+	// the others refuse that it is a statement's error, and PostgreSQL's
+	// transactions end with it.
+	Readable bool
 }
 
-func newForeignKeys(list []foreignKey) *foreignKeys {
-	k := &foreignKeys{byParent: make(map[string][]foreignKey)}
-	for _, key := range list {
-		if key.onDelete != refuse || key.onUpdate != refuse {
-			k.byParent[key.parent] = append(k.byParent[key.parent], key)
-		}
+// Acts tells whether the key changes rows of the child when rows of the parent
+// are deleted, or updated.
+func (k *ForeignKey) Acts(deleted bool) bool {
+	if deleted {
+		return k.OnDelete != Refuse
 	}
-	return k
+	return k.OnUpdate != Refuse
+}
+
+// refersTo tells whether the key is to a column of the parent.
+func (k *ForeignKey) refersTo(column string) bool {
+	return slices.ContainsFunc(k.Columns, func(c string) bool { return c == "" || strings.EqualFold(c, column) })
+}
+
+// foreignKeys is the graph of a database's foreign keys, by the parent's ID.
+type foreignKeys struct {
+	byParent map[string][]*ForeignKey
 }
 
 // reach returns the tables whose rows change when rows of a table are deleted
-// or updated, and whether that may fire triggers. Which columns an UPDATE
-// names is not looked at: every one may be referenced.
-func (k *foreignKeys) reach(id string, deleted bool) (touched []string, triggers bool) {
+// or updated, transitively and sorted. Which columns an UPDATE names is not
+// looked at: every one may be referenced.
+func (k *foreignKeys) reach(id string, deleted bool) []Ref {
 	type event struct {
 		table   string
 		deleted bool
 	}
-	found := make(map[string]bool)
+	found := make(map[string]Ref)
 	seen := map[event]bool{}
 	queue := []event{{id, deleted}}
 	for len(queue) > 0 {
@@ -59,27 +77,100 @@ func (k *foreignKeys) reach(id string, deleted bool) (touched []string, triggers
 		}
 		seen[e] = true
 		for _, key := range k.byParent[e.table] {
-			act := key.onUpdate
-			if e.deleted {
-				act = key.onDelete
-			}
-			if act == refuse {
+			if !key.Acts(e.deleted) {
 				continue
 			}
-			found[key.child] = true
-			triggers = triggers || key.childTriggers
-			queue = append(queue, event{key.child, act == remove})
+			found[key.Child.ID] = key.Child
+			queue = append(queue, event{key.Child.ID, e.deleted && key.OnDelete == Cascade})
 		}
 	}
-	return slices.Sorted(maps.Keys(found)), triggers
+	return sortedRefs(found)
+}
+
+// referencing returns the tables that reference a table, whatever their keys
+// do, transitively and sorted.
+func (k *foreignKeys) referencing(id string) []Ref {
+	found := make(map[string]Ref)
+	queue := []string{id}
+	for len(queue) > 0 {
+		table := queue[0]
+		queue = queue[1:]
+		for _, key := range k.byParent[table] {
+			if _, seen := found[key.Child.ID]; !seen {
+				found[key.Child.ID] = key.Child
+				queue = append(queue, key.Child.ID)
+			}
+		}
+	}
+	return sortedRefs(found)
+}
+
+func sortedRefs(found map[string]Ref) []Ref {
+	refs := make([]Ref, 0, len(found))
+	for _, r := range found {
+		refs = append(refs, r)
+	}
+	slices.SortFunc(refs, func(a, b Ref) int { return strings.Compare(a.ID, b.ID) })
+	return refs
+}
+
+// acting returns the keys to a table that act.
+func (k *foreignKeys) acting(id string) []*ForeignKey {
+	var keys []*ForeignKey
+	for _, key := range k.byParent[id] {
+		if key.Acts(true) || key.Acts(false) {
+			keys = append(keys, key)
+		}
+	}
+	return keys
+}
+
+// keyColumn is one column of a foreign key as a database tells it.
+type keyColumn struct {
+	constraint         string // one for all columns of a key
+	parent             string // its ID
+	child              Ref
+	column             string // of the parent; empty if not told
+	childColumn        string
+	onDelete, onUpdate Action
+	readable           bool
+}
+
+// newForeignKeys makes the graph of columns that are in the order of their
+// keys.
+func newForeignKeys(columns []keyColumn) *foreignKeys {
+	k := &foreignKeys{byParent: make(map[string][]*ForeignKey)}
+	byName := make(map[string]*ForeignKey)
+	for _, c := range columns {
+		key := byName[c.constraint]
+		if key == nil {
+			key = &ForeignKey{Child: c.child, OnDelete: c.onDelete, OnUpdate: c.onUpdate, Readable: c.readable}
+			byName[c.constraint] = key
+			k.byParent[c.parent] = append(k.byParent[c.parent], key)
+		}
+		key.Columns = append(key.Columns, c.column)
+		key.ChildColumns = append(key.ChildColumns, c.childColumn)
+	}
+	return k
 }
 
 // refersTo tells whether an update of a table's column makes a foreign key act.
 func (k *foreignKeys) refersTo(id, column string) bool {
-	for _, key := range k.byParent[id] {
-		if key.onUpdate != refuse && (key.column == "" || strings.EqualFold(key.column, column)) {
-			return true
-		}
+	return slices.ContainsFunc(k.byParent[id], func(key *ForeignKey) bool {
+		return key.OnUpdate != Refuse && key.refersTo(column)
+	})
+}
+
+// ruleAction reads an action as the SQL standard spells it. One that is not
+// known is taken for the widest.
+func ruleAction(rule string) Action {
+	switch strings.ToUpper(rule) {
+	case "NO ACTION", "RESTRICT", "NONE":
+		return Refuse
+	case "SET NULL":
+		return SetNull
+	case "SET DEFAULT":
+		return SetDefault
 	}
-	return false
+	return Cascade
 }

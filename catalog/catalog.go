@@ -43,23 +43,30 @@ type Table struct {
 	AutoIncrement int
 	// Defaults is aligned with Columns.
 	Defaults []ColumnDefault
-	// Base tells an ordinary table from views and from foreign, partitioned,
-	// inherited, temporary and virtual tables.
+	// Base tells tables from views, materialized views, and from foreign,
+	// temporary and virtual tables.
 	Base bool
-	// Triggers is set if a write of the table may fire a trigger or rule made
-	// by a user, directly or through a cascade, or if that can't be seen.
-	// SQLite's ON CONFLICT REPLACE in a definition counts as one.
-	Triggers bool
-	// TriggersHidden is set if Triggers is only because MySQL hides triggers
-	// from a user without the TRIGGER privilege.
+	// Temporary is set of a temporary table.
+	Temporary bool
+	// Triggers are the names, between commas, of the triggers and rules made by
+	// a user that a write of the table may fire, those of its family included;
+	// empty if there are none. SQLite's ON CONFLICT REPLACE in a definition
+	// counts as one.
+	Triggers string
+	// TriggersHidden is set if there may be triggers that can't be seen: MySQL
+	// hides them from a user without the TRIGGER privilege.
 	TriggersHidden bool
 	// FoldedIndex is set if a unique index of SQLite compares otherwise than
 	// byte by byte, so that rows may conflict which its columns tell apart.
 	FoldedIndex bool
-	// DeleteTouches and UpdateTouches are the IDs of the tables whose rows a
-	// DELETE and an UPDATE may change by foreign keys' actions, transitively
-	// and sorted; the table itself is among them if a cascade leads back.
-	DeleteTouches, UpdateTouches []string
+	// ForeignKeys are the keys to this table that act.
+	ForeignKeys []*ForeignKey
+	// DeleteTouches and UpdateTouches are the tables whose rows a DELETE and an
+	// UPDATE may change by foreign keys' actions, transitively and sorted; the
+	// table itself is among them if a cascade leads back.
+	DeleteTouches, UpdateTouches []Ref
+	// Referencing are the tables that a TRUNCATE ... CASCADE empties, too.
+	Referencing []Ref
 
 	onUpdate   []bool
 	referenced []bool
@@ -88,7 +95,7 @@ type Catalog struct {
 	mu      sync.Mutex
 	version uint64
 	names   map[conj.TableName]*Table
-	ids     map[string]*Table // one Table for all names of a table
+	tables  map[conj.TableName]*Table // one Table for all names of a table
 	keys    *foreignKeys
 	server  *Server
 }
@@ -121,6 +128,9 @@ func (c *Catalog) Table(ctx context.Context, q Querier, name conj.TableName, kee
 	if def == nil {
 		return nil, nil
 	}
+	if def.own.Name == "" {
+		def.own = def.name
+	}
 	keys, err := c.foreignKeys(ctx, q, keep)
 	if err != nil {
 		return nil, fmt.Errorf("catalog: read foreign keys: %w", err)
@@ -129,20 +139,20 @@ func (c *Catalog) Table(ctx context.Context, q Querier, name conj.TableName, kee
 	if !keep || def.temporary {
 		return t, nil
 	}
-	return c.remember(name, t, version), nil
+	return c.remember(name, def.own, t, version), nil
 }
 
 // remember keeps a table unless definitions were dropped since it was read.
-func (c *Catalog) remember(name conj.TableName, t *Table, version uint64) *Table {
+func (c *Catalog) remember(name, own conj.TableName, t *Table, version uint64) *Table {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.version != version {
 		return t
 	}
-	if known := c.ids[t.ID]; known != nil {
+	if known := c.tables[own]; known != nil {
 		t = known
 	}
-	c.ids[t.ID] = t
+	c.tables[own] = t
 	c.names[name] = t
 	return t
 }
@@ -157,7 +167,7 @@ func (c *Catalog) Drop() {
 
 func (c *Catalog) forget() {
 	c.names = make(map[conj.TableName]*Table)
-	c.ids = make(map[string]*Table)
+	c.tables = make(map[conj.TableName]*Table)
 	c.keys = nil
 }
 
@@ -196,7 +206,7 @@ func (c *Catalog) foreignKeys(ctx context.Context, q Querier, keep bool) (*forei
 	}
 	version := c.Version()
 	var (
-		list []foreignKey
+		list []keyColumn
 		err  error
 	)
 	switch c.dialect {

@@ -294,13 +294,16 @@ func TestForeignKeysThatAct(t *testing.T) {
 		)
 		c := catalog.New(d)
 		owners := read(t, c, db, "owners")
-		id := func(name string) string { return read(t, c, db, name).ID }
-		require.Equal(t, []string{id("pets"), id("toys")}, owners.DeleteTouches)
-		require.Equal(t, []string{id("cards")}, owners.UpdateTouches)
+		id := func(name string) catalog.Ref {
+			table := read(t, c, db, name)
+			return catalog.Ref{ID: table.ID, Name: conj.TableName{Schema: table.Schema, Name: table.Name}}
+		}
+		require.Equal(t, []catalog.Ref{id("pets"), id("toys")}, owners.DeleteTouches)
+		require.Equal(t, []catalog.Ref{id("cards")}, owners.UpdateTouches)
 		require.False(t, owners.Referenced(0), "the key's foreign keys act on DELETE only")
 		require.True(t, owners.Referenced(1))
 		require.False(t, owners.Referenced(2))
-		require.Equal(t, []string{id("nodes")}, read(t, c, db, "nodes").DeleteTouches, "other rows than those deleted")
+		require.Equal(t, []catalog.Ref{id("nodes")}, read(t, c, db, "nodes").DeleteTouches, "other rows than those deleted")
 		require.Empty(t, read(t, c, db, "bills").DeleteTouches)
 	})
 }

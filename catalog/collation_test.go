@@ -117,26 +117,29 @@ func TestTextOfAConnectionThatLosesCharactersIsUnreadable(t *testing.T) {
 
 func TestCascadesReachTransitively(t *testing.T) {
 	t.Parallel()
-	keys := newForeignKeys([]foreignKey{
-		{parent: "a", column: "id", child: "b", onDelete: remove, onUpdate: change},
-		{parent: "b", column: "id", child: "c", onDelete: change},
-		{parent: "c", column: "id", child: "d", onDelete: remove, onUpdate: change, childTriggers: true},
-		{parent: "d", column: "id", child: "b", onUpdate: change},
-		{parent: "a", column: "id", child: "refused"},
-		{parent: "self", column: "id", child: "self", onDelete: remove},
+	key := func(parent, child string, onDelete, onUpdate Action) keyColumn {
+		return keyColumn{constraint: parent + child, parent: parent, column: "id", child: Ref{ID: child}, onDelete: onDelete, onUpdate: onUpdate}
+	}
+	keys := newForeignKeys([]keyColumn{
+		key("a", "b", Cascade, Cascade),
+		key("b", "c", SetNull, Refuse),
+		key("c", "d", Cascade, SetDefault),
+		key("d", "b", Refuse, Cascade),
+		key("a", "refused", Refuse, Refuse),
+		key("self", "self", Cascade, Refuse),
 	})
-	touched, triggers := keys.reach("a", true)
-	require.Equal(t, []string{"b", "c", "d"}, touched)
-	require.True(t, triggers)
-
-	touched, triggers = keys.reach("a", false)
-	require.Equal(t, []string{"b"}, touched, "an update of b's key does nothing to c")
-	require.False(t, triggers)
-
-	touched, _ = keys.reach("self", true)
-	require.Equal(t, []string{"self"}, touched)
-	touched, _ = keys.reach("none", true)
-	require.Empty(t, touched)
+	ids := func(refs []Ref) (ids []string) {
+		for _, r := range refs {
+			ids = append(ids, r.ID)
+		}
+		return ids
+	}
+	require.Equal(t, []string{"b", "c", "d"}, ids(keys.reach("a", true)))
+	require.Equal(t, []string{"b"}, ids(keys.reach("a", false)), "an update of b's key does nothing to c")
+	require.Equal(t, []string{"self"}, ids(keys.reach("self", true)))
+	require.Empty(t, keys.reach("none", true))
+	require.Equal(t, []string{"b", "c", "d", "refused"}, ids(keys.referencing("a")))
+	require.Len(t, keys.acting("a"), 1)
 
 	require.True(t, keys.refersTo("a", "ID"))
 	require.False(t, keys.refersTo("a", "name"))

@@ -13,12 +13,16 @@ import (
 
 // definition is what a dialect's reader has found out about a table.
 type definition struct {
-	id, name    string
+	id          string // its family's, if it has one
+	name        conj.TableName
+	own         conj.TableName // its own name, whatever its family's
+	members     []string       // the names of all tables of its family
 	uncacheable string
 	base        bool
+	view        *conj.View
 	temporary   bool
-	triggers    bool
-	hidden      bool // triggers can't be seen
+	triggers    string // names
+	hidden      bool   // triggers can't be seen
 	foldedIndex bool
 	columns     []columnDefinition
 }
@@ -36,11 +40,10 @@ type columnDefinition struct {
 func (d *definition) table(keys *foreignKeys) *Table {
 	columns := make([]conj.Column, len(d.columns))
 	t := &Table{
-		AutoIncrement: -1, Base: d.base,
-		Triggers: d.triggers || d.hidden, TriggersHidden: d.hidden && !d.triggers,
-		FoldedIndex: d.foldedIndex,
-		Defaults:    make([]ColumnDefault, len(d.columns)),
-		onUpdate:    make([]bool, len(d.columns)), referenced: make([]bool, len(d.columns)),
+		AutoIncrement: -1, Base: d.base, Temporary: d.temporary,
+		Triggers: d.triggers, TriggersHidden: d.hidden && d.triggers == "",
+		FoldedIndex: d.foldedIndex, Defaults: make([]ColumnDefault, len(d.columns)),
+		onUpdate: make([]bool, len(d.columns)), referenced: make([]bool, len(d.columns)),
 	}
 	for i, c := range d.columns {
 		columns[i] = conj.Column{Name: c.name, Kind: c.kind}
@@ -55,21 +58,29 @@ func (d *definition) table(keys *foreignKeys) *Table {
 		}
 	}
 	slices.SortFunc(t.PrimaryKey, func(a, b int) int { return d.columns[a].key - d.columns[b].key })
-	t.Table = conj.NewTable(d.id, d.name, columns)
-	t.Table.Uncacheable, t.Table.Declarable = d.uncacheable, declarable[d.uncacheable]
+	t.Table = conj.NewTable(d.id, d.name.Name, columns)
+	t.Table.Schema, t.Table.Members = d.name.Schema, d.members
+	t.Table.Uncacheable, t.Table.View = d.uncacheable, d.view
+	t.Table.Declarable = declarable[d.uncacheable]
 
-	var fires, firesToo bool
-	t.DeleteTouches, fires = keys.reach(d.id, true)
-	t.UpdateTouches, firesToo = keys.reach(d.id, false)
-	t.Triggers = t.Triggers || fires || firesToo
+	t.ForeignKeys = keys.acting(d.id)
+	t.DeleteTouches, t.UpdateTouches = keys.reach(d.id, true), keys.reach(d.id, false)
+	t.Referencing = keys.referencing(d.id)
 	return t
 }
 
 // declarable are the reasons not to cache that end where the tables behind are
 // named.
 var declarable = map[string]bool{
-	"is a view": true, "is a materialized view": true, "is a foreign table": true, "is a virtual table": true,
+	unreadableView: true, backslashedView: true, strangeView: true, "is a foreign table": true, "is a virtual table": true,
 }
+
+// Why a view's tables are not known.
+const (
+	unreadableView  = "is a view whose definition this user may not read (grant SHOW VIEW)"
+	backslashedView = "is a view with a backslash in its definition" // its meaning depends on the sql_mode of its making
+	strangeView     = "is a view whose definition is not understood"
+)
 
 // tableID makes an ID of a schema and a name, such that no two tables share one.
 func tableID(schema, name string) string {

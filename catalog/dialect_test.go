@@ -50,25 +50,36 @@ func TestPostgresTables(t *testing.T) {
 	require.Len(t, plain.Columns(), 5)
 	require.Equal(t, []catalog.ColumnDefault{catalog.HasDefault, catalog.DefaultNull, catalog.HasDefault, catalog.DefaultNull, catalog.Generated}, plain.Defaults)
 	require.Equal(t, 0, plain.AutoIncrement)
-	require.False(t, plain.Triggers, "foreign keys' own triggers are none")
+	require.Empty(t, plain.Triggers, "foreign keys' own triggers are none")
 
 	numbered := read(t, c, db, "numbered")
 	require.Equal(t, 1, numbered.AutoIncrement)
 	require.Equal(t, []int{2, 0}, numbered.PrimaryKey)
 
-	for name, reason := range map[string]string{
-		"seen": "is a view", "kept": "is a materialized view", "parted": "is partitioned", "part": "is a partition",
-		"parent": "is part of an inheritance", "child": "is part of an inheritance", "pg_class": "is a system table",
-	} {
+	require.Equal(t, "is a system table", read(t, c, db, "pg_class").Uncacheable)
+	require.False(t, read(t, c, db, "pg_class").Base)
+	seen := read(t, c, db, "seen")
+	require.Empty(t, seen.Uncacheable)
+	require.False(t, seen.Base)
+	require.Contains(t, seen.View.Query, "FROM plain")
+	kept := read(t, c, db, "kept")
+	require.Empty(t, kept.Uncacheable)
+	require.Nil(t, kept.View)
+	require.False(t, kept.Base)
+	for name, id := range map[string]string{"parted": "public.parted", "part": "public.parted", "parent": "public.parent", "child": "public.parent"} {
 		table := read(t, c, db, name)
-		require.Equal(t, reason, table.Uncacheable, name)
-		require.False(t, table.Base, name)
+		require.Equal(t, id, table.ID, name)
+		require.Equal(t, strings.TrimPrefix(id, "public."), table.Name)
+		require.True(t, table.Base, name)
+		require.Len(t, table.Members, 2)
 	}
 	require.Equal(t, "has row level security", read(t, c, db, "secured").Uncacheable)
-	require.True(t, read(t, c, db, "ruled").Triggers)
-	require.True(t, read(t, c, db, "fired").Triggers)
-	require.True(t, read(t, c, db, "above").Triggers, "a cascade fires them too")
-	require.False(t, read(t, c, db, "calm").Triggers)
+	require.NotEmpty(t, read(t, c, db, "ruled").Triggers)
+	require.NotEmpty(t, read(t, c, db, "fired").Triggers)
+	require.Equal(t, "g", read(t, c, db, "fired").Triggers)
+	require.Equal(t, "r", read(t, c, db, "ruled").Triggers)
+	require.Empty(t, read(t, c, db, "above").Triggers)
+	require.Empty(t, read(t, c, db, "calm").Triggers)
 	require.Empty(t, read(t, c, db, "nothing").Columns())
 
 	mixed, err := c.Table(context.Background(), db, conj.TableName{Schema: "Other", Name: "Mixed.Name"}, true)
@@ -152,16 +163,20 @@ func TestMariaDBTables(t *testing.T) {
 	}, plain.Defaults)
 	require.True(t, plain.OnUpdate(7))
 	require.False(t, plain.OnUpdate(0))
-	require.False(t, plain.Triggers)
+	require.Empty(t, plain.Triggers)
 
 	for name, reason := range map[string]string{
-		"seen": "is a view", "versioned": "is system-versioned", "counted": "has the storage engine CSV", "seq": "is a sequence",
+		"versioned": "is system-versioned", "counted": "has the storage engine CSV", "seq": "is a sequence",
 	} {
 		table := read(t, c, db, name)
 		require.Equal(t, reason, table.Uncacheable, name)
 		require.False(t, table.Base, name)
 	}
-	require.True(t, read(t, c, db, "fired").Triggers)
+	require.Equal(t, "g", read(t, c, db, "fired").Triggers)
+	seen := read(t, c, db, "seen")
+	require.Empty(t, seen.Uncacheable)
+	require.False(t, seen.Base)
+	require.Contains(t, seen.View.Query, ".`plain`")
 
 	system, err := c.Table(context.Background(), db, conj.TableName{Schema: "information_schema", Name: "TABLES"}, true)
 	require.NoError(t, err)
@@ -192,7 +207,7 @@ func TestTriggersThatMayNotBeSeenAreTakenForGranted(t *testing.T) {
 		"CREATE TRIGGER g BEFORE INSERT ON fired FOR EACH ROW SET NEW.id = 1",
 		"CREATE ROLE `"+role+"`", "GRANT SELECT, INSERT ON `"+database+"`.* TO `"+role+"`")
 	t.Cleanup(func() { exec(t, db, "DROP ROLE `"+role+"`") })
-	require.False(t, read(t, catalog.New(conj.MySQL), db, "quiet").Triggers)
+	require.Empty(t, read(t, catalog.New(conj.MySQL), db, "quiet").Triggers)
 
 	for _, test := range []struct {
 		grant  string
@@ -204,8 +219,8 @@ func TestTriggersThatMayNotBeSeenAreTakenForGranted(t *testing.T) {
 		exec(t, db, test.grant)
 		require.Equal(t, test.hidden, asRole(t, db, role, "quiet").TriggersHidden)
 		fired := asRole(t, db, role, "fired")
-		require.True(t, fired.Triggers)
-		require.True(t, fired.TriggersHidden)
+		require.Empty(t, fired.Triggers)
+		require.NotEmpty(t, fired.TriggersHidden)
 	}
 }
 
@@ -269,16 +284,18 @@ func TestSQLiteTables(t *testing.T) {
 	}
 	require.Equal(t, []int{1, 0}, read(t, c, db, "rowless").PrimaryKey)
 	require.Equal(t, map[string]conj.Kind{"id": conj.Integer, "a": conj.Opaque, "t": conj.Text}, kinds(read(t, c, db, "exact")))
-	require.Equal(t, "is a view", read(t, c, db, "seen").Uncacheable)
+	require.Equal(t, &conj.View{Query: " SELECT * FROM plain", Schema: "main"}, read(t, c, db, "seen").View)
+	require.False(t, read(t, c, db, "seen").Base)
 	require.Equal(t, "is a virtual table", read(t, c, db, "found").Uncacheable)
-	require.True(t, read(t, c, db, "fired").Triggers)
+	require.NotEmpty(t, read(t, c, db, "fired").Triggers)
 
-	require.True(t, read(t, c, db, "replacing").Triggers, "an INSERT deletes other rows")
-	require.False(t, plain.Triggers)
+	require.NotEmpty(t, read(t, c, db, "replacing").Triggers, "an INSERT deletes other rows")
+	require.Empty(t, plain.Triggers)
 
 	above := read(t, c, db, "above")
-	require.Equal(t, []string{"main.below"}, above.DeleteTouches)
-	require.True(t, above.Triggers, "a cascade fires them too")
+	require.Equal(t, []catalog.Ref{{ID: "main.below", Name: conj.TableName{Schema: "main", Name: "below"}}}, above.DeleteTouches)
+	require.Empty(t, above.Triggers)
+	require.Equal(t, "h", read(t, c, db, "below").Triggers)
 	require.True(t, above.Referenced(0), "the key is meant where none is named")
 
 	require.Equal(t, map[string]conj.Kind{
@@ -307,7 +324,7 @@ func TestSQLiteTables(t *testing.T) {
 		require.Equal(t, "main.plain", read(t, c, db, "plain").ID, "not remembered")
 		require.Equal(t, "is in an attached database", read(t, c, conn, "away").Uncacheable)
 		require.Equal(t, "main.int", read(t, c, conn, "int").ID)
-		require.True(t, read(t, c, conn, "rowless").Triggers)
+		require.NotEmpty(t, read(t, c, conn, "rowless").Triggers)
 		away, err := c.Table(ctx, conn, conj.TableName{Schema: `AN"OTHER`, Name: "INT"}, true)
 		require.NoError(t, err)
 		require.Equal(t, `"an""other".int`, away.ID)

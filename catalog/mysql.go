@@ -15,8 +15,8 @@ import (
 const mysqlTable = `
 SELECT t.TABLE_SCHEMA, t.TABLE_NAME, t.TABLE_TYPE, t.ENGINE, @@lower_case_table_names, VERSION() LIKE '%MariaDB%',
        @@character_set_client, @@character_set_connection, @@character_set_results,
-       (SELECT COUNT(*) FROM information_schema.TRIGGERS g
-        WHERE g.EVENT_OBJECT_SCHEMA = DB AND g.EVENT_OBJECT_TABLE = ?) > 0,
+       (SELECT GROUP_CONCAT(g.TRIGGER_NAME ORDER BY 1 SEPARATOR ', ') FROM information_schema.TRIGGERS g
+        WHERE g.EVENT_OBJECT_SCHEMA = DB AND g.EVENT_OBJECT_TABLE = ?),
        c.COLUMN_NAME, c.DATA_TYPE, c.IS_NULLABLE, c.COLUMN_DEFAULT, c.COLLATION_NAME, c.EXTRA
 FROM information_schema.TABLES t
 JOIN information_schema.COLUMNS c
@@ -41,13 +41,16 @@ func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition
 	var (
 		def *definition
 		in  string // its database
+
+		isView bool
 	)
 	err := each(ctx, q, func(rows *sql.Rows) error {
 		var (
 			schema, table, tableType            string
 			engine, client, connection, results sql.NullString
 			lowerCase                           int
-			triggers, mariaDB                   bool
+			mariaDB                             bool
+			triggers                            sql.NullString
 			column, dataType, nullable          string
 			deflt, collation, extraText         sql.NullString
 		)
@@ -59,13 +62,16 @@ func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition
 			return nil // another table, whose name differs in case
 		}
 		if def == nil {
-			def = &definition{id: tableID(schema, table), name: table, triggers: triggers}
+			def = &definition{
+				id: tableID(schema, table), name: conj.TableName{Schema: schema, Name: table}, triggers: triggers.String,
+			}
 			in = schema
 			if lowerCase != 0 {
 				def.id = strings.ToLower(def.id)
 			}
 			def.uncacheable = mysqlUncacheable(schema, tableType, engine.String)
-			def.base = def.uncacheable == ""
+			isView = tableType == "VIEW" && def.uncacheable == ""
+			def.base = def.uncacheable == "" && !isView
 		}
 		extra := strings.ToLower(extraText.String)
 		c := columnDefinition{
@@ -83,14 +89,42 @@ func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition
 		def.columns = append(def.columns, c)
 		return nil
 	}, query, args...)
+	if err == nil && def != nil && isView {
+		err = readMySQLView(ctx, q, in, def)
+	}
 	if err != nil || def == nil || !def.base {
 		return def, err
 	}
-	if err := readMySQLPrimaryKey(ctx, q, in, def); err != nil || def.triggers {
+	if err := readMySQLPrimaryKey(ctx, q, in, def); err != nil || def.triggers != "" {
 		return def, err
 	}
-	def.hidden, err = mysqlHidesTriggers(ctx, q, in, def.name)
+	def.hidden, err = mysqlHidesTriggers(ctx, q, in, def.name.Name)
 	return def, err
+}
+
+const mysqlView = `SELECT VIEW_DEFINITION, TABLE_NAME FROM information_schema.VIEWS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?`
+
+// readMySQLView reads a view's definition, in which all names have their
+// database.
+func readMySQLView(ctx context.Context, q Querier, schema string, def *definition) error {
+	def.uncacheable = unreadableView
+	return each(ctx, q, func(rows *sql.Rows) error {
+		var (
+			query sql.NullString
+			name  string
+		)
+		if err := rows.Scan(&query, &name); err != nil {
+			return err
+		}
+		switch {
+		case name != def.name.Name, query.String == "":
+		case strings.Contains(query.String, `\`):
+			def.uncacheable = backslashedView
+		default:
+			def.uncacheable, def.view = "", &conj.View{Query: query.String, Schema: schema}
+		}
+		return nil
+	}, mysqlView, schema, def.name.Name)
 }
 
 func readMySQLPrimaryKey(ctx context.Context, q Querier, schema string, def *definition) error {
@@ -108,7 +142,7 @@ func readMySQLPrimaryKey(ctx context.Context, q Querier, schema string, def *def
 			}
 		}
 		return nil
-	}, mysqlPrimaryKey, schema, def.name, def.name)
+	}, mysqlPrimaryKey, schema, def.name.Name, def.name.Name)
 }
 
 func mysqlUncacheable(schema, tableType, engine string) string {
@@ -119,7 +153,7 @@ func mysqlUncacheable(schema, tableType, engine string) string {
 	switch tableType {
 	case "BASE TABLE":
 	case "VIEW":
-		return "is a view"
+		return ""
 	case "SYSTEM VERSIONED":
 		return "is system-versioned"
 	default:
@@ -217,45 +251,36 @@ var mysqlFolded = map[string]bool{
 }
 
 const mysqlKeys = `
-SELECT r.UNIQUE_CONSTRAINT_SCHEMA, r.REFERENCED_TABLE_NAME, COALESCE(k.REFERENCED_COLUMN_NAME, ''),
-       r.CONSTRAINT_SCHEMA, r.TABLE_NAME, r.DELETE_RULE, r.UPDATE_RULE, @@lower_case_table_names
+SELECT r.CONSTRAINT_NAME, r.UNIQUE_CONSTRAINT_SCHEMA, r.REFERENCED_TABLE_NAME, COALESCE(k.REFERENCED_COLUMN_NAME, ''),
+       r.CONSTRAINT_SCHEMA, r.TABLE_NAME, COALESCE(k.COLUMN_NAME, ''), r.DELETE_RULE, r.UPDATE_RULE, @@lower_case_table_names
 FROM information_schema.REFERENTIAL_CONSTRAINTS r
 LEFT JOIN information_schema.KEY_COLUMN_USAGE k ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA
-     AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND k.TABLE_NAME = r.TABLE_NAME`
+     AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND k.TABLE_NAME = r.TABLE_NAME
+ORDER BY k.ORDINAL_POSITION`
 
 // readMySQLKeys reads the foreign keys. What they do fires no triggers.
-func readMySQLKeys(ctx context.Context, q Querier) ([]foreignKey, error) {
-	var keys []foreignKey
+func readMySQLKeys(ctx context.Context, q Querier) ([]keyColumn, error) {
+	var keys []keyColumn
 	err := each(ctx, q, func(rows *sql.Rows) error {
 		var (
-			parentSchema, parent, column, childSchema, child string
-			onDelete, onUpdate                               string
-			lowerCase                                        int
+			key                        keyColumn
+			name, parentSchema, parent string
+			onDelete, onUpdate         string
+			lowerCase                  int
 		)
-		if err := rows.Scan(&parentSchema, &parent, &column, &childSchema, &child, &onDelete, &onUpdate, &lowerCase); err != nil {
+		child := &key.child.Name
+		if err := rows.Scan(&name, &parentSchema, &parent, &key.column, &child.Schema, &child.Name, &key.childColumn,
+			&onDelete, &onUpdate, &lowerCase); err != nil {
 			return err
 		}
-		key := foreignKey{
-			parent: tableID(parentSchema, parent), column: column, child: tableID(childSchema, child),
-			onDelete: ruleAction(onDelete, remove), onUpdate: ruleAction(onUpdate, change),
-		}
+		key.parent, key.child.ID = tableID(parentSchema, parent), tableID(child.Schema, child.Name)
+		key.constraint = key.child.ID + "." + name
+		key.onDelete, key.onUpdate, key.readable = ruleAction(onDelete), ruleAction(onUpdate), true
 		if lowerCase != 0 {
-			key.parent, key.child = strings.ToLower(key.parent), strings.ToLower(key.child)
+			key.parent, key.child.ID = strings.ToLower(key.parent), strings.ToLower(key.child.ID)
 		}
 		keys = append(keys, key)
 		return nil
 	}, mysqlKeys)
 	return keys, err
-}
-
-// ruleAction reads an action as the SQL standard spells it. One that is not
-// known is taken for the widest.
-func ruleAction(rule string, cascade action) action {
-	switch strings.ToUpper(rule) {
-	case "NO ACTION", "RESTRICT", "NONE":
-		return refuse
-	case "SET NULL", "SET DEFAULT":
-		return change
-	}
-	return cascade
 }

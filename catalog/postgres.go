@@ -9,15 +9,21 @@ import (
 	"github.com/cacheplugin/cacheplugin/conj"
 )
 
+// postgresTriggers is the names of the triggers and rules of c.
+const postgresTriggers = `pg_catalog.array_to_string(ARRAY(
+         SELECT g.tgname::text FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D'
+         UNION ALL
+         SELECT r.rulename::text FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1' AND r.ev_enabled <> 'D'
+         ORDER BY 1), ', ')`
+
 // postgresTable reads a table and its columns. A schema is matched by name:
 // to_regclass fails on one that the user may not use.
 const postgresTable = `
-SELECT n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text,
-       c.relrowsecurity, c.relispartition,
+SELECT c.oid::bigint, n.nspname::text, c.relname::text, c.relkind::text, c.relpersistence::text, c.relrowsecurity,
        EXISTS (SELECT 1 FROM pg_catalog.pg_inherits h WHERE h.inhrelid = c.oid OR h.inhparent = c.oid),
-       EXISTS (SELECT 1 FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D'),
-       EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1' AND r.ev_enabled <> 'D'),
+       ` + postgresTriggers + `,
        pg_catalog.current_setting('client_encoding', true),
+       CASE c.relkind WHEN 'v' THEN pg_catalog.pg_get_viewdef(c.oid) END,
        a.attname::text, COALESCE(b.typname, t.typname)::text, COALESCE(b.typtype, t.typtype)::text,
        COALESCE(b.typnamespace, t.typnamespace) = 'pg_catalog'::pg_catalog.regnamespace,
        COALESCE(l.collisdeterministic, true),
@@ -47,27 +53,36 @@ func readPostgres(ctx context.Context, q Querier, name conj.TableName) (*definit
 	if name.Schema != "" {
 		query, args = postgresBySchema, []any{name.Name, name.Schema}
 	}
-	var def *definition
+	var (
+		def    *definition
+		oid    int64
+		family bool
+	)
 	err := each(ctx, q, func(rows *sql.Rows) error {
 		var (
 			schema, table, kind, persistence, encoding string
-			rls, partition, inherits, triggers, rules  bool
-			column, typeName, typeType                 sql.NullString
+			rls, inherits                              bool
+			triggers                                   string
+			view, column, typeName, typeType           sql.NullString
 			builtin, deterministic, hasDefault         sql.NullBool
 			identity, generated, serial                sql.NullBool
 			key                                        int
 		)
-		if err := rows.Scan(&schema, &table, &kind, &persistence, &rls, &partition, &inherits, &triggers, &rules, &encoding,
-			&column, &typeName, &typeType, &builtin, &deterministic, &hasDefault, &identity, &generated, &serial, &key); err != nil {
+		if err := rows.Scan(&oid, &schema, &table, &kind, &persistence, &rls, &inherits, &triggers, &encoding,
+			&view, &column, &typeName, &typeType, &builtin, &deterministic, &hasDefault, &identity, &generated, &serial, &key); err != nil {
 			return err
 		}
 		if def == nil {
 			def = &definition{
-				id: tableID(schema, table), name: table,
-				temporary: persistence == "t", triggers: triggers || rules,
+				id: tableID(schema, table), name: conj.TableName{Schema: schema, Name: table},
+				temporary: persistence == "t", triggers: triggers,
 			}
-			def.uncacheable = postgresUncacheable(schema, kind, def.temporary, partition, inherits, rls)
-			def.base = kind == "r" && !def.temporary && !partition && !inherits && !postgresSystem(schema)
+			family = inherits || kind == "p"
+			def.uncacheable = postgresUncacheable(schema, kind, def.temporary, rls)
+			if view.Valid {
+				def.view = &conj.View{Query: view.String}
+			}
+			def.base = (kind == "r" || kind == "p") && !def.temporary && !postgresSystem(schema)
 		}
 		if !column.Valid {
 			return nil // a table without columns
@@ -85,28 +100,23 @@ func readPostgres(ctx context.Context, q Querier, name conj.TableName) (*definit
 		def.columns = append(def.columns, c)
 		return nil
 	}, query, args...)
+	if err == nil && family {
+		err = readPostgresFamily(ctx, q, oid, def)
+	}
 	return def, err
 }
 
-func postgresUncacheable(schema, kind string, temporary, partition, inherits, rls bool) string {
+func postgresUncacheable(schema, kind string, temporary, rls bool) string {
 	switch {
 	case postgresSystem(schema):
 		return "is a system table"
 	case temporary:
 		return "is temporary"
-	case kind == "v":
-		return "is a view"
-	case kind == "m":
-		return "is a materialized view"
+	case kind == "v", kind == "m":
+		return "" // of a materialized view only a REFRESH changes the rows
 	case kind == "f":
 		return "is a foreign table"
-	case kind == "p":
-		return "is partitioned"
-	case partition:
-		return "is a partition"
-	case inherits:
-		return "is part of an inheritance"
-	case kind != "r":
+	case kind != "r" && kind != "p":
 		return "is not a table"
 	case rls:
 		return "has row level security"
@@ -158,38 +168,59 @@ func quotePostgres(name string) string {
 	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
 }
 
-// postgresKeys reads the foreign keys that act. A partition's copies of its
-// parent's keys are among them.
+// postgresKeys reads the foreign keys, but not the copies of them that
+// partitions have. A user without USAGE of a schema can't read its tables.
 const postgresKeys = `
-SELECT pn.nspname::text, p.relname::text, a.attname::text, cn.nspname::text, c.relname::text,
+SELECT k.oid::text, pn.nspname::text, p.relname::text, pa.attname::text, cn.nspname::text, c.relname::text, ca.attname::text,
        k.confdeltype::text, k.confupdtype::text,
-       EXISTS (SELECT 1 FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid AND NOT g.tgisinternal AND g.tgenabled <> 'D')
-       OR EXISTS (SELECT 1 FROM pg_catalog.pg_rewrite r WHERE r.ev_class = c.oid AND r.ev_type <> '1' AND r.ev_enabled <> 'D')
+       COALESCE(pg_catalog.to_jsonb(k) -> 'confdelsetcols' <> 'null'::jsonb, false),
+       pg_catalog.has_schema_privilege(cn.oid, 'USAGE') AND pg_catalog.has_table_privilege(c.oid, 'SELECT')
+       AND pg_catalog.has_table_privilege(c.oid, 'UPDATE')
 FROM pg_catalog.pg_constraint k
 JOIN pg_catalog.pg_class p ON p.oid = k.confrelid
 JOIN pg_catalog.pg_namespace pn ON pn.oid = p.relnamespace
-JOIN pg_catalog.pg_attribute a ON a.attrelid = k.confrelid AND a.attnum = ANY (k.confkey)
 JOIN pg_catalog.pg_class c ON c.oid = k.conrelid
 JOIN pg_catalog.pg_namespace cn ON cn.oid = c.relnamespace
-WHERE k.contype = 'f' AND (k.confdeltype IN ('c', 'n', 'd') OR k.confupdtype IN ('c', 'n', 'd'))`
+CROSS JOIN LATERAL unnest(k.confkey, k.conkey) WITH ORDINALITY AS u (parent, child, n)
+JOIN pg_catalog.pg_attribute pa ON pa.attrelid = k.confrelid AND pa.attnum = u.parent
+JOIN pg_catalog.pg_attribute ca ON ca.attrelid = k.conrelid AND ca.attnum = u.child
+WHERE k.contype = 'f' AND k.conparentid = 0
+ORDER BY k.oid, u.n`
 
-func readPostgresKeys(ctx context.Context, q Querier) ([]foreignKey, error) {
-	var keys []foreignKey
-	err := each(ctx, q, func(rows *sql.Rows) error {
+func readPostgresKeys(ctx context.Context, q Querier) ([]keyColumn, error) {
+	families, err := readPostgresFamilies(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	id := func(schema, name string) string {
+		id := tableID(schema, name)
+		if family, ok := families[id]; ok {
+			return family
+		}
+		return id
+	}
+	var keys []keyColumn
+	err = each(ctx, q, func(rows *sql.Rows) error {
 		var (
-			key                                      foreignKey
-			parentSchema, parent, childSchema, child string
-			onDelete, onUpdate                       string
+			key                  keyColumn
+			parentSchema, parent string
+			onDelete, onUpdate   string
+			some                 bool // ON DELETE SET NULL of some of the columns
 		)
-		if err := rows.Scan(&parentSchema, &parent, &key.column, &childSchema, &child, &onDelete, &onUpdate, &key.childTriggers); err != nil {
+		child := &key.child.Name
+		if err := rows.Scan(&key.constraint, &parentSchema, &parent, &key.column, &child.Schema, &child.Name, &key.childColumn,
+			&onDelete, &onUpdate, &some, &key.readable); err != nil {
 			return err
 		}
-		key.parent, key.child = tableID(parentSchema, parent), tableID(childSchema, child)
+		key.parent, key.child.ID = id(parentSchema, parent), id(child.Schema, child.Name)
 		var err error
-		if key.onDelete, err = postgresAction(onDelete, remove); err != nil {
+		if key.onDelete, err = postgresAction(onDelete); err != nil {
 			return err
 		}
-		if key.onUpdate, err = postgresAction(onUpdate, change); err != nil {
+		if key.onDelete == SetNull && some {
+			key.onDelete = SetDefault
+		}
+		if key.onUpdate, err = postgresAction(onUpdate); err != nil {
 			return err
 		}
 		keys = append(keys, key)
@@ -198,14 +229,16 @@ func readPostgresKeys(ctx context.Context, q Querier) ([]foreignKey, error) {
 	return keys, err
 }
 
-func postgresAction(code string, cascade action) (action, error) {
+func postgresAction(code string) (Action, error) {
 	switch code {
 	case "a", "r":
-		return refuse, nil
+		return Refuse, nil
 	case "c":
-		return cascade, nil
-	case "n", "d":
-		return change, nil
+		return Cascade, nil
+	case "n":
+		return SetNull, nil
+	case "d":
+		return SetDefault, nil
 	}
-	return refuse, fmt.Errorf("unknown foreign key action %q", code)
+	return Refuse, fmt.Errorf("unknown foreign key action %q", code)
 }

@@ -11,7 +11,7 @@ import (
 // sqliteObject is a table or view as sqlite_master has it.
 type sqliteObject struct {
 	schema, name, kind, sql string
-	triggers                bool
+	triggers                string
 }
 
 func readSQLite(ctx context.Context, q Querier, name conj.TableName) (*definition, error) {
@@ -20,24 +20,30 @@ func readSQLite(ctx context.Context, q Querier, name conj.TableName) (*definitio
 		return nil, err
 	}
 	def := &definition{
-		id: foldSQLite(tableID(object.schema, object.name)), name: object.name,
+		id: foldSQLite(tableID(object.schema, object.name)), name: conj.TableName{Schema: object.schema, Name: object.name},
 		triggers: object.triggers, temporary: object.schema == "temp",
 	}
 	ddl := parseSQLiteTable(object.sql)
 	// A plain INSERT then deletes other rows and turns NULL into a default:
 	// what a trigger could do.
-	def.triggers = def.triggers || ddl.replace
+	if def.triggers == "" && ddl.replace {
+		def.triggers = "ON CONFLICT REPLACE"
+	}
 	switch {
 	case def.temporary:
 		def.uncacheable = "is temporary"
 	case object.schema != "main":
 		def.uncacheable = "is in an attached database"
 	case object.kind == "view":
-		def.uncacheable = "is a view"
+		if query, ok := sqliteViewQuery(object.sql); ok {
+			def.view = &conj.View{Query: query, Schema: object.schema}
+		} else {
+			def.uncacheable = strangeView
+		}
 	case ddl.virtual:
 		def.uncacheable = "is a virtual table"
 	}
-	def.base = def.uncacheable == ""
+	def.base = def.uncacheable == "" && object.kind == "table"
 	return def, readSQLiteColumns(ctx, q, object, ddl, def)
 }
 
@@ -77,8 +83,9 @@ func findSQLiteIn(ctx context.Context, q Querier, schema, name string) (*sqliteO
 		object = &sqliteObject{schema: schema}
 		return rows.Scan(&object.name, &object.kind, &object.sql, &object.triggers)
 	}, `SELECT m.name, m.type, coalesce(m.sql, ''),
-       EXISTS (SELECT 1 FROM `+master+` g WHERE g.type = 'trigger' AND g.tbl_name = m.name COLLATE NOCASE)
-       OR EXISTS (SELECT 1 FROM temp.sqlite_master g WHERE g.type = 'trigger' AND g.tbl_name = m.name COLLATE NOCASE)
+       coalesce((SELECT group_concat(g.name, ', ') FROM (
+         SELECT name, type, tbl_name FROM `+master+` UNION ALL SELECT name, type, tbl_name FROM temp.sqlite_master ORDER BY 1) g
+         WHERE g.type = 'trigger' AND g.tbl_name = m.name COLLATE NOCASE), '')
 FROM `+master+` m WHERE m.type IN ('table', 'view') AND m.name = ? COLLATE NOCASE`, name)
 	return object, err
 }
@@ -160,28 +167,27 @@ func sqliteKind(declared string, binary bool) conj.Kind {
 }
 
 const sqliteKeys = `
-SELECT f."table", coalesce(f."to", ''), m.name, f.on_delete, f.on_update,
-       EXISTS (SELECT 1 FROM main.sqlite_master g WHERE g.type = 'trigger' AND g.tbl_name = m.name COLLATE NOCASE)
-       OR EXISTS (SELECT 1 FROM temp.sqlite_master g WHERE g.type = 'trigger' AND g.tbl_name = m.name COLLATE NOCASE)
-FROM main.sqlite_master m, pragma_foreign_key_list(m.name, 'main') f WHERE m.type = 'table'`
+SELECT m.name || '.' || f.id, f."table", coalesce(f."to", ''), m.name, f."from", f.on_delete, f.on_update
+FROM main.sqlite_master m, pragma_foreign_key_list(m.name, 'main') f WHERE m.type = 'table' ORDER BY f.seq`
 
 // readSQLiteKeys reads the foreign keys of the database's own tables, whether
 // or not the connection enforces them: others may.
-func readSQLiteKeys(ctx context.Context, q Querier) ([]foreignKey, error) {
-	var keys []foreignKey
+func readSQLiteKeys(ctx context.Context, q Querier) ([]keyColumn, error) {
+	var keys []keyColumn
 	err := each(ctx, q, func(rows *sql.Rows) error {
 		var (
-			parent, column, child, onDelete, onUpdate string
-			triggers                                  bool
+			key                keyColumn
+			parent             string
+			onDelete, onUpdate string
 		)
-		if err := rows.Scan(&parent, &column, &child, &onDelete, &onUpdate, &triggers); err != nil {
+		child := &key.child.Name
+		child.Schema = "main"
+		if err := rows.Scan(&key.constraint, &parent, &key.column, &child.Name, &key.childColumn, &onDelete, &onUpdate); err != nil {
 			return err
 		}
-		keys = append(keys, foreignKey{
-			parent: foldSQLite(tableID("main", parent)), child: foldSQLite(tableID("main", child)), column: column,
-			onDelete: ruleAction(onDelete, remove), onUpdate: ruleAction(onUpdate, change),
-			childTriggers: triggers,
-		})
+		key.parent, key.child.ID = foldSQLite(tableID("main", parent)), foldSQLite(tableID("main", child.Name))
+		key.onDelete, key.onUpdate, key.readable = ruleAction(onDelete), ruleAction(onUpdate), true
+		keys = append(keys, key)
 		return nil
 	}, sqliteKeys)
 	return keys, err

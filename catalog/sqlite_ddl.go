@@ -70,22 +70,39 @@ func (t sqliteTable) binary(i int, name string) bool {
 	return true
 }
 
+// sqliteViewQuery returns the SELECT of a CREATE VIEW as sqlite_master keeps
+// it. Its first AS outside of quotes is the one before the SELECT.
+func sqliteViewQuery(sql string) (query string, ok bool) {
+	tokens, ends := sqliteTokenEnds(sql)
+	for i, token := range tokens {
+		if strings.EqualFold(token, "as") {
+			return sql[ends[i]:], true
+		}
+	}
+	return "", false
+}
+
 // sqliteTokens splits SQL into words, quoted texts and single characters,
 // without blanks and comments.
 func sqliteTokens(sql string) []string {
-	var tokens []string
+	tokens, _ := sqliteTokenEnds(sql)
+	return tokens
+}
+
+// sqliteTokenEnds also tells where in the text each token ends.
+func sqliteTokenEnds(sql string) (tokens []string, ends []int) {
 	for i := 0; i < len(sql); {
 		switch b := sql[i]; {
 		case strings.HasPrefix(sql[i:], "--"):
 			end := strings.IndexByte(sql[i:], '\n')
 			if end < 0 {
-				return tokens
+				return tokens, ends
 			}
 			i += end
 		case strings.HasPrefix(sql[i:], "/*"):
 			end := strings.Index(sql[i+2:], "*/")
 			if end < 0 {
-				return tokens
+				return tokens, ends
 			}
 			i += end + 4
 		case b == ' ' || b == '\t' || b == '\n' || b == '\r' || b == '\f':
@@ -94,18 +111,21 @@ func sqliteTokens(sql string) []string {
 			n := quotedLength(sql[i:])
 			tokens = append(tokens, sql[i:i+n])
 			i += n
+			ends = append(ends, i)
 		case isWordByte(b):
 			start := i
 			for i < len(sql) && isWordByte(sql[i]) {
 				i++
 			}
 			tokens = append(tokens, sql[start:i])
+			ends = append(ends, i)
 		default:
 			tokens = append(tokens, sql[i:i+1])
 			i++
+			ends = append(ends, i)
 		}
 	}
-	return tokens
+	return tokens, ends
 }
 
 // quotedLength returns the length of the quoted text that s begins with.

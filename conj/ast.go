@@ -53,9 +53,10 @@ type scopeEntry struct {
 	renamed bool // has a list of column aliases
 
 	table    *Table
-	block    *block   // the innermost block it is in
-	chain    []*block // all of them, outermost first
-	narrowed [][]term // its part of the conditions, in disjunctive normal form
+	view     *viewRead // if the table is one
+	block    *block    // the innermost block it is in
+	chain    []*block  // all of them, outermost first
+	narrowed [][]term  // its part of the conditions, in disjunctive normal form
 }
 
 // joinKind is how a join treats rows without a partner.
@@ -85,6 +86,8 @@ type selectCore struct {
 	entries   []*scopeEntry
 	from      *fromNode
 	where     *expr
+	listLo    int // token range of the list of results
+	listHi    int
 	merged    map[string]bool // lower-case names merged by USING
 	coalesced bool            // an outer join's USING may give either side's value
 	natural   bool            // a NATURAL join merges no one knows what

@@ -30,7 +30,7 @@ func CompileOn(d Dialect, sql string, lookup Lookup, lim Limits, on []string) (*
 	if p.err != nil {
 		return notUnderstood(d, lim, toks, p.err), nil
 	}
-	c := &compiler{parser: p, lookup: lookup, plan: &Plan{
+	c := &compiler{parser: p, lookup: lookup, views: map[*Table]*viewRead{}, plan: &Plan{
 		Statement: statement, Single: out.single, LimitParam: out.limitParam, d: d, lim: lim,
 	}}
 	if !out.compound {
@@ -43,6 +43,9 @@ func CompileOn(d Dialect, sql string, lookup Lookup, lim Limits, on []string) (*
 		return nil, fmt.Errorf("conj: look up: %w", err)
 	}
 	plan := c.plan
+	if statement == Select && !out.compound && len(p.cores) > 0 && len(p.cores[0].entries) == 1 {
+		plan.Sole = p.cores[0].entries[0].table
+	}
 	plan.Names, plan.Skip, plan.Volatile, plan.HasSideEffects = p.names, p.skip, p.volatile, p.effects
 	plan.Hidden = p.hidden
 	if statement == Select && len(plan.Names) == 0 && len(plan.Hidden) == 0 && plan.Skip == "" {
@@ -77,6 +80,8 @@ type compiler struct {
 	plan   *Plan
 	lookup Lookup
 	known  map[TableName]*Table
+	views  map[*Table]*viewRead
+	depth  int // of views
 }
 
 func (c *compiler) table(n TableName) (*Table, error) {
@@ -97,15 +102,8 @@ func (c *compiler) table(n TableName) (*Table, error) {
 // reads looks up the tables read and narrows them, by the given columns only
 // if there are any. Occurrences of the same table are one dependency.
 func (c *compiler) reads(on []string) error {
-	for _, core := range c.cores {
-		for _, e := range core.entries {
-			if err := c.entry(e); err != nil {
-				return fmt.Errorf("conj: look up: %w", err)
-			}
-			if e.table != nil && tableIndex(c.plan.Tables, e.table) < 0 {
-				c.plan.Tables = append(c.plan.Tables, e.table)
-			}
-		}
+	if err := c.entries(); err != nil {
+		return fmt.Errorf("conj: look up: %w", err)
 	}
 	n := narrower{d: c.d, lim: c.plan.lim}
 	if len(on) > 0 && c.skip == "" {
@@ -115,20 +113,54 @@ func (c *compiler) reads(on []string) error {
 		}
 		c.plan.On = n.pins.names()
 	}
-	narrowed := make([][][]term, len(c.plan.Tables))
+	for _, r := range c.narrow(&n) {
+		if tableIndex(c.plan.Tables, r.table) < 0 {
+			c.plan.Tables = append(c.plan.Tables, r.table)
+		}
+		c.plan.reads = append(c.plan.reads, newTableRead(r.table, c.plan.lim, absorbed(r.narrowed)))
+	}
+	return n.pins.check()
+}
+
+// entries looks up the tables that a text names.
+func (c *compiler) entries() error {
 	for _, core := range c.cores {
-		n.core(core)
 		for _, e := range core.entries {
-			if e.table != nil {
-				i := tableIndex(c.plan.Tables, e.table)
-				narrowed[i] = append(narrowed[i], e.narrowed...)
+			if err := c.entry(e); err != nil {
+				return err
 			}
 		}
 	}
-	for i, t := range c.plan.Tables {
-		c.plan.reads = append(c.plan.reads, newTableRead(t, c.plan.lim, absorbed(narrowed[i])))
+	return nil
+}
+
+// narrow returns the tables of a text, those that its views read included, and
+// what all occurrences of a table together say of its rows.
+func (c *compiler) narrow(n *narrower) []tableRows {
+	var all []tableRows
+	add := func(t *Table, narrowed [][]term) {
+		// Tables of one family have columns of their own; see Plan.Bind.
+		i := slices.IndexFunc(all, func(r tableRows) bool { return r.table == t })
+		if i < 0 {
+			i = len(all)
+			all = append(all, tableRows{table: t})
+		}
+		all[i].narrowed = append(all[i].narrowed, narrowed...)
 	}
-	return n.pins.check()
+	for _, core := range c.cores {
+		n.core(core)
+		for _, e := range core.entries {
+			switch {
+			case e.view != nil:
+				for i, r := range e.view.reads {
+					add(r.table, e.view.rows(i, e.narrowed, c.plan.lim))
+				}
+			case e.table != nil:
+				add(e.table, e.narrowed)
+			}
+		}
+	}
+	return all
 }
 
 func (c *compiler) entry(e *scopeEntry) error {
@@ -142,6 +174,9 @@ func (c *compiler) entry(e *scopeEntry) error {
 	switch {
 	case t == nil && e.maybe: // a CTE after all
 		return nil
+	case t == nil && c.depth > 0: // this user may not see it
+		c.noteHidden(Hidden{Kind: HiddenTable, Name: e.name.Name, Reason: fmt.Sprintf("unknown table %s", e.name)})
+		return nil
 	case t == nil:
 		c.noteSkip("unknown table %s", e.name)
 		return nil
@@ -152,6 +187,13 @@ func (c *compiler) entry(e *scopeEntry) error {
 	}
 	c.noteName(e.name)
 	e.table = t
+	if t.View == nil {
+		return nil
+	}
+	if e.view, err = c.view(t, e.name); err != nil {
+		return err
+	}
+	e.table = e.view.columns
 	return nil
 }
 
@@ -173,7 +215,7 @@ func (c *compiler) writes() error {
 	for _, w := range c.parser.writes {
 		out := Write{
 			Name: w.name, Statement: w.statement, Wide: w.wide, HasReturning: w.returning,
-			OnConflictDoNothing: w.doNothing, d: c.d, lim: c.plan.lim,
+			OnConflictDoNothing: w.doNothing, Cascade: w.cascade, Temporary: w.temporary, d: c.d, lim: c.plan.lim,
 		}
 		if !isSystem(c.d, w.name) {
 			t, err := c.table(w.name)

@@ -409,8 +409,8 @@ func (n *narrower) resolve(c *selectCore, ref columnRef, lo, hi int) (entry, col
 // project keeps of each conjunct what it says of one entry, constants that
 // reach it over equal columns included.
 func (n *narrower) project(c *selectCore, all []conjunct, entry int) [][]term {
-	table := c.entries[entry].table
-	if n.pins != nil && n.lost && n.pins.on(table) {
+	table, pinning := c.entries[entry].table, n.pins != nil && c.entries[entry].view == nil
+	if pinning && n.lost && n.pins.on(table) {
 		return [][]term{{}}
 	}
 	projected := make([][]term, 0, len(all))
@@ -422,7 +422,7 @@ func (n *narrower) project(c *selectCore, all []conjunct, entry int) [][]term {
 			}
 		}
 		terms = carried(conj, entry, terms)
-		if n.pins != nil {
+		if pinning {
 			terms = n.pins.keep(table, terms)
 			if len(terms) == 0 {
 				continue

@@ -30,7 +30,7 @@ var safeFunctions = set(`count sum avg min max total every bool_and bool_or bit_
 	percentile_cont percentile_disc mode regr_slope regr_intercept regr_r2 regr_count median grouping
 	row_number rank dense_rank percent_rank cume_dist ntile lag lead first_value last_value nth_value
 	coalesce nullif ifnull greatest least if iif isnull nvl nvl2
-	lower upper length char_length character_length octet_length bit_length substr substring left right
+	lower upper lcase ucase length char_length character_length octet_length bit_length substr substring left right
 	trim ltrim rtrim btrim lpad rpad replace reverse repeat concat concat_ws instr strpos position locate
 	initcap translate split_part ascii chr char ord hex unhex unicode quote quote_literal quote_ident
 	quote_nullable format printf field elt find_in_set make_set space insert mid substring_index strcmp soundex

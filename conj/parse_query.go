@@ -214,6 +214,7 @@ func (p *parser) selectCore(out *outerQuery) {
 	start := p.pos
 	p.scan(p.endsClause)
 	end := p.pos
+	core.listLo, core.listHi = start, end
 	p.into()
 	if p.accept("from") {
 		p.fromClause(core)
@@ -258,10 +259,13 @@ func (p *parser) into() {
 	p.noteSkip("SELECT INTO")
 	p.effects = true
 	if p.d == PostgreSQL {
+		temporary := false
 		for p.peek().anyOf("temp", "temporary", "unlogged", "table") {
-			p.advance()
+			temporary = p.advance().anyOf("temp", "temporary") || temporary
 		}
-		p.writes = append(p.writes, &parsedWrite{name: p.tableName(), statement: DDL})
+		name := p.tableName()
+		temporary = temporary || isTemporarySchema(p.d, name.Schema)
+		p.writes = append(p.writes, &parsedWrite{name: name, statement: DDL, temporary: temporary})
 		return
 	}
 	p.scan(p.endsClause)

@@ -1,5 +1,7 @@
 package conj
 
+import "strings"
+
 // statement reads a whole text and says what it is.
 func (p *parser) statement(out *outerQuery) Statement {
 	p.acceptPunct(";")
@@ -168,7 +170,13 @@ func (p *parser) truncate() Statement {
 	p.advance()
 	p.accept("table")
 	p.tableList(Truncate, "TRUNCATE")
-	p.rest()
+	for !p.atEnd() && !p.peek().is(";") {
+		if p.advance().word == "cascade" {
+			for _, w := range p.writes {
+				w.cascade = true
+			}
+		}
+	}
 	return Truncate
 }
 
@@ -228,14 +236,18 @@ func (p *parser) create() {
 	if p.accept("or") {
 		p.expect("replace")
 	}
+	temporary := false
 	for p.peek().anyOf("global", "local", "temp", "temporary", "unlogged", "virtual", "unique", "fulltext", "spatial",
 		"materialized", "recursive", "constraint", "foreign", "external") {
-		p.advance()
+		temporary = p.advance().anyOf("temp", "temporary") || temporary
 	}
 	switch {
 	case p.accept("table"), p.accept("view"):
 		p.ifExists()
 		p.ddlTable()
+		w := p.writes[len(p.writes)-1]
+		w.temporary = temporary || isTemporarySchema(p.d, w.name.Schema)
+		p.parents()
 	case p.accept("index"), p.accept("trigger"):
 		for !p.atEnd() && !p.peek().is(";") {
 			if p.advance().word == "on" {
@@ -245,9 +257,42 @@ func (p *parser) create() {
 			}
 		}
 		p.unexpected()
-	case p.accept("rule"):
+	case p.accept("rule"): // name AS ON event TO table
+		for !p.atEnd() && !p.peek().is(";") {
+			if p.advance().word == "to" {
+				p.ddlTable()
+				return
+			}
+		}
 		p.unexpected()
 	}
+}
+
+// parents reads the tables that a new one inherits from or is a part of.
+func (p *parser) parents() {
+	if p.d != PostgreSQL {
+		return
+	}
+	for !p.atEnd() && !p.peek().is(";") {
+		switch {
+		case p.accept("partition", "of"):
+			p.ddlTable()
+		case p.peek().word == "inherits" && p.peekAt(1).is("("):
+			p.advance()
+			p.advance()
+			p.tableList(DDL, "DDL")
+			p.expectPunct(")")
+		case p.peek().anyOf("select", "values", "execute"):
+			return
+		default:
+			p.advance()
+		}
+	}
+}
+
+// isTemporarySchema tells whether tables of a schema are temporary.
+func isTemporarySchema(d Dialect, schema string) bool {
+	return d == PostgreSQL && strings.HasPrefix(schema, "pg_temp") || d == SQLite && strings.EqualFold(schema, "temp")
 }
 
 func (p *parser) alter() {
@@ -261,13 +306,18 @@ func (p *parser) alter() {
 	p.accept("only")
 	p.ddlTable()
 	for !p.atEnd() && !p.peek().is(";") {
-		if p.accept("rename") {
+		switch {
+		case p.accept("rename"):
 			if p.accept("to") || p.accept("as") {
 				p.ddlTable()
 			}
-			continue
+		case p.d == PostgreSQL && (p.accept("attach", "partition") || p.accept("detach", "partition") || p.accept("inherit")):
+			p.ddlTable()
+		case p.d == MySQL && p.accept("with", "table"): // EXCHANGE PARTITION p WITH TABLE t
+			p.ddlTable()
+		default:
+			p.advance()
 		}
-		p.advance()
 	}
 }
 

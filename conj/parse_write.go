@@ -21,6 +21,8 @@ type parsedWrite struct {
 	rows      [][]Operand
 	doNothing bool
 	conflict  *parsedConflict
+	cascade   bool // of a TRUNCATE
+	temporary bool // a CREATE TEMPORARY TABLE
 }
 
 // parsedConflict is what an upsert does with a row that is there already.

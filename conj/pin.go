@@ -40,8 +40,9 @@ type pins []*pin
 // "orders.user_id" mean among the tables that are read.
 func (c *compiler) resolvePins(names []string) (pins, error) {
 	all := make(pins, 0, len(names))
+	direct := c.direct()
 	for _, name := range names {
-		p, err := c.resolvePin(name)
+		p, err := resolvePin(c.d, direct, name)
 		if err != nil {
 			return nil, err
 		}
@@ -52,19 +53,33 @@ func (c *compiler) resolvePins(names []string) (pins, error) {
 	return all, nil
 }
 
-func (c *compiler) resolvePin(name string) (*pin, error) {
+// direct are the tables that the text names itself. What a view reads can't be
+// pinned, and all of it counts.
+func (c *compiler) direct() []*Table {
+	var tables []*Table
+	for _, core := range c.cores {
+		for _, e := range core.entries {
+			if e.table != nil && e.view == nil && tableIndex(tables, e.table) < 0 {
+				tables = append(tables, e.table)
+			}
+		}
+	}
+	return tables
+}
+
+func resolvePin(d Dialect, direct []*Table, name string) (*pin, error) {
 	table, column := "", name
 	if i := strings.LastIndexByte(name, '.'); i >= 0 {
 		table, column = name[:i], name[i+1:]
 	}
 	var found *pin
 	known := false
-	for _, t := range c.plan.Tables {
-		if table != "" && !sameName(c.d, t.Name, table) && !sameName(c.d, t.ID, table) {
+	for _, t := range direct {
+		if table != "" && !sameName(d, t.Name, table) && !sameName(d, t.ID, table) {
 			continue
 		}
 		known = true
-		col := t.Index(c.d, column)
+		col := t.Index(d, column)
 		switch {
 		case col < 0:
 		case found != nil:
@@ -74,8 +89,8 @@ func (c *compiler) resolvePin(name string) (*pin, error) {
 			found = &pin{given: name, table: t, col: col}
 		}
 	}
-	reads := make([]string, len(c.plan.Tables))
-	for i, t := range c.plan.Tables {
+	reads := make([]string, len(direct))
+	for i, t := range direct {
 		reads[i] = t.Name
 	}
 	switch {

@@ -129,11 +129,11 @@ func TestWhatTheTextHidesIsNamed(t *testing.T) {
 	require.Empty(t, plan.Skip)
 	require.Equal(t, "now()", plan.Volatile)
 	require.Equal(t, []Hidden{
-		{HiddenFunction, "f", "function f() is not known to be stable"},
-		{HiddenTableFunction, "totals", "table-valued function sales.totals"},
-		{HiddenFunction, "lower", "function public.lower() is not known to be stable"},
-		{HiddenFunction, "g", "function g() is not known to be stable"},
-		{HiddenTable, "active_users", "active_users is a view"},
+		{HiddenFunction, "f", "function f() is not known to be stable", ""},
+		{HiddenTableFunction, "totals", "table-valued function sales.totals", ""},
+		{HiddenFunction, "lower", "function public.lower() is not known to be stable", ""},
+		{HiddenFunction, "g", "function g() is not known to be stable", ""},
+		{HiddenTable, "active_users", "active_users is elsewhere", ""},
 	}, plan.Hidden)
 	require.True(t, plan.CallsUnknown())
 	deps, err := plan.Bind(nil)

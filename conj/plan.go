@@ -124,11 +124,15 @@ type Plan struct {
 	// Writes are the tables that the statement writes, those of data-modifying
 	// CTEs included.
 	Writes []Write
-	// Tables are the tables that the statement reads, each once.
+	// Tables are the tables that the statement reads, each once: those that it
+	// names, views included, and those that the views read.
 	Tables []*Table
-	// Names are the names of tables read as the text gives them, each once,
-	// also those that are not known.
+	// Names are the names of tables read as the text, or that of a view, gives
+	// them, each once, also those that are not known.
 	Names []TableName
+	// Sole is the table or view that is all of the FROM clause of a SELECT; nil
+	// if there is more to it.
+	Sole *Table
 	// HasSideEffects is true of a statement that does more than read: locks,
 	// advances a sequence, calls a procedure.
 	HasSideEffects bool
@@ -155,8 +159,11 @@ type Hidden struct {
 	// Name is the name of the table or function, without a schema; a
 	// function's is in lower case.
 	Name string
-	// Reason says what it is, such as "seen is a view".
+	// Reason says what it is, such as "seen is a foreign table".
 	Reason string
+	// Via is the name of the view of the text that it is in; empty if it is in
+	// the text itself.
+	Via string
 }
 
 // CallsUnknown tells whether the text calls functions of which nothing is
@@ -193,14 +200,32 @@ type Dependency struct {
 // position. It fails, wrapping ErrArgument, if there are too few.
 func (p *Plan) Bind(args []any) ([]Dependency, error) {
 	b := binder{d: p.d, lim: p.lim, args: args}
-	deps := make([]Dependency, len(p.reads))
-	for i, r := range p.reads {
-		deps[i] = Dependency{Table: r.table, Conjunctions: b.conjunctions(r)}
+	deps := make([]Dependency, 0, len(p.reads))
+	for _, r := range p.reads {
+		conjunctions := b.conjunctions(r)
+		i := slices.IndexFunc(deps, func(d Dependency) bool { return d.Table.ID == r.table.ID })
+		if i < 0 {
+			deps = append(deps, Dependency{Table: r.table, Conjunctions: conjunctions})
+			continue
+		}
+		// Another table of the same family, or the same one read twice.
+		deps[i].Conjunctions = merged(deps[i].Conjunctions, conjunctions)
 	}
 	if b.err != nil {
 		return nil, fmt.Errorf("conj: bind: %w", b.err)
 	}
 	return deps, nil
+}
+
+// merged is the union of two disjunctions.
+func merged(x, y []Conjunction) []Conjunction {
+	all := slices.Clone(x)
+	for _, c := range y {
+		if !slices.ContainsFunc(all, func(have Conjunction) bool { return have.Key == c.Key }) {
+			all = append(all, c)
+		}
+	}
+	return all
 }
 
 // OperandKind is what an Operand is.

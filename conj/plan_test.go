@@ -14,7 +14,7 @@ func shop() Lookup {
 	id := Column{"id", Integer}
 	deleted := Column{"deleted_at", Opaque}
 	view := table("active_users", id)
-	view.Uncacheable = "is a view"
+	view.Uncacheable = "is elsewhere"
 	tables := map[string]*Table{
 		"users": table("users", id, Column{"name", Text}, Column{"age", Integer}, Column{"company_id", Integer},
 			Column{"active", Boolean}, Column{"key", UUID}, Column{"bio", Opaque}, deleted),

@@ -99,14 +99,23 @@ type Table struct {
 	// ID is the table's identity, one for all spellings of its name, such as
 	// "public.users".
 	ID string
-	// Name is the table's name without a schema.
-	Name string
-	// Uncacheable says why reads of the table can't be cached ("is a view");
+	// Name is the table's name without a schema, and Schema that schema as the
+	// database spells it.
+	Name, Schema string
+	// Members are the names of all tables that share the ID, because a write of
+	// one may change what is read of another (inheritance, partitions); nil of
+	// a table by itself.
+	Members []string
+	// Uncacheable says why reads of the table can't be cached ("is temporary");
 	// empty if they can.
 	Uncacheable string
 	// Declarable is true of what is Uncacheable only because the tables behind
 	// it are not known (a view, a foreign table): who names them may cache it.
 	Declarable bool
+	// View is what a view stands for, nil of any other table. A query on a view
+	// depends on the tables that the view reads, and on the view's name, so
+	// that its definition can be changed.
+	View *View
 
 	columns []Column
 	exact   map[string]int // column name -> index

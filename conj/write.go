@@ -31,6 +31,12 @@ type Write struct {
 	// (MySQL), in those of any unique index.
 	Upsert bool
 	Target []int
+	// Cascade is true of a TRUNCATE that empties the tables which reference this
+	// one, too.
+	Cascade bool
+	// Temporary is true of a CREATE TEMPORARY TABLE, after which the name may
+	// mean another table to the one connection.
+	Temporary bool
 
 	d      Dialect
 	lim    Limits
