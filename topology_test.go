@@ -1,0 +1,105 @@
+package cacheplugin_test
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
+	"github.com/cacheplugin/cacheplugin/internal/testmodel"
+)
+
+// onEachTopology runs a test on SQLite with a client of a Redis Cluster, and one
+// that finds its master through Sentinel, in each mode and grade.
+func onEachTopology(t *testing.T, models []any, test func(t *testing.T, f *fixture)) {
+	t.Helper()
+	env, ok := testenv.Find(t, testenv.SQLiteFile)
+	if !ok {
+		return
+	}
+	clients := map[string]redis.UniversalClient{"cluster": testenv.Cluster(t), "sentinel": testenv.StartSentinel(t).Client(t)}
+	configs := map[string]cacheplugin.Config{
+		"ConjunctionSets": {}, "InsideOut": {Mode: cacheplugin.InsideOut},
+		"ConjunctionSets/Strict": {Consistency: cacheplugin.Strict},
+		"InsideOut/Strict":       {Mode: cacheplugin.InsideOut, Consistency: cacheplugin.Strict},
+	}
+	for topology, client := range clients {
+		for name, c := range configs {
+			t.Run(topology+"/"+name, func(t *testing.T) {
+				c.Redis = client
+				c.DBSpecific = true
+				test(t, newFixture(t, env, options{config: c, models: models}))
+			})
+		}
+	}
+}
+
+func TestOnClustersAndSentinelsWritesDropWhatTheyChange(t *testing.T) {
+	onEachTopology(t, []any{&testmodel.Category{}, &testmodel.Post{}}, func(t *testing.T, f *fixture) {
+		require.NoError(t, f.db.Create(&[]testmodel.Category{{Title: "a"}, {Title: "b"}, {Title: "c"}}).Error)
+		list := func(category uint, want ...string) func() {
+			return func() {
+				titles := []string{}
+				require.NoError(t, f.db.Model(&testmodel.Post{}).Where("category_id = ?", category).Order("id").Pluck("title", &titles).Error)
+				require.Equal(t, append([]string{}, want...), titles)
+			}
+		}
+		joined := func(want int64) func() {
+			return func() {
+				var n int64
+				require.NoError(t, f.db.Model(&testmodel.Post{}).Joins("JOIN categories ON categories.id = posts.category_id").Where("categories.title = ?", "b").Count(&n).Error)
+				require.Equal(t, want, n)
+			}
+		}
+		f.cached(t, list(1))
+		f.cached(t, list(2))
+		f.cached(t, list(3))
+		f.cached(t, joined(0))
+
+		post := testmodel.Post{CategoryID: 1, Title: "x"}
+		require.NoError(t, f.db.Create(&post).Error)
+		f.misses(t, list(1, "x"))
+		f.hits(t, list(2))
+		f.hits(t, list(3))
+
+		require.NoError(t, f.db.Transaction(func(tx *gorm.DB) error {
+			if err := tx.Model(&post).Update("category_id", 2).Error; err != nil {
+				return err
+			}
+			return tx.Create(&testmodel.Category{Title: "d"}).Error
+		}))
+		f.misses(t, list(1))
+		f.misses(t, list(2, "x"))
+		f.misses(t, joined(1))
+		f.hits(t, list(3))
+
+		rolledBack := errors.New("rolled back")
+		require.ErrorIs(t, f.db.Transaction(func(tx *gorm.DB) error {
+			if err := tx.Where("1 = 1").Delete(&testmodel.Post{}).Error; err != nil {
+				return err
+			}
+			return rolledBack
+		}), rolledBack)
+		f.hits(t, list(2, "x"))
+
+		require.NoError(t, f.db.Exec("DELETE FROM posts WHERE title = ?", "x").Error)
+		f.misses(t, list(2))
+		f.misses(t, joined(0))
+		require.NoError(t, cacheplugin.InvalidateAll(f.db))
+		f.misses(t, list(3))
+		f.hits(t, list(3))
+
+		// Waiting for another's result.
+		locked := func() {
+			var all []testmodel.Category
+			require.NoError(t, f.db.Scopes(cache.Cache(cache.Lock())).Order("id").Find(&all).Error)
+			require.Len(t, all, 4)
+		}
+		f.cached(t, locked)
+	})
+}
