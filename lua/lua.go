@@ -3,7 +3,8 @@
 // Every step of a read or a write that touches Redis is one script: acquire
 // (the look-up before a read, which on a miss registers what the result will
 // depend on), save, savejoined and release (after the read), and invalidate
-// (after a commit). Package store builds their keys and arguments; nothing but
+// (after a commit). Where the keys lie in several slots, acquire is three: find,
+// vouch for each table, and on a miss lease. Package store builds their keys and arguments; nothing but
 // a script changes a key of the protocol. Each file opens with its keys,
 // arguments, reply and complexity.
 package lua
@@ -30,6 +31,15 @@ var releaseSource string
 //go:embed invalidate.lua
 var invalidateSource string
 
+//go:embed find.lua
+var findSource string
+
+//go:embed vouch.lua
+var vouchSource string
+
+//go:embed lease.lua
+var leaseSource string
+
 //go:embed identity.lua
 var identitySource string
 
@@ -40,6 +50,9 @@ var (
 	SaveJoined = New(saveJoinedSource)
 	Release    = New(releaseSource)
 	Invalidate = New(invalidateSource)
+	Find       = New(findSource)
+	Vouch      = New(vouchSource)
+	Lease      = New(leaseSource)
 	Identity   = New(identitySource)
 )
 

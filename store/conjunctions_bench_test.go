@@ -112,7 +112,7 @@ func (c *cycle) run(b *testing.B) {
 func (c *cycle) memory(b *testing.B) float64 {
 	keys := []string{c.store.EntryName(c.entry)}
 	for _, k := range c.deps[0].Keys {
-		keys = append(keys, c.store.ConjunctionName(k))
+		keys = append(keys, c.store.ConjunctionName(c.deps[0].Table, k))
 	}
 	total := int64(0)
 	for _, k := range keys {

@@ -76,8 +76,26 @@ type Lease struct {
 //
 // An error means that nothing is known: read the database, store nothing.
 func (s *Store) Acquire(ctx context.Context, key EntryKey, deps []Dependency, ttl time.Duration) (Lookup, error) {
+	acquire := s.acquire
+	if s.keys.spread {
+		acquire = s.acquireSpread
+	}
+	l, err := acquire(ctx, key, deps, ttl)
+	if err != nil {
+		return Lookup{}, fmt.Errorf("store: acquire: %w", err)
+	}
+	l.Lease.Key = key
+	if l.State == Leased {
+		l.Lease.joined = joinedTables(deps)
+		s.register(deps)
+	}
+	return l, nil
+}
+
+// acquire is Acquire in one slot.
+func (s *Store) acquire(ctx context.Context, key EntryKey, deps []Dependency, ttl time.Duration) (Lookup, error) {
 	name := encode(key)
-	keys := s.lookupKeys(name, deps)
+	keys := s.lookupKeys(key, deps)
 	joined := joinedTables(deps)
 	args := make([]any, 0, 10+4*len(deps))
 	args = append(args, s.mode, strconv.Itoa(len(deps)), s.token(), s.leaseMS,
@@ -95,47 +113,47 @@ func (s *Store) Acquire(ctx context.Context, key EntryKey, deps []Dependency, tt
 			args = append(args, "") // the whole table's
 		}
 	}
-	l, err := s.lookup(ctx, keys, args)
-	if err != nil {
-		return Lookup{}, fmt.Errorf("store: acquire: %w", err)
-	}
-	l.Lease.Key = key
-	if l.State == Leased {
-		l.Lease.joined = joined
-		s.register(deps)
-	}
-	return l, nil
+	return s.lookup(ctx, keys, args)
 }
 
 // Peek looks an entry up and leaves no trace: the answer is Hit or Missing.
 func (s *Store) Peek(ctx context.Context, key EntryKey, deps []Dependency) (Lookup, error) {
-	name := encode(key)
-	l, err := s.lookup(ctx, s.lookupKeys(name, deps),
-		[]any{s.mode, strconv.Itoa(len(deps)), "", "0", "0", name, "", "", len(joinedTables(deps)), s.conjunctions})
+	peek := s.peek
+	if s.keys.spread {
+		peek = s.peekSpread
+	}
+	l, err := peek(ctx, key, deps)
 	if err != nil {
 		return Lookup{}, fmt.Errorf("store: peek: %w", err)
 	}
 	return l, nil
 }
 
-func (s *Store) lookupKeys(name string, deps []Dependency) []string {
+// peek is Peek in one slot.
+func (s *Store) peek(ctx context.Context, key EntryKey, deps []Dependency) (Lookup, error) {
+	return s.lookup(ctx, s.lookupKeys(key, deps),
+		[]any{s.mode, strconv.Itoa(len(deps)), "", "0", "0", encode(key), "", "", len(joinedTables(deps)), s.conjunctions})
+}
+
+func (s *Store) lookupKeys(key EntryKey, deps []Dependency) []string {
 	n := 3 + 2*len(deps)
 	for _, d := range deps {
 		n += len(d.Keys)
 	}
 	keys := make([]string, 0, n)
-	keys = append(keys, s.entryPrefix+name, s.epochKey, s.fencesKey)
+	r := s.keys.root(key)
+	keys = append(keys, s.keys.entry(key), r.epoch, r.fences)
 	for _, d := range deps {
 		keys = append(keys, s.TableName(d.Table))
 	}
 	for _, d := range deps {
 		for _, k := range d.Keys {
-			keys = append(keys, s.ConjunctionName(k))
+			keys = append(keys, s.ConjunctionName(d.Table, k))
 		}
 	}
 	for _, d := range deps {
 		if d.Joined {
-			keys = append(keys, s.ConjunctionName(wholeTable(d.Table)))
+			keys = append(keys, s.ConjunctionName(d.Table, wholeTable(d.Table)))
 		}
 	}
 	return keys
@@ -159,6 +177,10 @@ func (s *Store) lookup(ctx context.Context, keys []string, args []any) (Lookup, 
 	if err != nil {
 		return Lookup{}, err
 	}
+	return readLookup(reply)
+}
+
+func readLookup(reply []any) (Lookup, error) {
 	if len(reply) == 0 {
 		return Lookup{}, replyError("acquire", reply)
 	}
@@ -198,16 +220,16 @@ func (s *Store) Save(ctx context.Context, lease Lease, payload []byte, ttl time.
 	switch {
 	case len(joined) != len(lease.joined):
 		err = fmt.Errorf("%w: %d lists of joined rows for %d joined tables", ErrJoined, len(joined), len(lease.joined))
-	case len(joined) == 0:
+	case len(joined) == 0 || s.keys.spread: // there the whole tables remain
 		stored, err = s.withLease(ctx, lua.Save, lease, nil, payload, milliseconds(ttl))
 	default:
 		var keys []string
 		for _, table := range lease.joined {
-			keys = append(keys, s.ConjunctionName(wholeTable(table)))
+			keys = append(keys, s.ConjunctionName(table, wholeTable(table)))
 		}
-		for _, rows := range joined {
+		for i, rows := range joined {
 			for _, k := range rows {
-				keys = append(keys, s.ConjunctionName(k))
+				keys = append(keys, s.ConjunctionName(lease.joined[i], k))
 			}
 		}
 		stored, err = s.withLease(ctx, lua.SaveJoined, lease, keys, payload, milliseconds(ttl),

@@ -21,3 +21,6 @@ func HoldWorker(g *Guard, now func() time.Time) {
 		return ctx.Err()
 	}
 }
+
+// EpochName returns the Redis key of the epoch that vouches for an entry.
+func EpochName(s *Store, k EntryKey) string { return s.keys.root(k).epoch }

@@ -26,7 +26,7 @@ type outage struct {
 	drained chan []store.Report
 }
 
-func newOutage(t *testing.T, mode store.Mode, o store.GuardOptions) *outage {
+func newOutage(t *testing.T, mode variant, o store.GuardOptions) *outage {
 	t.Helper()
 	srv := newRealServer(t)
 	client := redis.NewClient(&redis.Options{Addr: srv.Addr, ReadTimeout: time.Second, MaxRetries: 1, DialerRetries: 1})
@@ -101,7 +101,7 @@ func TestAnInvalidationThatRedisCantTakeIsQueuedAndCarriedOutLater(t *testing.T)
 }
 
 func TestAShortOutageIsWaitedFor(t *testing.T) {
-	x := newOutage(t, store.ConjunctionSets, store.GuardOptions{RetryFor: time.Minute})
+	x := newOutage(t, variant{Mode: store.ConjunctionSets}, store.GuardOptions{RetryFor: time.Minute})
 	fill(t, x.store, "a", "old", on("a", "1"))
 	x.srv.Pause(t)
 	done := make(chan error, 1)
@@ -117,7 +117,7 @@ func TestAShortOutageIsWaitedFor(t *testing.T) {
 }
 
 func TestACancelledCommitStillQueues(t *testing.T) {
-	x := newOutage(t, store.ConjunctionSets, store.GuardOptions{})
+	x := newOutage(t, variant{Mode: store.ConjunctionSets}, store.GuardOptions{})
 	fill(t, x.store, "a", "old", on("a", "1"))
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -129,7 +129,7 @@ func TestACancelledCommitStillQueues(t *testing.T) {
 }
 
 func TestEverythingCanBeQueued(t *testing.T) {
-	x := newOutage(t, store.InsideOut, store.GuardOptions{RetryFor: -1})
+	x := newOutage(t, variant{Mode: store.InsideOut}, store.GuardOptions{RetryFor: -1})
 	fill(t, x.store, "a", "old", on("a", "1"))
 	x.srv.Pause(t)
 	require.ErrorIs(t, x.guard.InvalidateAll(t.Context()), store.ErrQueued)
@@ -141,7 +141,7 @@ func TestEverythingCanBeQueued(t *testing.T) {
 }
 
 func TestACommitDrainsWhatIsQueuedFirst(t *testing.T) {
-	x := newOutage(t, store.ConjunctionSets, store.GuardOptions{RetryFor: -1})
+	x := newOutage(t, variant{Mode: store.ConjunctionSets}, store.GuardOptions{RetryFor: -1})
 	fill(t, x.store, "a", "old", on("a", "1"))
 	clock := time.Now()
 	store.HoldWorker(x.guard, func() time.Time { return clock })
@@ -166,7 +166,7 @@ func TestACommitDrainsWhatIsQueuedFirst(t *testing.T) {
 }
 
 func TestCloseDrainsOrNamesWhatIsLeft(t *testing.T) {
-	x := newOutage(t, store.ConjunctionSets, store.GuardOptions{RetryFor: -1})
+	x := newOutage(t, variant{Mode: store.ConjunctionSets}, store.GuardOptions{RetryFor: -1})
 	fill(t, x.store, "a", "old", on("a", "1"))
 	require.NoError(t, x.guard.Close(t.Context()))
 	_, err := x.guard.Invalidate(t.Context(), []store.Change{changed("b", row{"1", "1"})})
@@ -188,7 +188,7 @@ func TestCloseDrainsOrNamesWhatIsLeft(t *testing.T) {
 }
 
 func TestCloseEndsTheWorkerOfAServerThatStaysAway(t *testing.T) {
-	x := newOutage(t, store.ConjunctionSets, store.GuardOptions{RetryFor: -1})
+	x := newOutage(t, variant{Mode: store.ConjunctionSets}, store.GuardOptions{RetryFor: -1})
 	x.srv.Kill(t)
 	_, err := x.guard.Invalidate(t.Context(), []store.Change{changed("a", row{"1", "1"})})
 	require.ErrorIs(t, err, store.ErrQueued)

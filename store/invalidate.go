@@ -246,10 +246,10 @@ func (s *Store) calls(w *tableWork, whole bool, fences fencing) []lua.Call {
 		keys := make([]string, 0, 2+len(part))
 		keys = append(keys, table)
 		for _, k := range part {
-			keys = append(keys, s.ConjunctionName(k))
+			keys = append(keys, s.ConjunctionName(w.table, k))
 		}
 		if provisional && len(w.keys) > keysPerCall {
-			keys = append(keys, s.ConjunctionName(wholeTable(w.table)))
+			keys = append(keys, s.ConjunctionName(w.table, wholeTable(w.table)))
 		}
 		first, last := start == 0, start+keysPerCall >= len(w.keys)
 		calls = append(calls, lua.Call{Script: lua.Invalidate, Keys: keys, Args: fences.args(first, last, s.mode, "keys", version, s.entries)})
@@ -340,27 +340,36 @@ func (s *Store) InvalidateAll(ctx context.Context, fences ...string) error {
 }
 
 func (s *Store) dropAll(ctx context.Context, fences fencing) error {
+	if s.keys.spread {
+		return s.dropAllSpread(ctx, fences)
+	}
+	r := s.keys.root(EntryKey{})
 	_, err := bounded(ctx, s, func(ctx context.Context, c redis.UniversalClient) (any, error) {
-		reply, err := lua.Invalidate.Run(ctx, c, []string{s.fencesKey, s.epochKey},
-			fences.args(true, true, s.mode, "all", "", s.entries)...).Result()
-		if !moving(err) {
-			return reply, err
+		call := s.dropRoot(r, fences)
+		err := call.Script.Run(ctx, c, call.Keys, call.Args...).Err()
+		if moving(err) {
+			err = s.dropMovingRoot(ctx, c, r, fences)
 		}
-		// Key by key, and never without the fence.
-		fence := func() error {
-			return lua.Invalidate.Run(ctx, c, []string{s.fencesKey}, fences.args(true, true, s.mode, "table", "", s.entries)...).Err()
-		}
-		drop := func() error { return c.Unlink(ctx, s.epochKey).Err() }
-		steps := []func() error{drop, fence}
-		if fences.hold > 0 {
-			steps = []func() error{fence, drop}
-		}
-		for _, step := range steps {
-			if err := step(); err != nil {
-				return nil, err
-			}
-		}
-		return nil, nil
+		return nil, err
 	})
 	return err
+}
+
+// dropRoot returns the call that drops all that an epoch vouches for.
+func (s *Store) dropRoot(r root, fences fencing) lua.Call {
+	return lua.Call{Script: lua.Invalidate, Keys: []string{r.fences, r.epoch}, Args: fences.args(true, true, s.mode, "all", "", s.entries)}
+}
+
+// dropMovingRoot does the same key by key, and at no time without the fence.
+func (s *Store) dropMovingRoot(ctx context.Context, c redis.UniversalClient, r root, fences fencing) error {
+	if fences.hold == 0 {
+		if err := c.Unlink(ctx, r.epoch).Err(); err != nil {
+			return err
+		}
+	}
+	err := lua.Invalidate.Run(ctx, c, []string{r.fences}, fences.args(true, true, s.mode, "table", "", s.entries)...).Err()
+	if err != nil || fences.hold == 0 {
+		return err
+	}
+	return c.Unlink(ctx, r.epoch).Err()
 }

@@ -53,7 +53,7 @@ func requireKept(t testing.TB, s *store.Store, name, payload string, deps ...sto
 }
 
 func TestAnEntryIsDroppedByItsJoinedRowsAndNoOthers(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
+	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		ns := newNamespace()
 		s, writer := b.open(t, in(ns)), b.open(t, in(ns))
 		deps := []store.Dependency{on("a", "1"), joinedTo("b"), joinedTo("c")}
@@ -85,7 +85,7 @@ func TestAnEntryIsDroppedByItsJoinedRowsAndNoOthers(t *testing.T) {
 }
 
 func TestAnEntryMayHaveNoJoinedRowsOrManyOrTheWholeTable(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
+	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		s := b.open(t)
 		deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 		var many []string
@@ -109,7 +109,7 @@ func TestAnEntryMayHaveNoJoinedRowsOrManyOrTheWholeTable(t *testing.T) {
 }
 
 func TestPayloadsOfJoinedEntriesAreBinarySafe(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
+	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		s := b.open(t)
 		deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 		for name, payload := range map[string]string{"empty": "", "digits": "22:", "looks like an entry": "J3:a|b1:", "bytes": "\x00\xff|\n"} {
@@ -125,7 +125,7 @@ func TestPayloadsOfJoinedEntriesAreBinarySafe(t *testing.T) {
 // W writes any row of the joined table between R's look-up and R's Save,
 // whether before R reads the database or after.
 func TestAWriteToAJoinedTableBeforeTheSaveDropsTheLease(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
+	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 		for name, change := range map[string]store.Change{
 			"a joined row": changed("b", row{"7", "1"}), "a row that is not joined": changed("b", row{"8", "1"}), "the table": {Table: "b", All: true},
@@ -145,7 +145,7 @@ func TestAWriteToAJoinedTableBeforeTheSaveDropsTheLease(t *testing.T) {
 
 // W's invalidation finds a provisional conjunction that Redis has evicted.
 func TestTheLossOfAProvisionalConjunctionLosesTheLease(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
+	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		s := b.open(t)
 		deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 		for name, others := range map[string]func(){
@@ -155,7 +155,7 @@ func TestTheLossOfAProvisionalConjunctionLosesTheLease(t *testing.T) {
 		} {
 			require.NoError(t, s.InvalidateAll(t.Context()))
 			late := lease(t, s, "q", deps...)
-			require.NoError(t, b.client.Del(t.Context(), s.ConjunctionName(key("b", whole))).Err())
+			require.NoError(t, b.client.Del(t.Context(), s.ConjunctionName("b", key("b", whole))).Err())
 			others()
 			invalidate(t, s, changed("b", row{"7", "1"}))
 			require.False(t, saveJoined(t, s, late, "old", ids("b", "7")), name)
@@ -166,11 +166,11 @@ func TestTheLossOfAProvisionalConjunctionLosesTheLease(t *testing.T) {
 
 // The same, and nothing has been written: the reader can't know.
 func TestALeaseWithoutItsProvisionalConjunctionIsRefused(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
+	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		s := b.open(t)
 		deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 		late := lease(t, s, "q", deps...)
-		require.NoError(t, b.client.Del(t.Context(), s.ConjunctionName(key("b", whole))).Err())
+		require.NoError(t, b.client.Del(t.Context(), s.ConjunctionName("b", key("b", whole))).Err())
 		lease(t, s, "other", deps...)
 		require.False(t, saveJoined(t, s, late, "", ids("b", "7")))
 	})
@@ -179,14 +179,14 @@ func TestALeaseWithoutItsProvisionalConjunctionIsRefused(t *testing.T) {
 // Any key is lost after the entry was stored, and W's invalidation finds
 // nothing there.
 func TestTheLossOfAnyKeyOfAJoinedEntryOnlyMisses(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
+	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 		lost := 0
 		for i := range 8 {
 			ns := newNamespace()
 			s := b.open(t, in(ns))
 			require.True(t, saveJoined(t, s, lease(t, s, "q", deps...), "old", ids("b", "7")))
-			keys := keysOf(t, b.client, ns, "*")
+			keys := keysOf(t, b.client, ns, "")
 			if i >= len(keys) {
 				continue
 			}
@@ -202,7 +202,7 @@ func TestTheLossOfAnyKeyOfAJoinedEntryOnlyMisses(t *testing.T) {
 }
 
 func TestALateDuplicateOfAJoinedSaveStoresNothing(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
+	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		s := b.open(t)
 		deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 		first := lease(t, s, "q", deps...)
@@ -220,7 +220,7 @@ func TestALateDuplicateOfAJoinedSaveStoresNothing(t *testing.T) {
 
 // The network delivers R's look-up again, before and after R's Save.
 func TestALateDuplicateOfALookUpWithJoinedRowsRevivesNothing(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
+	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 		duplicate := func(s *store.Store) {
 			undo := fixToken(s)
@@ -252,7 +252,7 @@ func TestALateDuplicateOfALookUpWithJoinedRowsRevivesNothing(t *testing.T) {
 // A joined row's conjunction is dropped and made anew by others: the old entry
 // must not become valid with it.
 func TestAConjunctionOfJoinedRowsThatIsFilledAgainRevivesNothing(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
+	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		s := b.open(t)
 		deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 		require.True(t, saveJoined(t, s, lease(t, s, "q", deps...), "old", ids("b", "7")))
@@ -274,12 +274,12 @@ func TestSaveWantsTheRowsOfEveryJoinedTable(t *testing.T) {
 }
 
 func TestTheConjunctionsOfJoinedRowsOutliveTheEntry(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
+	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		ns := newNamespace()
 		s := b.open(t, in(ns))
 		require.True(t, saveJoined(t, s, lease(t, s, "q", on("a", "1"), joinedTo("b")), "", ids("b", "7")))
 		require.LessOrEqual(t, b.client.PTTL(t.Context(), s.EntryName(entry("q"))).Val(), ttl)
-		for _, name := range append(keysOf(t, b.client, ns, "t:*"), keysOf(t, b.client, ns, "c:*")...) {
+		for _, name := range append(keysOf(t, b.client, ns, "t"), keysOf(t, b.client, ns, "c")...) {
 			require.Greater(t, b.client.PTTL(t.Context(), name).Val(), ttl, name)
 		}
 	})
@@ -288,8 +288,8 @@ func TestTheConjunctionsOfJoinedRowsOutliveTheEntry(t *testing.T) {
 func TestASetOfJoinedRowsStaysBelowItsCap(t *testing.T) {
 	const bound = 8
 	for _, mode := range modes {
-		onEach(t, func(t *testing.T, b backend) {
-			if b.mode != store.ConjunctionSets || b.mode != mode {
+		onEachInOneSlot(t, func(t *testing.T, b backend) {
+			if b.mode.Mode != store.ConjunctionSets || b.mode != mode {
 				return
 			}
 			s := b.open(t, func(o *store.Options) { o.MaxConjSet = bound })
@@ -299,7 +299,7 @@ func TestASetOfJoinedRowsStaysBelowItsCap(t *testing.T) {
 				if l := acquire(t, s, name, joinedTo("b")); l.State == store.Leased {
 					saveJoined(t, s, l.Lease, name, ids("b", "7"))
 				}
-				require.LessOrEqual(t, b.client.SCard(t.Context(), s.ConjunctionName(key("b", byID, "7"))).Val(), int64(bound))
+				require.LessOrEqual(t, b.client.SCard(t.Context(), s.ConjunctionName("b", key("b", byID, "7"))).Val(), int64(bound))
 			}
 			for i := range 50 {
 				if l, err := s.Peek(t.Context(), entry(fmt.Sprint(i)), []store.Dependency{joinedTo("b")}); err == nil && l.State == store.Hit {
@@ -316,7 +316,7 @@ func TestASetOfJoinedRowsStaysBelowItsCap(t *testing.T) {
 }
 
 func TestGarbageForAJoinedEntryOnlyMisses(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
+	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		s := b.open(t)
 		deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 		for i, text := range []string{"J", "J:", "J5:", "J5:a|b", "J3:a|b", "J3:a|b:", "J3:a|b2:aaaa", "J3:a|b99999999999999999999:", "J99999999999999999999:x", "J3:a|b1:0123456789012345678901payload"} {
@@ -337,8 +337,8 @@ func TestGarbageForAJoinedEntryOnlyMisses(t *testing.T) {
 				require.NoError(t, s.InvalidateAll(t.Context()))
 				late := lease(t, s, "late", deps...)
 				require.True(t, saveJoined(t, s, lease(t, s, "q", deps...), "old", ids("b", "7")))
-				require.NoError(t, b.client.Del(t.Context(), s.ConjunctionName(k)).Err())
-				require.NoError(t, spoil(s.ConjunctionName(k)))
+				require.NoError(t, b.client.Del(t.Context(), s.ConjunctionName("b", k)).Err())
+				require.NoError(t, spoil(s.ConjunctionName("b", k)))
 				saveJoined(t, s, late, "old", ids("b", "7"))
 				invalidate(t, s, changed("b", row{"7", "1"}))
 				requireMiss(t, s, "q", deps...)
@@ -352,7 +352,7 @@ func TestGarbageForAJoinedEntryOnlyMisses(t *testing.T) {
 // older definition. What an entry names must not pass for what the other one
 // asks.
 func TestAnEntryAnswersOnlyThoseWhoJoinTheSameTables(t *testing.T) {
-	onEach(t, func(t *testing.T, b backend) {
+	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		one := []store.Dependency{on("a", "1"), joinedTo("b"), dependency("c", whole)}
 		two := []store.Dependency{on("a", "1"), joinedTo("b"), joinedTo("c")}
 		s := b.open(t)
@@ -367,11 +367,11 @@ func TestAnEntryAnswersOnlyThoseWhoJoinTheSameTables(t *testing.T) {
 
 func TestModesThatAreMixedDropEachOthersJoinedEntries(t *testing.T) {
 	deps := []store.Dependency{on("a", "1"), joinedTo("b")}
-	for _, mode := range modes {
+	for _, mode := range inOneSlot {
 		b := backend{client: realRedis(t), mode: mode}
 		ns := newNamespace()
 		s := b.open(t, in(ns))
-		b.mode = store.ConjunctionSets + store.InsideOut - mode
+		b.mode.Mode = store.ConjunctionSets + store.InsideOut - mode.Mode
 		other := b.open(t, in(ns))
 		require.True(t, saveJoined(t, s, lease(t, s, "q", deps...), "old", ids("b", "7")))
 		late := lease(t, s, "late", deps...)

@@ -152,7 +152,7 @@ func TestTheLossOfAnyKeyOnlyMisses(t *testing.T) {
 					keep()
 					keep = func() {}
 				}
-				keys := keysOf(t, b.client, ns, "*")
+				keys := keysOf(t, b.client, ns, "")
 				if i >= len(keys) {
 					require.GreaterOrEqual(t, len(keys), 6)
 					continue
@@ -178,7 +178,7 @@ func TestTheLossOfAnyKeyAfterAnInvalidationOnlyMisses(t *testing.T) {
 			fill(t, s, "other", "", on("a", "1"))
 			invalidate(t, s, changed("a", row{"1", "1"}))
 			lease(t, s, "third", on("a", "1"))
-			keys := keysOf(t, b.client, ns, "*")
+			keys := keysOf(t, b.client, ns, "")
 			if i < len(keys) {
 				require.NoError(t, b.client.Del(t.Context(), keys[i]).Err())
 			}
@@ -221,7 +221,7 @@ func TestGarbageUnderAnyKeyOnlyMisses(t *testing.T) {
 				s := b.open(t, in(ns))
 				fill(t, s, "q", "old", on("a", "1"))
 				late := lease(t, s, "late", on("a", "1"))
-				keys := []string{s.EntryName(entry("q")), s.TableName("a"), s.ConjunctionName(key("a", byGroup, "1")), "{" + ns + "}N"}
+				keys := []string{s.EntryName(entry("q")), s.TableName("a"), s.ConjunctionName("a", key("a", byGroup, "1")), store.EpochName(s, entry("q"))}
 				spoil := func() {
 					require.NoError(t, b.client.Del(ctx, keys[i]).Err())
 					require.NoError(t, put(ctx, b.client, keys[i]))
@@ -318,11 +318,11 @@ func TestAPromotionOfALaggingReplicaOnlyMisses(t *testing.T) {
 }
 
 func TestModesThatAreMixedDropEachOthersEntries(t *testing.T) {
-	for _, mode := range modes {
+	for _, mode := range inOneSlot {
 		b := backend{client: testenv.Redis(t), mode: mode}
 		ns := newNamespace()
 		s := b.open(t, in(ns))
-		b.mode = store.ConjunctionSets + store.InsideOut - mode
+		b.mode.Mode = store.ConjunctionSets + store.InsideOut - mode.Mode
 		other := b.open(t, in(ns))
 		fill(t, s, "q", "old", on("a", "1"))
 		late := lease(t, s, "late", on("a", "1"))

@@ -40,9 +40,10 @@ func (s *Store) Check(ctx context.Context) (ServerInfo, error) {
 
 func (s *Store) check(ctx context.Context, client redis.UniversalClient) (ServerInfo, error) {
 	var info ServerInfo
+	epoch := s.keys.root(EntryKey{}).epoch
 	var node redis.Cmdable = client
 	if cluster, ok := client.(*redis.ClusterClient); ok {
-		master, err := cluster.MasterForKey(ctx, s.epochKey)
+		master, err := cluster.MasterForKey(ctx, epoch)
 		if err != nil {
 			return info, err
 		}
@@ -51,9 +52,9 @@ func (s *Store) check(ctx context.Context, client redis.UniversalClient) (Server
 	if err := node.Ping(ctx).Err(); err != nil {
 		return info, err
 	}
-	reply, err := lua.Identity.Run(ctx, client, []string{s.epochKey}).StringSlice()
+	reply, err := lua.Identity.Run(ctx, client, []string{epoch}).StringSlice()
 	if redis.HasErrorPrefix(err, "NOPERM") {
-		return info, fmt.Errorf("%w: Options.Client may not run scripts (%w): permit EVAL, EVALSHA and what the scripts call on keys of %s*", ErrConfig, err, s.epochKey[:len(s.epochKey)-1])
+		return info, fmt.Errorf("%w: Options.Client may not run scripts (%w): permit EVAL, EVALSHA and what the scripts call on keys of %s*", ErrConfig, err, s.keys.tag)
 	}
 	if err != nil {
 		return info, err

@@ -58,12 +58,18 @@ type Options struct {
 	Client redis.UniversalClient
 
 	// Namespace separates caches in one Redis. In Redis Cluster each
-	// namespace lives in one slot. It must not contain braces.
+	// namespace lives in one slot, unless it is Spread. It must not contain braces.
 	// Defaults to "cacheplugin".
 	Namespace string
 
 	// Mode defaults to ConjunctionSets.
 	Mode Mode
+
+	// Spread distributes the namespace over the slots of a Redis Cluster: each
+	// table's metadata has a slot, and the entries have many. InsideOut only.
+	// All processes of a namespace must agree: those that don't are not told
+	// of each other's invalidations. See Store.Check.
+	Spread bool
 
 	// LeaseTTL is how long a reader may take to produce a missing result. A
 	// slower one's result is not stored; others who wait for it go on after
@@ -90,8 +96,7 @@ type Store struct {
 	timeout  time.Duration
 	breaker  breaker
 
-	tablePrefix, conjPrefix, entryPrefix string
-	epochKey, fencesKey                  string
+	keys keyspace
 
 	// Arguments of the scripts that never change.
 	mode, leaseMS, maxConjSet, entries, conjunctions any
@@ -126,6 +131,8 @@ func New(o Options) (*Store, error) {
 		return nil, configError("Namespace", strconv.Quote(o.Namespace), "it must not contain braces, which mark the hash slot in keys")
 	case o.Mode > InsideOut:
 		return nil, configError("Mode", o.Mode, "use ConjunctionSets or InsideOut")
+	case o.Spread && o.Mode != InsideOut:
+		return nil, configError("Spread", true, "it needs Mode InsideOut: a set of entries can only drop those in its own slot")
 	case o.LeaseTTL < time.Millisecond:
 		return nil, configError("LeaseTTL", o.LeaseTTL, "it must be at least a millisecond; zero takes the default")
 	case o.Timeout < 0:
@@ -134,23 +141,19 @@ func New(o Options) (*Store, error) {
 		return nil, configError("MaxConjSet", o.MaxConjSet, "it must be at least 2; zero takes the default")
 	}
 
-	tag := "{" + o.Namespace + "}"
+	keys := newKeyspace(o.Namespace, o.Spread)
 	s := &Store{
 		client:       o.Client,
 		direct:       withTimeout(o.Client, o.Timeout),
 		leaseTTL:     o.LeaseTTL,
 		timeout:      o.Timeout,
 		breaker:      breaker{now: time.Now, probe: o.Timeout},
-		epochKey:     tag + "N",
-		fencesKey:    tag + "F",
-		tablePrefix:  tag + "t:",
-		conjPrefix:   tag + "c:",
-		entryPrefix:  tag + "e:",
+		keys:         keys,
 		mode:         "sets",
 		leaseMS:      milliseconds(o.LeaseTTL),
 		maxConjSet:   strconv.Itoa(o.MaxConjSet),
-		entries:      tag + "e:",
-		conjunctions: tag + "c:",
+		entries:      keys.tag + "e:",
+		conjunctions: keys.tag + "c:",
 		token:        randomToken,
 	}
 	if o.Mode == InsideOut {
@@ -188,13 +191,13 @@ type EntryKey [16]byte
 func (k EntryKey) String() string { return encode(k) }
 
 // EntryName returns the Redis key of an entry.
-func (s *Store) EntryName(k EntryKey) string { return s.entryPrefix + encode(k) }
+func (s *Store) EntryName(k EntryKey) string { return s.keys.entry(k) }
 
-// ConjunctionName returns the Redis key of a conjunction.
-func (s *Store) ConjunctionName(k conj.Key) string { return s.conjPrefix + encode(k) }
+// ConjunctionName returns the Redis key of a conjunction of a table.
+func (s *Store) ConjunctionName(table string, k conj.Key) string { return s.keys.conjunction(table, k) }
 
 // TableName returns the Redis key of a table's hash.
-func (s *Store) TableName(table string) string { return s.tablePrefix + table }
+func (s *Store) TableName(table string) string { return s.keys.table(table) }
 
 // encode spells 128 bits in 22 printable characters: members of sets then fit
 // the same allocation as raw bytes do.

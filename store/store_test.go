@@ -23,7 +23,20 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 // backend is a server or cluster and a mode to test with.
 type backend struct {
 	client redis.UniversalClient
-	mode   store.Mode
+	mode   variant
+}
+
+// variant is a mode and a layout of keys.
+type variant struct {
+	store.Mode
+	spread bool
+}
+
+func (v variant) String() string {
+	if v.spread {
+		return v.Mode.String() + " spread"
+	}
+	return v.Mode.String()
 }
 
 // cluster reports whether the backend is one, whose client costs more per call.
@@ -32,11 +45,25 @@ func (b backend) cluster() bool {
 	return ok
 }
 
-var modes = []store.Mode{store.ConjunctionSets, store.InsideOut}
+var (
+	inOneSlot = []variant{{Mode: store.ConjunctionSets}, {Mode: store.InsideOut}}
+	modes     = append(inOneSlot[:2:2], variant{Mode: store.InsideOut, spread: true})
+)
 
 // onEach runs a test in every mode, on a real server and a Redis Cluster (if
 // redis-server is installed) and on the embedded server.
 func onEach(t *testing.T, test func(t *testing.T, b backend)) {
+	t.Helper()
+	onEachOf(t, modes, test)
+}
+
+// onEachInOneSlot leaves spread namespaces out.
+func onEachInOneSlot(t *testing.T, test func(t *testing.T, b backend)) {
+	t.Helper()
+	onEachOf(t, inOneSlot, test)
+}
+
+func onEachOf(t *testing.T, modes []variant, test func(t *testing.T, b backend)) {
 	t.Helper()
 	embedded := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
 	t.Cleanup(func() { _ = embedded.Close() })
@@ -60,7 +87,7 @@ func newNamespace() string { return fmt.Sprintf("store-test-%d", namespaces.Add(
 // open returns a store in a namespace of its own.
 func (b backend) open(t testing.TB, change ...func(*store.Options)) *store.Store {
 	t.Helper()
-	o := store.Options{Client: b.client, Mode: b.mode, Namespace: newNamespace(), Timeout: 10 * time.Second}
+	o := store.Options{Client: b.client, Mode: b.mode.Mode, Spread: b.mode.spread, Namespace: newNamespace(), Timeout: 10 * time.Second}
 	for _, f := range change {
 		f(&o)
 	}
@@ -175,16 +202,21 @@ func invalidate(t testing.TB, s *store.Store, changes ...store.Change) []store.R
 	return reports
 }
 
-// keysOf returns the Redis keys of a namespace that match a pattern.
-func keysOf(t testing.TB, client redis.UniversalClient, namespace, pattern string) []string {
+// keysOf returns the Redis keys of a namespace, all or those of one kind: "t" for
+// tables, "c" for conjunctions, "e" for entries.
+func keysOf(t testing.TB, client redis.UniversalClient, namespace, what string) []string {
 	t.Helper()
 	var mu sync.Mutex
 	var keys []string
 	look := func(ctx context.Context, node redis.UniversalClient) error {
-		it := node.Scan(ctx, 0, "{"+namespace+"}"+pattern, 1000).Iterator()
+		it := node.Scan(ctx, 0, "{"+namespace+"[{}]*", 1000).Iterator()
 		for it.Next(ctx) {
+			key := it.Val()
+			if what != "" && !strings.HasPrefix(key[strings.LastIndexByte(key, '}')+1:], what) {
+				continue
+			}
 			mu.Lock()
-			keys = append(keys, it.Val())
+			keys = append(keys, key)
 			mu.Unlock()
 		}
 		return it.Err()

@@ -34,7 +34,8 @@ func Namespaces(ctx context.Context, client redis.UniversalClient, prefix string
 			mu.Lock()
 			defer mu.Unlock()
 			for _, key := range keys {
-				found = append(found, strings.TrimSuffix(strings.TrimPrefix(key, "{"), "}N"))
+				name, _, _ := strings.Cut(strings.TrimSuffix(strings.TrimPrefix(key, "{"), "}N"), "{")
+				found = append(found, name)
 			}
 			return true, nil
 		})
@@ -58,19 +59,23 @@ func Namespaces(ctx context.Context, client redis.UniversalClient, prefix string
 // Tables returns the tables that results in the namespace depend on, or have
 // depended on, sorted. Nothing is cached of any other.
 func (s *Store) Tables(ctx context.Context) ([]string, error) {
-	node, err := s.node(ctx)
+	nodes, err := s.nodes(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("store: look for tables: %w", err)
 	}
 	var tables []string
-	err = scan(ctx, node, escapeGlob(s.tablePrefix)+"*", func(keys []string) (bool, error) {
-		for _, key := range keys {
-			tables = append(tables, strings.TrimPrefix(key, s.tablePrefix))
+	for _, node := range nodes {
+		err = scan(ctx, node, s.keys.tables(), func(keys []string) (bool, error) {
+			for _, key := range keys {
+				if kind, table := s.keys.classify(key); kind == tableKey {
+					tables = append(tables, table)
+				}
+			}
+			return true, nil
+		})
+		if err != nil {
+			return nil, fmt.Errorf("store: look for tables: %w", err)
 		}
-		return true, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("store: look for tables: %w", err)
 	}
 	slices.Sort(tables)
 	return slices.Compact(tables), nil
@@ -123,9 +128,9 @@ type ConjunctionInfo struct {
 // conjunctionEntries is the number of entries that ConjunctionInfo lists.
 const conjunctionEntries = 100
 
-// ConjunctionInfo asks what is kept of a conjunction.
-func (s *Store) ConjunctionInfo(ctx context.Context, key conj.Key) (ConjunctionInfo, error) {
-	name := s.ConjunctionName(key)
+// ConjunctionInfo asks what is kept of a conjunction of a table.
+func (s *Store) ConjunctionInfo(ctx context.Context, table string, key conj.Key) (ConjunctionInfo, error) {
+	name := s.ConjunctionName(table, key)
 	pipe := s.client.Pipeline()
 	ttl := pipe.PTTL(ctx, name)
 	size := pipe.SCard(ctx, name)
@@ -182,11 +187,11 @@ func (s *Store) Survey(ctx context.Context, limit int64) (Survey, error) {
 
 func (s *Store) survey(ctx context.Context, limit int64) (Survey, error) {
 	survey := Survey{ByTable: map[string]Usage{}}
-	node, err := s.node(ctx)
+	nodes, err := s.nodes(ctx)
 	if err != nil {
 		return survey, err
 	}
-	epoch, err := s.epoch(ctx)
+	epochs, err := s.epochs(ctx)
 	if err != nil {
 		return survey, err
 	}
@@ -194,20 +199,29 @@ func (s *Store) survey(ctx context.Context, limit int64) (Survey, error) {
 	if err != nil {
 		return survey, err
 	}
-	if survey.Keys, err = node.DBSize(ctx).Result(); err != nil {
-		return survey, err
+	for _, node := range nodes {
+		size, err := node.DBSize(ctx).Result()
+		if err != nil {
+			return survey, err
+		}
+		survey.Keys += size
 	}
 	survey.Complete = true
-	err = scan(ctx, node, "", func(keys []string) (bool, error) {
-		survey.Scanned += int64(len(keys))
-		if err := s.look(ctx, node, &survey, keys, epoch, tables); err != nil {
-			return false, err
+	for _, node := range nodes {
+		err = scan(ctx, node, "", func(keys []string) (bool, error) {
+			survey.Scanned += int64(len(keys))
+			if err := s.look(ctx, node, &survey, keys, epochs, tables); err != nil {
+				return false, err
+			}
+			if limit > 0 && survey.Scanned >= limit && survey.Scanned < survey.Keys {
+				survey.Complete = false
+			}
+			return survey.Complete, nil
+		})
+		if err != nil || !survey.Complete {
+			break
 		}
-		if limit > 0 && survey.Scanned >= limit && survey.Scanned < survey.Keys {
-			survey.Complete = false
-		}
-		return survey.Complete, nil
-	})
+	}
 	return survey, err
 }
 
@@ -216,20 +230,21 @@ func (s *Store) survey(ctx context.Context, limit int64) (Survey, error) {
 const entryHead = 560
 
 // look adds a page of keys to a survey.
-func (s *Store) look(ctx context.Context, node *redis.Client, survey *Survey, keys []string, epoch string, tables map[string]string) error {
+func (s *Store) look(ctx context.Context, node *redis.Client, survey *Survey, keys []string, epochs map[string]string, tables map[string]string) error {
 	type question struct {
-		key                string
+		kind               keyKind
+		tag                string
 		bytes, length, hit redis.Cmder
 	}
 	var asked []question
 	pipe := node.Pipeline()
 	for _, key := range keys {
-		entry := strings.HasPrefix(key, s.entryPrefix)
-		if !entry && !strings.HasPrefix(key, s.conjPrefix) && !strings.HasPrefix(key, s.tablePrefix) {
+		kind, tag := s.keys.classify(key)
+		if kind == otherKey {
 			continue
 		}
-		q := question{key: key, bytes: pipe.MemoryUsage(ctx, key)}
-		if entry {
+		q := question{kind: kind, tag: tag, bytes: pipe.MemoryUsage(ctx, key)}
+		if kind == entryKey {
 			q.length, q.hit = pipe.StrLen(ctx, key), pipe.GetRange(ctx, key, 0, entryHead)
 		}
 		asked = append(asked, q)
@@ -245,17 +260,17 @@ func (s *Store) look(ctx context.Context, node *redis.Client, survey *Survey, ke
 		if cmd, ok := q.bytes.(*redis.IntCmd); ok {
 			bytes = cmd.Val()
 		}
-		switch {
-		case strings.HasPrefix(q.key, s.conjPrefix):
+		switch q.kind {
+		case conjunctionKey:
 			survey.Conjunctions.add(bytes)
-		case strings.HasPrefix(q.key, s.tablePrefix):
+		case tableKey:
 			survey.Tables.add(bytes)
 		default:
 			if length, ok := q.length.(*redis.IntCmd); ok && bytes == 0 {
 				bytes = length.Val()
 			}
 			if head, ok := q.hit.(*redis.StringCmd); ok && head.Val() != "" {
-				survey.entry(head.Val(), bytes, epoch, tables)
+				survey.entry(head.Val(), bytes, epochs[q.tag], tables)
 			}
 		}
 	}
@@ -316,25 +331,30 @@ func entryWitness(head string) (string, bool) {
 	return rest[:n], true
 }
 
-// epoch returns the epoch that witnesses of valid entries begin with, empty if
-// no entry can be valid.
-func (s *Store) epoch(ctx context.Context) (string, error) {
-	reply, err := lua.Identity.Run(ctx, s.client, []string{s.epochKey}).StringSlice()
-	if err != nil {
-		return "", err
+// epochs returns the epochs that witnesses of valid entries begin with, by the
+// tags of the entries' shards; where no entry can be valid there is none.
+func (s *Store) epochs(ctx context.Context) (map[string]string, error) {
+	roots := s.keys.roots()
+	calls := make([]lua.Call, len(roots))
+	for i, r := range roots {
+		// Whatever it finds as an entry: only the epoch is of interest.
+		calls[i] = lua.Call{Script: lua.Find, Keys: []string{r.epoch, r.epoch, r.fences}, Args: []any{""}}
 	}
-	if len(reply) != 2 {
-		return "", replyError("identity", reply)
+	epochs := make(map[string]string, len(roots))
+	for i, cmd := range lua.Pipeline(ctx, s.client, calls) {
+		reply, err := cmd.Slice()
+		if err != nil {
+			return nil, err
+		}
+		epoch, ok := reply[0].(string)
+		if !ok {
+			return nil, replyError("find", reply)
+		}
+		if epoch != "" {
+			epochs[strings.TrimSuffix(roots[i].epoch, "N")] = epoch
+		}
 	}
-	epoch, err := s.client.Get(ctx, s.epochKey).Result()
-	if err != nil && !errors.Is(err, redis.Nil) && !redis.HasErrorPrefix(err, "WRONGTYPE") {
-		return "", err
-	}
-	id, ok := strings.CutPrefix(epoch, reply[0]+":")
-	if !ok {
-		return "", nil
-	}
-	return id, nil
+	return epochs, nil
 }
 
 // generations returns the tables by their generations.
@@ -354,21 +374,34 @@ func (s *Store) generations(ctx context.Context) (map[string]string, error) {
 			return nil, err
 		}
 		for i, g := range generations {
-			if g.Val() != "" {
-				byGeneration[g.Val()] = page[i]
+			// In a spread namespace it names its server besides.
+			if id := g.Val()[strings.LastIndexByte(g.Val(), ':')+1:]; id != "" {
+				byGeneration[id] = page[i]
 			}
 		}
 	}
 	return byGeneration, nil
 }
 
-// node returns the server that holds the namespace.
-func (s *Store) node(ctx context.Context) (*redis.Client, error) {
+// nodes returns the servers that hold the namespace.
+func (s *Store) nodes(ctx context.Context) ([]*redis.Client, error) {
 	switch c := s.client.(type) {
 	case *redis.Client:
-		return c, nil
+		return []*redis.Client{c}, nil
 	case *redis.ClusterClient:
-		return c.MasterForKey(ctx, s.epochKey)
+		if !s.keys.spread {
+			node, err := c.MasterForKey(ctx, s.keys.root(EntryKey{}).epoch)
+			return []*redis.Client{node}, err
+		}
+		var mu sync.Mutex
+		var nodes []*redis.Client
+		err := c.ForEachMaster(ctx, func(_ context.Context, node *redis.Client) error {
+			mu.Lock()
+			defer mu.Unlock()
+			nodes = append(nodes, node)
+			return nil
+		})
+		return nodes, err
 	}
 	return nil, fmt.Errorf("%w: Client is a %T: use a *redis.Client or a *redis.ClusterClient", ErrConfig, s.client)
 }

@@ -116,10 +116,10 @@ func TestTablesAreThoseOfTheNamespace(t *testing.T) {
 		require.Equal(t, d.Schemes, info.Schemes)
 		require.Greater(t, info.TTL, time.Minute)
 
-		conjunction, err := s.ConjunctionInfo(t.Context(), d.Keys[0])
+		conjunction, err := s.ConjunctionInfo(t.Context(), d.Table, d.Keys[0])
 		require.NoError(t, err)
 		require.True(t, conjunction.Known)
-		if b.mode == store.ConjunctionSets {
+		if b.mode.Mode == store.ConjunctionSets {
 			require.Equal(t, []string{entry("q").String()}, conjunction.Entries)
 			require.Equal(t, int64(1), conjunction.Size)
 		}
@@ -130,7 +130,7 @@ func TestTablesAreThoseOfTheNamespace(t *testing.T) {
 		require.False(t, info.Known)
 		require.Empty(t, info.Schemes)
 
-		conjunction, err = s.ConjunctionInfo(t.Context(), conj.Key{1})
+		conjunction, err = s.ConjunctionInfo(t.Context(), d.Table, conj.Key{1})
 		require.NoError(t, err)
 		require.False(t, conjunction.Known)
 		require.Empty(t, conjunction.Entries)

@@ -19,6 +19,8 @@ import (
 // group is a master with its replicas, as a namespace sees it.
 type group struct {
 	client redis.UniversalClient
+	// key is one of those that the group's master holds.
+	key    string
 	master func() *testenv.RedisServer
 	// replica is one that takes over if the master fails.
 	replica func() *testenv.RedisServer
@@ -33,20 +35,32 @@ type group struct {
 
 // onEachGroup runs a test in every mode on a Sentinel group and on a cluster,
 // each of its own.
-func onEachGroup(t *testing.T, test func(t *testing.T, g group, mode store.Mode, namespace string)) {
+func onEachGroup(t *testing.T, test func(t *testing.T, g group, mode variant, namespace string)) {
 	t.Helper()
 	for _, mode := range modes {
-		for name, start := range map[string]func(*testing.T, string) group{"sentinel": sentinelGroup, "cluster": clusterGroup} {
+		starts := map[string]func(t *testing.T, names *store.Store) group{
+			"sentinel": func(t *testing.T, _ *store.Store) group { return sentinelGroup(t) },
+			"cluster": func(t *testing.T, names *store.Store) group {
+				return clusterGroup(t, names.TableName("a"))
+			},
+		}
+		if mode.spread {
+			starts["cluster, the entry's node"] = func(t *testing.T, names *store.Store) group {
+				return clusterGroup(t, names.EntryName(entry("q")))
+			}
+		}
+		for name, start := range starts {
 			t.Run(fmt.Sprintf("%v/%s", mode, name), func(t *testing.T) {
 				t.Parallel()
 				ns := newNamespace()
-				test(t, start(t, ns), mode, ns)
+				names := backend{client: testenv.Redis(t), mode: mode}.open(t, in(ns))
+				test(t, start(t, names), mode, ns)
 			})
 		}
 	}
 }
 
-func sentinelGroup(t *testing.T, _ string) group {
+func sentinelGroup(t *testing.T) group {
 	t.Helper()
 	s := testenv.StartSentinel(t)
 	var killed *testenv.RedisServer
@@ -70,13 +84,13 @@ func sentinelGroup(t *testing.T, _ string) group {
 	return g
 }
 
-func clusterGroup(t *testing.T, namespace string) group {
+func clusterGroup(t *testing.T, key string) group {
 	t.Helper()
 	c := testenv.StartCluster(t)
 	client := c.Client(t)
-	slot := slotOf(t, client, "{"+namespace+"}")
+	slot := slotOf(t, client, key)
 	var killed *testenv.RedisServer
-	g := group{client: client}
+	g := group{client: client, key: key}
 	g.master = func() *testenv.RedisServer { return c.Owner(t, slot) }
 	g.replica = func() *testenv.RedisServer { return c.Replica(t, g.master()) }
 	g.cutOff = func() { g.replica().Detach(t) }
@@ -107,12 +121,12 @@ func (g group) reachable(t *testing.T, s *store.Store) {
 	_, port := splitAddr(t, g.master().Addr)
 	require.Eventually(t, func() bool {
 		ctx := context.Background()
-		if _, err := s.Check(ctx); err != nil {
+		if _, err := s.Peek(ctx, entry("q"), []store.Dependency{on("a", "1")}); err != nil {
 			return false
 		}
 		node := g.client
 		if cluster, ok := node.(*redis.ClusterClient); ok {
-			node, _ = cluster.MasterForKey(ctx, s.TableName("a"))
+			node, _ = cluster.MasterForKey(ctx, g.key)
 		}
 		return redisField(node.Info(ctx, "server").Val(), "tcp_port") == port
 	}, time.Minute, 10*time.Millisecond)
@@ -120,7 +134,7 @@ func (g group) reachable(t *testing.T, s *store.Store) {
 
 // The replica that takes over has never heard of an invalidation.
 func TestAFailoverThatLosesAnInvalidationOnlyMisses(t *testing.T) {
-	onEachGroup(t, func(t *testing.T, g group, mode store.Mode, ns string) {
+	onEachGroup(t, func(t *testing.T, g group, mode variant, ns string) {
 		s := backend{client: g.client, mode: mode}.open(t, in(ns))
 		deps := []store.Dependency{on("a", "1")}
 		fill(t, s, "q", "old", deps...)
@@ -251,7 +265,7 @@ func (l *load) end(t *testing.T) {
 }
 
 func TestNothingOldIsServedWhenAMasterFailsUnderLoad(t *testing.T) {
-	onEachGroup(t, func(t *testing.T, g group, mode store.Mode, ns string) {
+	onEachGroup(t, func(t *testing.T, g group, mode variant, ns string) {
 		l := startLoad(t, backend{client: g.client, mode: mode}, ns)
 		l.hit(t)
 		g.cutOff()
@@ -335,9 +349,14 @@ func TestASlotOnItsWayToAnotherMasterServesNothingOld(t *testing.T) {
 				slot := slotOf(t, client, s.TableName("a"))
 				move := c.StartMove(t, slot, another(c.Masters(t), c.Owner(t, slot)))
 				keys := move.Keys(t)
-				require.GreaterOrEqual(t, len(keys), 6)
-				order := []string{s.EntryName(entry("q")), s.TableName("a"), s.ConjunctionName(key("a", byGroup, "1")), "{" + ns + "}N"}
-				move.Key(t, order[first])
+				require.GreaterOrEqual(t, len(keys), 3)
+				var order []string
+				for _, k := range []string{s.TableName("a"), s.ConjunctionName("a", key("a", byGroup, "1")), s.EntryName(entry("q")), store.EpochName(s, entry("q"))} {
+					if slotOf(t, client, k) == slot {
+						order = append(order, k)
+					}
+				}
+				move.Key(t, order[first%len(order)])
 
 				// Writes get through all the same.
 				invalidate(t, s, changed("a", row{"1", "1"}))
@@ -382,7 +401,7 @@ func TestNothingOldIsServedWhileASlotMovesUnderLoad(t *testing.T) {
 			c := testenv.StartCluster(t)
 			client := c.Client(t)
 			l := startLoad(t, backend{client: client, mode: mode}, ns)
-			slot := slotOf(t, client, "{"+ns+"}")
+			slot := slotOf(t, client, backend{client: client, mode: mode}.open(t, in(ns)).TableName("a"))
 			for range 4 {
 				l.hit(t)
 				move := c.StartMove(t, slot, another(c.Masters(t), c.Owner(t, slot)))

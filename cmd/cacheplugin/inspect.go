@@ -137,12 +137,12 @@ func (t *inspectionTable) read(ctx context.Context, s *store.Store, rows conditi
 			var keys []conj.Key
 			keys, one.Reason = rows.schemeKeys(t.Table, scheme)
 			for _, key := range keys {
-				info, err := s.ConjunctionInfo(ctx, key)
+				info, err := s.ConjunctionInfo(ctx, t.Table, key)
 				if err != nil {
 					return err
 				}
 				if info.Known {
-					one.Conjunctions = append(one.Conjunctions, inspectionConjunction{s.ConjunctionName(key), info.Size, info.TTL.Seconds(), info.Entries})
+					one.Conjunctions = append(one.Conjunctions, inspectionConjunction{s.ConjunctionName(t.Table, key), info.Size, info.TTL.Seconds(), info.Entries})
 				}
 			}
 		}

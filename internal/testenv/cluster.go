@@ -146,9 +146,7 @@ func (c *RedisCluster) join() error {
 				return false
 			}
 			if i >= clusterMasters {
-				info, err := node.try("INFO", "replication")
-				text, _ := info.(string)
-				if err != nil || infoField(text, "master_link_status") != "up" {
+				if node.replication("master_link_status") != "up" {
 					return false
 				}
 			}

@@ -110,10 +110,8 @@ func (s *RedisSentinel) Master(tb testing.TB) *RedisServer {
 		}
 		for _, server := range s.Servers {
 			if server.Addr == agreed && server.Running() {
-				info, err := server.try("INFO", "replication")
-				text, _ := info.(string)
 				master = server
-				return err == nil && infoField(text, "role") == "master"
+				return server.replication("role") == "master"
 			}
 		}
 		return false
@@ -159,7 +157,7 @@ func (s *RedisSentinel) Failover(tb testing.TB, to *RedisServer) {
 		}
 	}
 	await(tb, "the server follows the master", func() bool {
-		return to.replication(tb, "role") == "slave" && to.replication(tb, "master_link_status") == "up"
+		return to.replication("role") == "slave" && to.replication("master_link_status") == "up"
 	})
 	to.AwaitMaster(tb, master)
 	await(tb, "a sentinel promotes the server", func() bool {

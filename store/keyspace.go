@@ -1,0 +1,132 @@
+package store
+
+import (
+	"encoding/hex"
+	"strings"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+)
+
+// shards is the number of parts that the entries of a spread namespace lie in,
+// each in a slot of its own with an epoch and fences of everything. It bounds
+// both how evenly entries spread and what dropping everything costs.
+const shards = 256
+
+// keyspace names the keys of a namespace.
+//
+// In one slot they all begin with the tag {ns}. A spread namespace has a tag for
+// each table, {ns{table}, and one for each shard, {ns{xx}: the slot is that of
+// what is between the first brace and the first that closes. A namespace has no
+// braces, so that no two share a tag, and where a table has the name of a shard
+// the keys still differ.
+type keyspace struct {
+	spread bool
+	tag    string // of one slot, {ns}; what begins each tag of a spread one, {ns{
+}
+
+func newKeyspace(namespace string, spread bool) keyspace {
+	if spread {
+		return keyspace{spread: true, tag: "{" + namespace + "{"}
+	}
+	return keyspace{tag: "{" + namespace + "}"}
+}
+
+func (k keyspace) entry(key EntryKey) string {
+	if k.spread {
+		return k.shard(key[0]) + "e:" + encode(key)
+	}
+	return k.tag + "e:" + encode(key)
+}
+
+func (k keyspace) table(table string) string {
+	if k.spread {
+		return k.tag + table + "}t"
+	}
+	return k.tag + "t:" + table
+}
+
+func (k keyspace) conjunction(table string, key conj.Key) string {
+	if k.spread {
+		return k.tag + table + "}c:" + encode(key)
+	}
+	return k.tag + "c:" + encode(key)
+}
+
+// shard returns the tag of a shard.
+func (k keyspace) shard(n byte) string { return k.tag + hex.EncodeToString([]byte{n}) + "}" }
+
+// root is where an epoch is, and the fences around everything.
+type root struct{ epoch, fences string }
+
+// root returns that of an entry.
+func (k keyspace) root(key EntryKey) root {
+	tag := k.tag
+	if k.spread {
+		tag = k.shard(key[0])
+	}
+	return root{tag + "N", tag + "F"}
+}
+
+// roots returns them all.
+func (k keyspace) roots() []root {
+	if !k.spread {
+		return []root{k.root(EntryKey{})}
+	}
+	all := make([]root, shards)
+	for n := range all {
+		all[n] = k.root(EntryKey{byte(n)})
+	}
+	return all
+}
+
+// keyKind is what is under a key.
+type keyKind uint8
+
+const (
+	otherKey keyKind = iota
+	tableKey
+	conjunctionKey
+	entryKey
+)
+
+// classify tells what is under a key, and of which table, or with which tag in
+// the case of an entry.
+func (k keyspace) classify(key string) (keyKind, string) {
+	rest, ok := strings.CutPrefix(key, k.tag)
+	if !ok {
+		return otherKey, ""
+	}
+	tag := k.tag
+	if k.spread {
+		// Nothing behind the tag has braces.
+		end := strings.LastIndexByte(rest, '}')
+		if end < 0 {
+			return otherKey, ""
+		}
+		var table string
+		table, rest, tag = rest[:end], rest[end+1:], key[:len(k.tag)+end+1]
+		switch {
+		case rest == "t":
+			return tableKey, table
+		case strings.HasPrefix(rest, "c:"):
+			return conjunctionKey, table
+		}
+	}
+	switch {
+	case strings.HasPrefix(rest, "e:"):
+		return entryKey, tag
+	case strings.HasPrefix(rest, "c:"):
+		return conjunctionKey, ""
+	case strings.HasPrefix(rest, "t:"):
+		return tableKey, rest[len("t:"):]
+	}
+	return otherKey, ""
+}
+
+// tables is a pattern that the keys of tables match, and few others.
+func (k keyspace) tables() string {
+	if k.spread {
+		return escapeGlob(k.tag) + "*}t"
+	}
+	return escapeGlob(k.tag+"t:") + "*"
+}
