@@ -20,6 +20,10 @@ func (c twinCond) and(o twinCond) twinCond {
 func (g *twinGen) cond(t *twinTable, alias string, depth int) twinCond {
 	if depth > 0 && (g.focus == nil || g.chance(2)) {
 		switch g.IntN(8) {
+		case 6:
+			if len(t.only(twinInt)) > 1 && g.chance(4) {
+				return g.product(t, alias)
+			}
 		case 0, 1, 2:
 			return g.cond(t, alias, depth-1).and(g.cond(t, alias, depth-1))
 		case 3, 4:
@@ -59,13 +63,12 @@ func (g *twinGen) term(t *twinTable, alias string) twinCond {
 }
 
 func (g *twinGen) in(c twinColumn, col string) twinCond {
-	size := g.IntN(4)
-	if g.chance(6) {
-		size = 4 + g.IntN(16) // more than some limits
-	}
-	list := make([]any, size)
+	list := make([]any, g.IntN(4))
 	for i := range list {
 		list[i] = g.value(c)
+	}
+	if g.chance(8) {
+		list = g.longList(c)
 	}
 	not := pick(g, "", "", "NOT ")
 	switch g.IntN(3) {
@@ -86,6 +89,28 @@ func (g *twinGen) in(c twinColumn, col string) twinCond {
 		}
 	}
 	return twinCond{col + " " + not + "IN ?", []any{list}}
+}
+
+// longList draws more values than some limits allow, few of which are in a row.
+func (g *twinGen) longList(c twinColumn) []any {
+	list := make([]any, 4+g.IntN(18))
+	for i := range list {
+		if list[i] = g.value(c); c.kind == twinInt && !g.chance(3) {
+			list[i] = 20 + i
+		}
+	}
+	return list
+}
+
+// product is a conjunction of more combinations than are kept.
+func (g *twinGen) product(t *twinTable, alias string) twinCond {
+	ints := t.only(twinInt)
+	c := twinCond{"1 = 1", nil}
+	for range 2 {
+		col := pick(g, ints...)
+		c = c.and(twinCond{alias + col.name + " IN ?", []any{append(g.longList(col), g.longList(col)...)}})
+	}
+	return c
 }
 
 // oddTerm draws a comparison that mostly can't narrow.

@@ -16,7 +16,7 @@ type twinProfile struct {
 	ID       int         `gorm:"primaryKey"`
 	AuthorID *int        `gorm:"uniqueIndex"`
 	Author   *twinAuthor `gorm:"constraint:OnUpdate:CASCADE,OnDelete:CASCADE"`
-	Label    string      `gorm:"size:20"`
+	Label    twinNick    `gorm:"size:20"`
 	Rank     int         `gorm:"default:1"`
 }
 
@@ -53,7 +53,7 @@ type twinEvent struct {
 type twinItem struct {
 	ID   int `gorm:"primaryKey"`
 	Grp  int
-	Name string `gorm:"size:20"`
+	Name twinNick `gorm:"size:20"`
 }
 
 // twinSort has columns of the types that others have not. Kind is a word of

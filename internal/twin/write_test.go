@@ -102,7 +102,7 @@ func (g *twinGen) row(t *twinTable) any {
 		v := g.device()
 		return &v
 	case twinProfiles:
-		return &twinProfile{ID: pick(g, 0, g.int("id")), AuthorID: maybe(g, g.int("author_id")), Label: g.text("label"), Rank: g.IntN(4)}
+		return &twinProfile{ID: pick(g, 0, g.int("id")), AuthorID: maybe(g, g.int("author_id")), Label: twinNick(g.text("label")), Rank: g.IntN(4)}
 	case twinBadges:
 		return &twinBadge{ID: pick(g, 0, g.int("id")), ProfileID: maybe(g, g.int("id")), Kind: g.text("state"), Points: maybe(g, g.IntN(4))}
 	case twinMarks:
@@ -110,7 +110,7 @@ func (g *twinGen) row(t *twinTable) any {
 	case twinEvents:
 		return &twinEvent{ID: g.int("id"), Kind: g.text("kind"), AuthorID: maybe(g, g.int("author_id")), Qty: g.IntN(4)}
 	case twinItems:
-		return &twinItem{ID: pick(g, 0, g.int("id")), Grp: g.IntN(4), Name: g.text("name")}
+		return &twinItem{ID: pick(g, 0, g.int("id")), Grp: g.IntN(4), Name: twinNick(g.text("name"))}
 	case twinSorts:
 		return g.sort()
 	case twinLinks:
