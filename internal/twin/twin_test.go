@@ -129,6 +129,9 @@ func (r *twinRun) round(t *testing.T, n int, name string) (ok bool) {
 	if !g.chance(3) {
 		g.gather()
 	}
+	if !g.chance(4) {
+		g.choose()
+	}
 	return t.Run(fmt.Sprintf("round=%d/prepared=%v/mode=%v", n, c.prepare, c.mode), func(t *testing.T) {
 		tw := newTwin(t, r.env, g, c)
 		tw.seed, tw.name = r.seed, name

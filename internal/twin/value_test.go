@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -45,10 +46,19 @@ func (g *twinGen) narrow() {
 	}
 }
 
+// choose draws the few texts that most of a round's are.
+func (g *twinGen) choose() {
+	g.words = nil
+	for range 2 {
+		group := slices.Clone(pick(g, twinWords...))
+		g.Shuffle(len(group), func(i, j int) { group[i], group[j] = group[j], group[i] })
+		g.words = append(g.words, group[:2+g.IntN(2)])
+	}
+}
+
 // gather draws the few tables that most of a round is about, so that writes
 // meet queries.
 func (g *twinGen) gather() {
-	g.words = [][]string{pick(g, twinWords...)[:pick(g, 3, 4)], pick(g, twinWords...)}
 	g.theme = map[*twinTable]bool{}
 	for range 4 {
 		g.theme[pick(g, twinTables...)] = true
