@@ -27,6 +27,7 @@ import (
 
 // environment is the servers of one run.
 type environment struct {
+	addresses map[string]string // of the servers that were started, by variable
 	redis     *redis.Options
 	embedded  *miniredis.Miniredis
 	databases []*database
@@ -41,7 +42,7 @@ type database struct {
 
 // start starts the servers and fills the databases.
 func start(names []string) (_ *environment, err error) {
-	env := &environment{}
+	env := &environment{addresses: map[string]string{}}
 	defer func() {
 		if err != nil {
 			env.stop()
@@ -63,11 +64,9 @@ func start(names []string) (_ *environment, err error) {
 	}
 	for _, variable := range started.Env {
 		key, value, _ := strings.Cut(variable, "=")
-		if err := os.Setenv(key, value); err != nil {
-			return env, err
-		}
+		env.addresses[key] = value
 	}
-	if env.redis, err = redis.ParseURL(os.Getenv("CACHEPLUGIN_TEST_REDIS")); err != nil {
+	if env.redis, err = redis.ParseURL(env.address("CACHEPLUGIN_TEST_REDIS")); err != nil {
 		return env, fmt.Errorf("CACHEPLUGIN_TEST_REDIS: %w", err)
 	}
 	env.embedded = miniredis.NewMiniRedis()
@@ -89,7 +88,7 @@ func start(names []string) (_ *environment, err error) {
 
 func (env *environment) stop() {
 	for _, d := range env.databases {
-		d.drop()
+		env.drop(d)
 	}
 	if env.embedded != nil {
 		env.embedded.Close()
@@ -100,6 +99,15 @@ func (env *environment) stop() {
 	testenv.StopServers()
 }
 
+// address is where a server is that was started, or that the process's
+// environment names.
+func (env *environment) address(variable string) string {
+	if address, ok := env.addresses[variable]; ok {
+		return address
+	}
+	return os.Getenv(variable)
+}
+
 // create makes a database of its own and fills it.
 func (env *environment) create(name string) (*database, error) {
 	own := fmt.Sprintf("cacheplugin_bench_%d", os.Getpid())
@@ -108,7 +116,7 @@ func (env *environment) create(name string) (*database, error) {
 	case testenv.SQLite:
 		d.dsn = "file:" + filepath.Join(env.directory, "bench.db") + "?_journal_mode=WAL&_busy_timeout=10000&_txlock=immediate"
 	case testenv.Postgres:
-		admin := os.Getenv("CACHEPLUGIN_TEST_POSTGRES")
+		admin := env.address("CACHEPLUGIN_TEST_POSTGRES")
 		if err := execute("pgx", admin, "CREATE DATABASE "+own); err != nil {
 			return nil, err
 		}
@@ -119,7 +127,7 @@ func (env *environment) create(name string) (*database, error) {
 		u.Path = "/" + own
 		d.dsn = u.String()
 	case testenv.MariaDB:
-		admin := os.Getenv("CACHEPLUGIN_TEST_MYSQL")
+		admin := env.address("CACHEPLUGIN_TEST_MYSQL")
 		if err := execute("mysql", admin, "CREATE DATABASE "+own); err != nil {
 			return nil, err
 		}
@@ -138,13 +146,13 @@ func (env *environment) create(name string) (*database, error) {
 	return d, seed(db)
 }
 
-func (d *database) drop() {
+func (env *environment) drop(d *database) {
 	own := fmt.Sprintf("DROP DATABASE IF EXISTS cacheplugin_bench_%d", os.Getpid())
 	switch d.name {
 	case testenv.Postgres:
-		_ = execute("pgx", os.Getenv("CACHEPLUGIN_TEST_POSTGRES"), own+" WITH (FORCE)")
+		_ = execute("pgx", env.address("CACHEPLUGIN_TEST_POSTGRES"), own+" WITH (FORCE)")
 	case testenv.MariaDB:
-		_ = execute("mysql", os.Getenv("CACHEPLUGIN_TEST_MYSQL"), own)
+		_ = execute("mysql", env.address("CACHEPLUGIN_TEST_MYSQL"), own)
 	}
 }
 
