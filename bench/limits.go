@@ -64,9 +64,10 @@ func limitsOf(ctx context.Context, env *environment, d *database, w readWork) (g
 	if err != nil {
 		return g, err
 	}
-	memory := plain.db.Session(&gorm.Session{NewDB: true})
-	memory.Statement.ConnPool = &memoryPool{ConnPool: plain.db.Statement.ConnPool, payload: payload}
-
+	memory, err := inMemory(env, d, w)
+	if err != nil {
+		return g, err
+	}
 	hit, err := env.plugged(d, stampsVariant)
 	if err != nil {
 		return g, err
@@ -107,7 +108,7 @@ func limitsOf(ctx context.Context, env *environment, d *database, w readWork) (g
 		return err
 	})})
 	add(contender{name: "GORM, build and scan of rows in memory", run: repeat(func(ctx context.Context, i int) error {
-		_, err := w.run(memory.WithContext(ctx), i)
+		_, err := w.run(memory.db.WithContext(ctx), i)
 		return err
 	})})
 	for _, s := range []setup{sets, hit} {
@@ -120,10 +121,28 @@ func limitsOf(ctx context.Context, env *environment, d *database, w readWork) (g
 		fast.Close()
 		_ = client.Close()
 		plain.close()
+		memory.close()
 		hit.close()
 		sets.close()
 	}
 	return g, nil
+}
+
+// inMemory is GORM on a pool that answers with the query's rows at once.
+func inMemory(env *environment, d *database, w readWork) (setup, error) {
+	s, err := env.plain(d)
+	if err != nil {
+		return s, err
+	}
+	payload, _, err := record(s.db, w)
+	if err != nil {
+		s.close()
+		return s, err
+	}
+	s.name = "GORM, rows in memory"
+	s.db = s.db.Session(&gorm.Session{NewDB: true})
+	s.db.Statement.ConnPool = &memoryPool{ConnPool: s.db.Statement.ConnPool, payload: payload}
+	return s, nil
 }
 
 // record asks a query and returns the bytes that the plugin would keep.

@@ -1,0 +1,43 @@
+//go:build !race
+
+package main
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// The race detector allocates for itself, so that these counts are taken
+// without it.
+
+// overhead is how many allocations a hit may need beside GORM's own: building
+// the query and scanning the same rows out of memory.
+const overhead = 40
+
+func TestAllocationsOfAHit(t *testing.T) {
+	env := open(t)
+	ctx := context.Background()
+	for _, v := range []variant{setsVariant, stampsVariant} {
+		t.Run(v.name, func(t *testing.T) {
+			s := plugged(t, env, v)
+			for _, w := range readWorks[:2] {
+				own, err := inMemory(env, env.databases[0], w)
+				require.NoError(t, err)
+				defer own.close()
+				count := func(s setup) float64 {
+					return testing.AllocsPerRun(500, func() {
+						_, err := w.run(s.db.WithContext(ctx), 0)
+						require.NoError(t, err)
+					})
+				}
+				_, err = w.run(s.db, 0)
+				require.NoError(t, err)
+				base, hit := count(own), count(s)
+				t.Logf("%s: %.0f allocations, GORM's own are %.0f", w.name, hit, base)
+				require.LessOrEqual(t, hit-base, float64(overhead), w.name)
+			}
+		})
+	}
+}
