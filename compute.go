@@ -198,10 +198,7 @@ func (e *engine) computation(db *gorm.DB, c Computation) (*read, string, error) 
 	if r.timeout <= 0 {
 		return nil, "", fmt.Errorf("cacheplugin: %s: %w", c.Name, errNoTimeout)
 	}
-	r.deps = dependencies(unite(deps))
-	for _, d := range r.deps {
-		r.tables = append(r.tables, d.Table)
-	}
+	r.dependOn(unite(deps))
 	for _, d := range deps {
 		if s, _, err := e.space(ctx, pool, d.Table.Name); err != nil || s != r.space {
 			return nil, "PrefixFunc goes by tables, and computed values have none", err

@@ -98,12 +98,10 @@ func (e *engine) decide(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, qu
 		table: d.table, op: d.op, timeout: adm.timeout, lock: adm.lock,
 		peek: d.tx != nil, drain: !row,
 		local: d.profile.LocalGet && d.op == cache.Get && d.tx == nil && !leased(ctx),
-		space: d.space, key: d.key, deps: dependencies(d.deps),
+		space: d.space, key: d.key,
 		catalog: d.base.catalog, version: d.version,
 	}
-	for i := range d.deps {
-		rd.tables = append(rd.tables, d.deps[i].Table.ID)
-	}
+	rd.dependOn(d.deps)
 	if e.dialect == conj.SQLite && d.plan.Sole != nil && startsWithAll(query) {
 		rd.columns = len(d.plan.Sole.Columns())
 	}
@@ -225,21 +223,8 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 	default:
 		d.profile = &Profile{Timeout: e.config.Defaults.Timeout, Lock: e.config.Defaults.Lock}
 	}
-	names := make([]string, len(plan.Tables))
-	for i, t := range plan.Tables {
-		names[i] = t.Name
-	}
-	for _, t := range d.declared {
-		if !slices.Contains(names, t.Name) {
-			names = append(names, t.Name)
-		}
-	}
-	var several bool
-	if d.space, several, err = e.space(ctx, d.pool, names...); err != nil {
-		return d, "", err
-	}
-	if several {
-		return d, "PrefixFunc makes the prefix of one table, and the query reads several: " + strings.Join(names, ", "), nil
+	if reason, err := e.place(ctx, &d); reason != "" || err != nil {
+		return d, reason, err
 	}
 	normal, reason := normalize(args)
 	if reason != "" {
@@ -261,12 +246,33 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 	if settings != nil {
 		extra = settings.Extra
 	}
-	key, ok := entryKey(e.dialect, identity, plan, d.scope(), query, normal, cache.VaryOf(ctx), extra)
+	key, ok := e.entryKey(identity, plan, d.scope(), query, normal, cache.VaryOf(ctx), extra)
 	if !ok {
 		return d, "a parameter or an extra value is of a type that has no stable form", nil
 	}
 	d.key = key
 	return d, "", nil
+}
+
+// place finds the namespace of the query's result.
+func (e *engine) place(ctx context.Context, d *decision) (reason string, err error) {
+	if d.space = e.only(); d.space != nil {
+		return "", nil
+	}
+	var names []string
+	for _, t := range slices.Concat(d.plan.Tables, d.declared) {
+		if !slices.Contains(names, t.Name) {
+			names = append(names, t.Name)
+		}
+	}
+	var several bool
+	if d.space, several, err = e.space(ctx, d.pool, names...); err != nil {
+		return "", err
+	}
+	if several {
+		return "PrefixFunc makes the prefix of one table, and the query reads several: " + strings.Join(names, ", "), nil
+	}
+	return "", nil
 }
 
 // transactionReason says why a transaction's reads must not come from the
@@ -359,11 +365,11 @@ func (d *decision) mainTable(stmt *gorm.Statement) string {
 		}
 		return d.declared[0].Name
 	}
-	names := []string{stmt.Table}
+	own := ""
 	if stmt.Schema != nil {
-		names = append(names, stmt.Schema.Table)
+		own = stmt.Schema.Table
 	}
-	for _, name := range names {
+	for _, name := range [...]string{stmt.Table, own} {
 		for _, t := range plan.Tables {
 			if t.Name == name {
 				return name

@@ -45,6 +45,8 @@ type engine struct {
 
 	profiles     sync.Map // profileKey -> resolved
 	profileCount atomic.Int64
+
+	keyBuffers sync.Pool // of *[]byte
 }
 
 // database is what is known of one physical database.

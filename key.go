@@ -15,15 +15,27 @@ import (
 // each other's.
 const keyVersion = "1"
 
+// maxKeyBuffer bounds what is kept for the next query of what a long text took.
+const maxKeyBuffer = 64 << 10
+
 // entryKey identifies a result: everything that it depends on but the
 // database's state. It hashes with SHA-256 because parameters come from
 // outside, and two queries with one key would be answered with each other's
 // rows.
-func entryKey(d conj.Dialect, database string, plan *conj.Plan, scope []string, query string, args []any, vary []string, extra []any) (store.EntryKey, bool) {
-	var stack [1024]byte
-	b := stack[:0]
+func (e *engine) entryKey(database string, plan *conj.Plan, scope []string, query string, args []any, vary []string, extra []any) (store.EntryKey, bool) {
+	buffer, _ := e.keyBuffers.Get().(*[]byte)
+	if buffer == nil {
+		buffer = new([]byte)
+	}
+	b := (*buffer)[:0]
+	defer func() {
+		if cap(b) <= maxKeyBuffer {
+			*buffer = b
+			e.keyBuffers.Put(buffer)
+		}
+	}()
 	b = appendString(b, keyVersion)
-	b = append(b, byte(d))
+	b = append(b, byte(e.dialect))
 	b = appendString(b, database)
 	b = appendString(b, query)
 	// The same text means other tables under another search_path.

@@ -40,6 +40,11 @@ type read struct {
 	catalog *catalog.Catalog
 	version uint64 // of the catalog when the query was compiled
 
+	depBuffer    [2]store.Dependency
+	tableBuffer  [2]string
+	keyBuffer    [4]conj.Key
+	schemeBuffer [4]conj.Scheme
+
 	columns int // how many SELECT * must give on SQLite; 0 if that isn't known
 
 	plan *conj.Plan // of a query whose hits may be checked
@@ -240,18 +245,22 @@ func (r *read) save(ctx context.Context, lease store.Lease, payload []byte, rows
 	}
 }
 
-// dependencies names a query's conjunctions to the store.
-func dependencies(deps []conj.Dependency) []store.Dependency {
-	out := make([]store.Dependency, len(deps))
-	for i, d := range deps {
-		out[i].Table = d.Table.ID
-		out[i].Keys = make([]conj.Key, len(d.Conjunctions))
-		for n, c := range d.Conjunctions {
-			out[i].Keys[n] = c.Key
-			if !slices.Contains(out[i].Schemes, c.Scheme) {
-				out[i].Schemes = append(out[i].Schemes, c.Scheme)
+// dependOn names a query's conjunctions to the store. The read has room for
+// what most queries need.
+func (r *read) dependOn(deps []conj.Dependency) {
+	r.deps, r.tables = r.depBuffer[:0], r.tableBuffer[:0]
+	keys, schemes := r.keyBuffer[:0], r.schemeBuffer[:0]
+	for _, d := range deps {
+		firstKey, firstScheme := len(keys), len(schemes)
+		for _, c := range d.Conjunctions {
+			keys = append(keys, c.Key)
+			if !slices.Contains(schemes[firstScheme:], c.Scheme) {
+				schemes = append(schemes, c.Scheme)
 			}
 		}
+		r.tables = append(r.tables, d.Table.ID)
+		r.deps = append(r.deps, store.Dependency{
+			Table: d.Table.ID, Keys: keys[firstKey:len(keys):len(keys)], Schemes: schemes[firstScheme:len(schemes):len(schemes)],
+		})
 	}
-	return out
 }

@@ -105,11 +105,20 @@ func (p *Plugin) allSpaces() []*space {
 // package out of what PrefixFunc returns.
 var escapeSpace = strings.NewReplacer("%", "%25", "{", "%7b", "}", "%7d", "@", "%40")
 
+// only returns the one namespace of all tables, nil where the configuration
+// makes several.
+func (e *engine) only() *space {
+	if e.config.PrefixFunc == nil && !e.config.DBSpecific {
+		return e.home
+	}
+	return nil
+}
+
 // space returns the namespace of a query on some tables of the database behind
 // a pool. several says that PrefixFunc asked for the one table of several.
 func (e *engine) space(ctx context.Context, pool gorm.ConnPool, tables ...string) (s *space, several bool, err error) {
-	if e.config.PrefixFunc == nil && !e.config.DBSpecific {
-		return e.home, false, nil
+	if s := e.only(); s != nil {
+		return s, false, nil
 	}
 	d := e.database(pool)
 	// All handles on one database must agree on its namespace. Two in one

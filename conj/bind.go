@@ -107,18 +107,26 @@ func (b *bound) size() int {
 	return n
 }
 
-// binder fills templates with the arguments of one call.
+// binder fills templates with the arguments of one call. Its buffers keep
+// small queries, which are nearly all, off the heap.
 type binder struct {
 	d    Dialect
 	lim  Limits
 	args []any
 	err  error
+
+	boundBuffer  [4]bound
+	columnBuffer [8]boundColumn
+	valueBuffer  [16]Value
+	// columnsUsed and valuesUsed say how much of the last two is taken.
+	columnsUsed, valuesUsed int
 }
 
 // bind returns the bound templates; whole is true if one of them is empty, so
 // that nothing narrows the table.
 func (b *binder) bind(r *tableRead) (all []bound, whole bool) {
-	all = make([]bound, 0, len(r.templates))
+	all = b.boundBuffer[:0]
+	b.columnsUsed, b.valuesUsed = 0, 0
 	total := 0
 	for i := range r.templates {
 		one, never := b.template(&r.templates[i])
@@ -187,8 +195,8 @@ func commonBound(all []bound) bound {
 
 // template binds one conjunction; never is true if it can't be.
 func (b *binder) template(t *template) (one bound, never bool) {
-	one = bound{scheme: t.scheme, columns: make([]boundColumn, 0, len(t.columns))}
-	values := make([]Value, 0, len(t.columns))
+	one = bound{scheme: t.scheme, columns: b.columnBuffer[b.columnsUsed:b.columnsUsed]}
+	values := b.valueBuffer[b.valuesUsed:b.valuesUsed]
 	for i := range t.columns {
 		c := &t.columns[i]
 		start := len(values)
@@ -214,6 +222,8 @@ func (b *binder) template(t *template) (one bound, never bool) {
 		}
 		one.columns = append(one.columns, boundColumn{name: c.Name, inScheme: c.schemeName(), index: c.index, values: mine})
 	}
+	b.columnsUsed = min(b.columnsUsed+len(one.columns), len(b.columnBuffer))
+	b.valuesUsed = min(b.valuesUsed+len(values), len(b.valueBuffer))
 	if len(one.columns) < len(t.columns) {
 		one.rename()
 	}

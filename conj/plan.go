@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"reflect"
 	"slices"
+	"sync"
 )
 
 // Statement is what a text does.
@@ -137,9 +138,10 @@ type Plan struct {
 	// advances a sequence, calls a procedure.
 	HasSideEffects bool
 
-	d     Dialect
-	lim   Limits
-	reads []*tableRead
+	d       Dialect
+	lim     Limits
+	reads   []*tableRead
+	binders sync.Pool // of *binder
 }
 
 // HiddenKind is what a Hidden is.
@@ -199,7 +201,15 @@ type Dependency struct {
 // NormalizeArg; PostgreSQL's $n is args[n-1], the other dialects' ? count by
 // position. It fails, wrapping ErrArgument, if there are too few.
 func (p *Plan) Bind(args []any) ([]Dependency, error) {
-	b := binder{d: p.d, lim: p.lim, args: args}
+	b, _ := p.binders.Get().(*binder)
+	if b == nil {
+		b = new(binder)
+	}
+	b.d, b.lim, b.args, b.err = p.d, p.lim, args, nil
+	defer func() {
+		b.args = nil
+		p.binders.Put(b)
+	}()
 	deps := make([]Dependency, 0, len(p.reads))
 	for _, r := range p.reads {
 		conjunctions := b.conjunctions(r)

@@ -54,10 +54,9 @@ func (b *breaker) allow() bool {
 
 // observe learns from the outcome of a call.
 func (b *breaker) observe(err error) {
-	var answer redis.Error
 	if !unreachable(err) {
 		// Any answer at all, an error too, says that the server is there.
-		if b.open.Load() && (err == nil || errors.As(err, &answer)) {
+		if b.open.Load() && (err == nil || isAnswer(err)) {
 			b.mu.Lock()
 			b.open.Store(false)
 			b.pause, b.tried = 0, false
@@ -74,6 +73,11 @@ func (b *breaker) observe(err error) {
 	b.until = b.now().Add(b.pause)
 	b.tried = false
 	b.open.Store(true)
+}
+
+func isAnswer(err error) bool {
+	var answer redis.Error
+	return errors.As(err, &answer)
 }
 
 // unreachable reports whether an error says that no answer is to be had from
