@@ -355,7 +355,7 @@ func TestRowsOfAnotherFormDropEverything(t *testing.T) {
 }
 
 func TestOutboxConfiguration(t *testing.T) {
-	env, _ := testenv.Find(t, testenv.SQLiteFile)
+	env := testenv.Databases(t)[0]
 	for field, o := range map[string]cacheplugin.Outbox{"Outbox.After": {After: -1}, "Outbox.Poll": {Poll: -1}} {
 		err := env.Open(t, nil).Use(cacheplugin.New(cacheplugin.Config{Redis: testenv.Redis(t), Outbox: &o}))
 		require.ErrorIs(t, err, cacheplugin.ErrConfig)
