@@ -40,9 +40,17 @@ func (e *engine) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
 				from = e.source(db, pool)
 			}
 		}
-		stmt.ConnPool = &readPool{ConnPool: from, engine: e, db: db, row: row}
-		defer func() { stmt.ConnPool = pool }()
+		r := &readPool{ConnPool: from, engine: e, db: db, row: row}
+		stmt.ConnPool = r
+		finished := false
+		defer func() {
+			stmt.ConnPool = pool
+			if r.write != nil {
+				r.write.finish(finished)
+			}
+		}()
 		next(db)
+		finished = true
 		if db.Error != nil && !errors.Is(db.Error, gorm.ErrRecordNotFound) {
 			failedIn(pool)
 		}
@@ -95,6 +103,20 @@ type readPool struct {
 	engine *engine
 	db     *gorm.DB
 	row    bool // from the row processor: Scan, Row, Rows
+
+	write *writePool // in its place if the query calls a function that may write
+}
+
+// writes tells whether a query that is not looked up may write, and then has a
+// writePool for it.
+func (r *readPool) writes(ctx context.Context, query string) bool {
+	if r.engine.writer(ctx, r.ConnPool, query) == "" {
+		return false
+	}
+	if r.write == nil {
+		r.write = &writePool{ConnPool: r.ConnPool, engine: r.engine, db: r.db, row: r.row}
+	}
+	return true
 }
 
 // Unwrap returns the pool underneath.
@@ -107,6 +129,9 @@ func (r *readPool) QueryContext(ctx context.Context, query string, args ...any) 
 		return nil, err
 	}
 	if rd == nil {
+		if r.writes(ctx, query) {
+			return r.write.QueryContext(ctx, query, args...)
+		}
 		return r.ConnPool.QueryContext(ctx, query, args...)
 	}
 	kept, err := rd.open(ctx)
@@ -131,6 +156,9 @@ func (r *readPool) QueryRowContext(ctx context.Context, query string, args ...an
 		return rowset.RowError(err)
 	}
 	if rd == nil {
+		if r.writes(ctx, query) {
+			return r.write.QueryRowContext(ctx, query, args...)
+		}
 		return askRow(ctx, r.ConnPool, query, args)
 	}
 	rd.drain = true // a row's reader stops after the first

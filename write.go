@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"slices"
 	"strings"
 
 	"gorm.io/gorm"
@@ -74,7 +75,9 @@ func (w *writePool) ExecContext(ctx context.Context, query string, args ...any) 
 	result, err := w.ConnPool.ExecContext(ctx, query, args...)
 	c.ran(err)
 	if err == nil {
-		if n, err := result.RowsAffected(); err == nil {
+		// Only PostgreSQL counts the rows of a statement whose RETURNING nobody
+		// has read; the others say 0.
+		if n, err := result.RowsAffected(); err == nil && (w.engine.dialect == conj.PostgreSQL || !c.returning()) {
 			c.affected = n
 		}
 		if id, err := result.LastInsertId(); err == nil {
@@ -164,7 +167,8 @@ type capture struct {
 	affected int64 // -1 if not known
 	lastID   int64
 	settled  bool
-	commits  bool // the statement ends a transaction, or commits by itself
+	commits  bool   // the statement ends a transaction, or commits by itself
+	calls    string // a function that may write
 
 	everything string // why everything must be dropped
 	targets    []*target
@@ -197,7 +201,11 @@ func (w *writePool) begin(ctx context.Context, query string, args []any) *captur
 		// Prepared statements don't pass the transaction's own pool.
 		c.commits = tx.Observe(query)
 	}
+	c.calls = e.writer(ctx, c.pool, query)
 	c.inspect(query)
+	if c.calls != "" && c.everything == "" {
+		c.unknownWrite(query, "a statement calls a function that may write: "+c.calls)
+	}
 	if c.passive {
 		return c
 	}
@@ -222,6 +230,11 @@ func (w *writePool) begin(ctx context.Context, query string, args []any) *captur
 	return c
 }
 
+// returning tells whether the statement gives rows.
+func (c *capture) returning() bool {
+	return c.plan != nil && slices.ContainsFunc(c.plan.Writes, func(w conj.Write) bool { return w.HasReturning })
+}
+
 // inspect decides by the kind of a statement what there is to do.
 func (c *capture) inspect(query string) {
 	// What CALL has done on MySQL it has committed, or nothing is known of it.
@@ -244,16 +257,8 @@ func (c *capture) inspect(query string) {
 			c.engine.config.Logger.WarnContext(c.ctx, "cacheplugin: a statement has changed which tables or rows a session sees; nothing more is cached through this handle: set it in the DSN instead", "statement", query)
 		}
 	case conj.Call, conj.Unknown:
-		if c.engine.config.OnUnknownWrite == Warn {
-			c.passive = true
-			c.markDirty()
-			c.engine.config.Logger.WarnContext(c.ctx, "cacheplugin: a statement is not understood; what it changes stays cached until its timeout", "statement", query)
-			return
-		}
-		c.everything = "a statement that is not understood"
-		if c.engine.limiter.allow("unknown write") {
-			c.engine.config.Logger.WarnContext(c.ctx, "cacheplugin: a statement is not understood; everything cached is dropped", "statement", query)
-		}
+		c.passive = true
+		c.unknownWrite(query, "a statement is not understood")
 	case conj.Select:
 		c.passive = true
 		if len(c.plan.Writes) > 0 {
@@ -269,6 +274,22 @@ func (c *capture) inspect(query string) {
 			return
 		}
 		c.passive = true
+	}
+}
+
+// unknownWrite notes that nobody knows what a statement writes, besides what it
+// may be known to.
+func (c *capture) unknownWrite(query, why string) {
+	c.markDirty()
+	if c.engine.config.OnUnknownWrite == Warn {
+		if c.engine.limiter.allow(why) {
+			c.engine.config.Logger.WarnContext(c.ctx, "cacheplugin: "+why+"; what it changes stays cached until its timeout", "statement", query)
+		}
+		return
+	}
+	c.passive, c.everything = false, why
+	if c.engine.limiter.allow(why) {
+		c.engine.config.Logger.WarnContext(c.ctx, "cacheplugin: "+why+"; everything cached is dropped", "statement", query)
 	}
 }
 
@@ -426,6 +447,9 @@ func (c *capture) redefines() bool {
 	}
 	switch c.plan.Statement {
 	case conj.DDL, conj.Unknown, conj.Call:
+		return true
+	}
+	if c.calls != "" && c.engine.config.OnUnknownWrite != Warn {
 		return true
 	}
 	for i := range c.plan.Writes {

@@ -97,6 +97,7 @@ type Catalog struct {
 	names   map[conj.TableName]*Table
 	tables  map[conj.TableName]*Table // one Table for all names of a table
 	keys    *foreignKeys
+	writers map[string]bool // nil before they are read
 	server  *Server
 }
 
@@ -169,6 +170,7 @@ func (c *Catalog) forget() {
 	c.names = make(map[conj.TableName]*Table)
 	c.tables = make(map[conj.TableName]*Table)
 	c.keys = nil
+	c.writers = nil
 }
 
 // Version is a number that each Drop raises: what was derived from tables of

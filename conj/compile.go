@@ -55,12 +55,17 @@ func CompileOn(d Dialect, sql string, lookup Lookup, lim Limits, on []string) (*
 }
 
 // notUnderstood is the plan of a text that the parser gave up on. A single
-// statement that begins with SELECT and has no INTO writes nothing.
+// statement that begins with SELECT and has no INTO writes nothing, and what
+// begins with CREATE is a definition whatever else it is.
 func notUnderstood(d Dialect, lim Limits, toks []token, why error) *Plan {
 	plan := &Plan{Skip: "not understood: " + why.Error(), LimitParam: -1, d: d, lim: lim}
 	i := 0
-	for i < len(toks) && toks[i].is("(") {
+	for i < len(toks) && (toks[i].is("(") || toks[i].is(";")) {
 		i++
+	}
+	if i < len(toks) && toks[i].anyOf("create", "alter", "drop", "rename") {
+		plan.Statement = DDL // a routine or a trigger with statements of its own
+		return plan
 	}
 	if i == len(toks) || toks[i].word != "select" {
 		return plan

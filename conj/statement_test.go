@@ -48,6 +48,9 @@ func TestStatementsAreTold(t *testing.T) {
 		{MySQL, `SET STATEMENT max_statement_time=1 FOR DELETE FROM users`, Unknown},
 		{PostgreSQL, `PREPARE TRANSACTION 'x'`, Unknown}, {PostgreSQL, `COMMIT PREPARED 'x'`, Unknown},
 		{MySQL, `LOAD DATA INFILE 'x' INTO TABLE users`, Unknown},
+		{MySQL, `CREATE TRIGGER t AFTER INSERT ON users FOR EACH ROW BEGIN DELETE FROM posts; DELETE FROM labels; END`, DDL},
+		{SQLite, `CREATE TRIGGER t AFTER INSERT ON users BEGIN DELETE FROM posts; END`, DDL},
+		{PostgreSQL, `CREATE TABLE a (b int); DROP TABLE c`, DDL},
 		{PostgreSQL, `SELECT 1; DELETE FROM users`, Unknown},
 		{PostgreSQL, `UPDATE users SET age = 1; UPDATE posts SET id = 1`, Unknown},
 		{PostgreSQL, `DELETE FROM users WHERE`, Unknown},
@@ -61,6 +64,7 @@ func TestStatementsAreTold(t *testing.T) {
 		plan := compile(t, c.d, c.sql)
 		require.Equal(t, c.want, plan.Statement, "%s: %s", c.sql, plan.Skip)
 		if c.want == Unknown {
+			require.Empty(t, plan.Writes, c.sql)
 			require.Contains(t, plan.Skip, "not understood", c.sql)
 		}
 	}
@@ -300,6 +304,19 @@ func TestWritesNameTheirTables(t *testing.T) {
 		plan := compile(t, c.d, c.sql)
 		require.Equal(t, c.want, writes(plan), "%s: %s", c.sql, plan.Skip)
 	}
+}
+
+func TestCalls(t *testing.T) {
+	for sql, want := range map[string][]string{
+		`SELECT f(1), "G" (2), public.h/* ( */(3) FROM k(4) WHERE id IN (1) AND (a) = 1`: {"f", "g", "h", "k"},
+		`SELECT 'f(1)' -- f(2)`: nil,
+	} {
+		got, ok := Calls(PostgreSQL, sql)
+		require.True(t, ok)
+		require.Equal(t, want, got, sql)
+	}
+	_, ok := Calls(PostgreSQL, `SELECT 'f(1)`)
+	require.False(t, ok)
 }
 
 func TestUpserts(t *testing.T) {

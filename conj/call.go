@@ -1,0 +1,20 @@
+package conj
+
+import "strings"
+
+// Calls returns the names, in lower case and without a schema, of what a text
+// seems to call: identifiers before an opening parenthesis that are no keywords.
+// It is false for a text that can't be taken apart.
+func Calls(d Dialect, sql string) (names []string, ok bool) {
+	toks, err := tokenize(d, sql)
+	if err != nil {
+		return nil, false
+	}
+	for i := 1; i < len(toks); i++ {
+		t := &toks[i-1]
+		if toks[i].is("(") && (t.identifier() || t.kind == tokDouble) && !(t.word != "" && notFunctions[t.word]) {
+			names = append(names, strings.ToLower(t.text))
+		}
+	}
+	return names, true
+}
