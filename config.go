@@ -206,6 +206,16 @@ type Config struct {
 	// Defaults to 1 second.
 	ShadowDelay time.Duration
 
+	// ReplicaLag lets results be read from replicas of the database, where
+	// dbresolver sends the query to one, and says by how much these may lag
+	// behind. For so long after each invalidation its tables take no new results,
+	// and queries of them are answered by a source. The promise is as good as
+	// this bound: what a replica that lags behind further answers may be stored,
+	// and stay until its timeout. All processes of a Prefix must use the same.
+	//
+	// Defaults to 0: what is stored is read from sources.
+	ReplicaLag time.Duration
+
 	// RequireRedis makes db.Use fail when Redis does not answer. Otherwise
 	// the plugin warns and works without the cache until it does.
 	RequireRedis bool
@@ -269,6 +279,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if !(c.ShadowReads >= 0 && c.ShadowReads <= 1) {
 		return c, configError("ShadowReads", c.ShadowReads, "use a share from 0 to 1, such as 1e-4")
+	}
+	if c.ReplicaLag < 0 {
+		return c, configError("ReplicaLag", c.ReplicaLag, "use how far replicas may lag behind, or zero to read from sources")
 	}
 	if c.Mode > InsideOut {
 		return c, configError("Mode", c.Mode, "use ConjunctionSets or InsideOut")

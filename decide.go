@@ -94,7 +94,7 @@ func (e *engine) decide(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, qu
 		return nil, adm.reason, nil
 	}
 	rd := &read{
-		engine: e, pool: d.pool, query: query, args: args,
+		engine: e, pool: d.pool, filler: d.pool, query: query, args: args,
 		table: d.table, op: d.op, timeout: adm.timeout, lock: adm.lock,
 		peek: d.tx != nil, drain: !row,
 		local: d.profile.LocalGet && d.op == cache.Get && d.tx == nil && !leased(ctx),
@@ -104,6 +104,11 @@ func (e *engine) decide(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, qu
 	rd.dependOn(d.deps)
 	if e.dialect == conj.SQLite && d.plan.Sole != nil && startsWithAll(query) {
 		rd.columns = len(d.plan.Sole.Columns())
+	}
+	if e.config.ReplicaLag > 0 && d.tx == nil {
+		if rd.filler, err = e.filler(ctx, d.pool, pool); err != nil {
+			return nil, "", err
+		}
 	}
 	if e.shadows != nil && d.shadowed(ctx, cache.Of(db.Statement)) {
 		rd.plan = d.plan

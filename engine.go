@@ -57,6 +57,7 @@ type database struct {
 	plans   *conj.PlanCache
 	// identity is part of every entry's key.
 	identity atomic.Pointer[string]
+	settings atomic.Pointer[string] // of its sessions, part of the identity
 	// strange is set when a statement changed a pooled session in a way that
 	// may change what texts mean (search_path, role): which connection it was
 	// is unknown, so that nothing is cached from then on.
@@ -210,6 +211,7 @@ func (e *engine) readIdentity(ctx context.Context, d *database, q gorm.ConnPool)
 	if err != nil {
 		return "", fmt.Errorf("read the session's settings: %w", err)
 	}
+	d.settings.Store(&settings)
 	return id + "\x00" + settings, nil
 }
 

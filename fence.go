@@ -110,7 +110,7 @@ func (p *Plugin) setFence(ctx context.Context, j *journal) error {
 func (p *Plugin) setFenceOnce(ctx context.Context, j *journal, f *fence) error {
 	for s := range j.everything {
 		f.spaces[s] = struct{}{}
-		if err := s.guard.FenceAll(ctx, f.id, p.config.FenceTTL); err != nil {
+		if err := s.guard.FenceAll(ctx, f.id, p.fenceLife()); err != nil {
 			return err
 		}
 	}
@@ -118,7 +118,7 @@ func (p *Plugin) setFenceOnce(ctx context.Context, j *journal, f *fence) error {
 		for _, c := range list {
 			f.tables[changeKey{s, c.Table}] = struct{}{}
 		}
-		reports, err := s.guard.Fence(ctx, f.id, list, p.config.FenceTTL)
+		reports, err := s.guard.Fence(ctx, f.id, list, p.fenceLife())
 		for _, r := range reports {
 			j.tables[changeKey{s, r.Table}].early += r.Dropped
 		}
@@ -128,6 +128,10 @@ func (p *Plugin) setFenceOnce(ctx context.Context, j *journal, f *fence) error {
 	}
 	return nil
 }
+
+// fenceLife is how long a fence stays whose writer dies. A COMMIT that has taken
+// effect by then reaches the replicas later.
+func (p *Plugin) fenceLife() time.Duration { return p.config.FenceTTL + p.config.ReplicaLag }
 
 // fenceID returns the id of a journal's fence, made at the first call.
 func (j *journal) fenceID() string {

@@ -19,7 +19,8 @@ import (
 // read is one query that may be answered from the cache.
 type read struct {
 	engine *engine
-	pool   gorm.ConnPool // the database that fills the cache
+	pool   gorm.ConnPool // a source, or the transaction
+	filler gorm.ConnPool // what fills the cache: the same, or a replica
 	query  string
 	args   []any
 
@@ -99,7 +100,7 @@ func (r *read) open(ctx context.Context) (driver.Rows, error) {
 		e.observe(ctx, Event{Kind: EventMiss, Table: r.table, Op: r.op, Key: r.key.String(), Duration: since(start)})
 		return r.fill(ctx, found.Lease)
 	case store.Fenced:
-		e.observe(ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: "a write is being committed", Duration: since(start)})
+		e.observe(ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: r.fencedReason(), Duration: since(start)})
 	default:
 		e.observe(ctx, Event{Kind: EventMiss, Table: r.table, Op: r.op, Key: r.key.String(), Duration: since(start)})
 	}
@@ -165,7 +166,7 @@ func (r *read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 	// others wait for it under Lock: give it back, whatever became of ctx.
 	after := context.WithoutCancel(ctx)
 	release := func() { r.release(after, lease) }
-	rows, err := r.pool.QueryContext(ctx, r.query, r.args...)
+	rows, err := r.filler.QueryContext(ctx, r.query, r.args...)
 	if err != nil {
 		release()
 		return nil, err

@@ -64,6 +64,7 @@ func newSpace(c Config, namespace string) (*space, error) {
 		Mode:      c.Mode,
 		LeaseTTL:  c.LeaseTTL,
 		Timeout:   c.RedisTimeout,
+		Settle:    c.ReplicaLag,
 	})
 	if err != nil {
 		return nil, err

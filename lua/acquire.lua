@@ -17,7 +17,9 @@
 --       6 the entry's name inside sets 7 what precedes that name in its key
 --       8 cap of a set's size          9 the number of provisional conjunctions
 --       10 what precedes a conjunction's name in its key
---       11.. per table: k scheme1 .. schemek
+--       11 for how many ms replicas of the database may lag behind; 0: the
+--       database that is read doesn't
+--       12.. per table: k scheme1 .. schemek
 -- Returns {0} missing (peek only) | {1, offset, entry} hit, the payload starts
 --       at offset (0-based) | {2, lease id} leased | {3, lease id} busy: that
 --       lease is another's | {4} fenced: read the database, store nothing
@@ -135,6 +137,33 @@ for i = 3, first - 1 do -- the fences of the namespace come first
   tables[i] = h
 end
 
+-- Where replicas may lag behind, each invalidation leaves the fence "settle" for
+-- so long, and what is left of it once it has run out says that none was lost.
+-- Of a table without it, or a namespace that begins anew, that isn't known: they
+-- settle first.
+local settle = tonumber(ARGV[11])
+if settle > 0 then
+  local held = false
+  local function hold(i)
+    if not tables[i].hash then
+      redis.call('SET', KEYS[i], '')
+      redis.call('UNLINK', KEYS[i])
+    end
+    redis.call('HSET', KEYS[i], 'f:settle', string.format('%.0f', now + settle))
+    local life = math.max(tonumber(ARGV[5]), settle)
+    if redis.call('PTTL', KEYS[i]) < life then redis.call('PEXPIRE', KEYS[i], life * 2) end
+    held = true
+  end
+  if fresh then
+    redis.call('SET', KEYS[2], identity .. ':' .. id)
+    hold(3)
+  end
+  for i = 4, first - 1 do
+    if not tables[i]['f:settle'] then hold(i) end
+  end
+  if held then return {4} end
+end
+
 -- The first write must be one that a full server refuses: after any other it
 -- lets the rest of a script pass.
 if fresh then
@@ -142,7 +171,7 @@ if fresh then
   epoch = identity .. ':' .. id
 end
 
-local parts, a = {string.sub(epoch, #identity + 2)}, 11
+local parts, a = {string.sub(epoch, #identity + 2)}, 12
 for i = 4, first - 1 do
   local key, h, k = KEYS[i], tables[i], tonumber(ARGV[a])
   if not h.hash then
@@ -210,7 +239,7 @@ end
 for i = 3, first - 1 do -- the fences of the namespace come first
   for name in pairs(tables[i]) do
     -- A fence that is left has run out.
-    if string.sub(name, 1, 2) == 'f:' then redis.call('HDEL', KEYS[i], name) end
+    if string.sub(name, 1, 2) == 'f:' and (settle == 0 or name ~= 'f:settle') then redis.call('HDEL', KEYS[i], name) end
   end
 end
 local meta = tonumber(ARGV[5])

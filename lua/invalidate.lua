@@ -1,6 +1,7 @@
 -- Drops what depends on a table: on the given conjunctions, or on any of its
 -- rows; or everything. In the same step it sets a fence, before a commit, or
--- drops fences, after it: while one is up nothing new is stored.
+-- drops fences, after it: while one is up nothing new is stored. After a commit
+-- it may set one too, that of replicas of the database which are yet to follow.
 --
 -- Without a fence to set it only ever deletes, which a full server permits too.
 --
@@ -12,7 +13,7 @@
 --         from: empty for none, "*" not to compare
 --       4 what precedes an entry's name in its key
 --       5 for how many ms the fence is set; 0: the fences are dropped
---       6.. fence ids, one to be set, any number to be dropped
+--       6.. fence ids: the one that is set, if one is, then any to be dropped
 -- Returns {0, dropped}, dropped being entries (sets), stamps, or 1 for a table
 --       that had a generation or for a namespace that had an epoch
 --       | {1, version, scheme..} nothing was dropped, no fence either: the list
@@ -34,10 +35,13 @@ if hold > 0 then
   -- is the one that a full server refuses.
   local time = redis.call('TIME')
   local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  redis.call('HSET', key, 'f:' .. ARGV[6], string.format('%.0f', now + hold))
+  local set = 'f:' .. ARGV[6]
+  -- Another process may have set it for longer.
+  local upto = math.max(now + hold, tonumber(redis.call('HGET', key, set) or 0) or 0)
+  redis.call('HSET', key, set, string.format('%.0f', upto))
   if redis.call('PTTL', key) < hold then redis.call('PEXPIRE', key, hold * 2) end
   for _, name in ipairs(names) do
-    if string.sub(name, 1, 2) == 'f:' and (tonumber(redis.call('HGET', key, name)) or 0) <= now then
+    if string.sub(name, 1, 2) == 'f:' and name ~= 'f:settle' and (tonumber(redis.call('HGET', key, name)) or 0) <= now then
       redis.call('HDEL', key, name)
     end
   end
@@ -45,9 +49,7 @@ end
 
 -- Fences fall last, when nothing is left that they protect from.
 local function done(dropped)
-  if hold == 0 then
-    for i = 6, #ARGV do redis.call('HDEL', key, 'f:' .. ARGV[i]) end
-  end
+  for i = hold > 0 and 7 or 6, #ARGV do redis.call('HDEL', key, 'f:' .. ARGV[i]) end
   return {0, dropped}
 end
 

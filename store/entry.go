@@ -97,9 +97,9 @@ func (s *Store) acquire(ctx context.Context, key EntryKey, deps []Dependency, tt
 	name := encode(key)
 	keys := s.lookupKeys(key, deps)
 	joined := joinedTables(deps)
-	args := make([]any, 0, 10+4*len(deps))
+	args := make([]any, 0, 11+4*len(deps))
 	args = append(args, s.mode, strconv.Itoa(len(deps)), s.token(), s.leaseMS,
-		milliseconds(ttl+s.leaseTTL), name, s.entries, s.maxConjSet, len(joined), s.conjunctions)
+		milliseconds(ttl+s.leaseTTL), name, s.entries, s.maxConjSet, len(joined), s.conjunctions, s.settleMS)
 	for _, d := range deps {
 		n := len(d.Schemes)
 		if d.Joined {

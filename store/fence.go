@@ -2,9 +2,13 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
+
+	"github.com/redis/go-redis/v9"
 )
 
 // NewFenceID returns an id for Fence: 128 random bits, printable.
@@ -25,7 +29,7 @@ func NewFenceID() string { return randomToken() }
 // After an error some of the tables may be fenced. It costs as many round trips
 // as Invalidate. A server that is full refuses it.
 func (s *Store) Fence(ctx context.Context, id string, changes []Change, ttl time.Duration) ([]Report, error) {
-	reports, err := s.drop(ctx, changes, fencing{ids: []string{id}, hold: ttl})
+	reports, err := s.drop(ctx, changes, fencing{set: id, hold: ttl})
 	if err != nil {
 		return reports, fmt.Errorf("store: fence: %w", err)
 	}
@@ -35,7 +39,7 @@ func (s *Store) Fence(ctx context.Context, id string, changes []Change, ttl time
 // FenceAll is Fence for a write that may change any table: it drops everything
 // and fences the namespace. InvalidateAll drops the fence.
 func (s *Store) FenceAll(ctx context.Context, id string, ttl time.Duration) error {
-	if err := s.dropAll(ctx, fencing{ids: []string{id}, hold: ttl}); err != nil {
+	if err := s.dropAll(ctx, fencing{set: id, hold: ttl}); err != nil {
 		return fmt.Errorf("store: fence everything: %w", err)
 	}
 	return nil
@@ -43,24 +47,39 @@ func (s *Store) FenceAll(ctx context.Context, id string, ttl time.Duration) erro
 
 // fencing is what a call does to fences besides dropping entries.
 type fencing struct {
-	ids  []string
-	hold time.Duration // for how long the fence is set; zero: the ids are dropped
+	set  string        // the id of the fence that is set, if hold is not zero
+	hold time.Duration // for how long
+	drop []string      // the ids of those that are dropped
 }
-
-func dropping(ids []string) fencing { return fencing{ids: ids} }
 
 // args completes the arguments of a call of the script, which is the first or
 // the last of several on a table.
 func (f fencing) args(first, last bool, args ...any) []any {
-	switch {
-	case f.hold > 0 && first:
-		return append(args, milliseconds(f.hold), f.ids[0])
-	case f.hold == 0 && last:
+	if f.hold > 0 && first {
+		args = append(args, milliseconds(f.hold), f.set)
+	} else {
 		args = append(args, strconv.Itoa(0))
-		for _, id := range f.ids {
+	}
+	if last {
+		for _, id := range f.drop {
 			args = append(args, id)
 		}
-		return args
 	}
-	return append(args, strconv.Itoa(0))
+	return args
+}
+
+// settled is the id of the fence that an invalidation leaves behind where
+// Options.Settle asks for it. The scripts know it.
+const settled = "settle"
+
+// dropping is what is done to fences after a commit.
+func (s *Store) dropping(ids []string) fencing {
+	return fencing{set: settled, hold: s.settle, drop: ids}
+}
+
+// full tells whether an error is a server's that takes no more writes. It
+// refuses fences then, and new entries as well.
+func full(err error) bool {
+	var reply redis.Error
+	return errors.As(err, &reply) && strings.HasPrefix(reply.Error(), "OOM")
 }

@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -130,7 +131,15 @@ type tableWork struct {
 // bounded by Options.Timeout. The error is an *InvalidateError; the reports
 // are of the tables that were done. Repeating it is harmless.
 func (s *Store) Invalidate(ctx context.Context, changes []Change, fences ...string) ([]Report, error) {
-	return s.drop(ctx, changes, dropping(fences))
+	reports, err := s.drop(ctx, changes, s.dropping(fences))
+	var failed *InvalidateError
+	if s.settle > 0 && errors.As(err, &failed) && full(failed.Err) {
+		// Better no fence than no invalidation.
+		var more []Report
+		more, err = s.drop(ctx, failed.Left, fencing{drop: fences})
+		reports = append(reports, more...)
+	}
+	return reports, err
 }
 
 // drop drops what depends on the changes, and sets or drops fences.
@@ -333,7 +342,11 @@ func newSchemeList(reply []any) (*schemeList, error) {
 // memory until it expires. Fences are the ids of FenceAll that are dropped in
 // the same step.
 func (s *Store) InvalidateAll(ctx context.Context, fences ...string) error {
-	if err := s.dropAll(ctx, dropping(fences)); err != nil {
+	err := s.dropAll(ctx, s.dropping(fences))
+	if s.settle > 0 && full(err) {
+		err = s.dropAll(ctx, fencing{drop: fences})
+	}
+	if err != nil {
 		return fmt.Errorf("store: invalidate all: %w", err)
 	}
 	return nil

@@ -81,6 +81,12 @@ type Options struct {
 	// of it. Defaults to 500 milliseconds.
 	Timeout time.Duration
 
+	// Settle is for how long a table takes no new results after each
+	// invalidation, because they may be read from replicas of the database that
+	// lag behind by as much. All processes that share a namespace must use the
+	// same. Defaults to 0.
+	Settle time.Duration
+
 	// MaxConjSet is the number of entries at which a conjunction's set is
 	// halved, dropping the entries that leave it. It bounds what one
 	// invalidation costs Redis. ConjunctionSets only. Defaults to 10,000.
@@ -94,12 +100,13 @@ type Store struct {
 	direct   redis.UniversalClient // client with our timeout; nil if it can't be had
 	leaseTTL time.Duration
 	timeout  time.Duration
+	settle   time.Duration
 	breaker  breaker
 
 	keys keyspace
 
 	// Arguments of the scripts that never change.
-	mode, leaseMS, maxConjSet, entries, conjunctions any
+	mode, leaseMS, settleMS, maxConjSet, entries, conjunctions any
 
 	schemes    sync.Map // table ID -> *schemeList
 	registered sync.Map // table ID -> *[]conj.Scheme, not in schemes yet
@@ -135,6 +142,8 @@ func New(o Options) (*Store, error) {
 		return nil, configError("Spread", true, "it needs Mode InsideOut: a set of entries can only drop those in its own slot")
 	case o.LeaseTTL < time.Millisecond:
 		return nil, configError("LeaseTTL", o.LeaseTTL, "it must be at least a millisecond; zero takes the default")
+	case o.Settle < 0:
+		return nil, configError("Settle", o.Settle, "it must not be negative; zero if the database that is read doesn't lag behind")
 	case o.Timeout < 0:
 		return nil, configError("Timeout", o.Timeout, "it must be positive; zero takes the default")
 	case o.MaxConjSet < 2:
@@ -151,10 +160,15 @@ func New(o Options) (*Store, error) {
 		keys:         keys,
 		mode:         "sets",
 		leaseMS:      milliseconds(o.LeaseTTL),
+		settle:       o.Settle,
+		settleMS:     "0",
 		maxConjSet:   strconv.Itoa(o.MaxConjSet),
 		entries:      keys.tag + "e:",
 		conjunctions: keys.tag + "c:",
 		token:        randomToken,
+	}
+	if o.Settle > 0 {
+		s.settleMS = milliseconds(o.Settle)
 	}
 	if o.Mode == InsideOut {
 		s.mode = "stamps"
