@@ -34,7 +34,7 @@ func (t *target) lock() []conj.Image {
 	suffix := "LIMIT " + strconv.Itoa(limit+1)
 	switch c.engine.dialect {
 	case conj.PostgreSQL:
-		if t.write.Statement == conj.Update && !t.setsKey() {
+		if t.write.Statement == conj.Update && !t.setsKey() && len(t.lead) == 0 {
 			suffix += " FOR NO KEY UPDATE"
 		} else {
 			suffix += " FOR UPDATE"
@@ -49,6 +49,9 @@ func (t *target) lock() []conj.Image {
 		}
 	}
 	columns := t.imageColumns()
+	if len(t.lead) > 0 {
+		t.leadRows = [][]any{}
+	}
 	query, args, ok := t.write.ImageQuery(t.selectList(columns), suffix, c.sent)
 	if !ok {
 		t.widen("no image query")
@@ -124,7 +127,7 @@ func (c *capture) reserveSQLite(query string) {
 // schemes ask for, and the short ones that they may come to ask for.
 func (t *target) imageColumns() []int {
 	need, known := t.needed()
-	for _, i := range t.table.PrimaryKey {
+	for _, i := range slices.Concat(t.table.PrimaryKey, t.lead) {
 		need[i] = true
 	}
 	var columns []int
@@ -202,14 +205,16 @@ func (t *target) readWith(query string, args []any, columns []int, extra any, ea
 				img[i] = all[i].FromRow(t.c.engine.dialect, values[n])
 			}
 		}
-		for _, k := range t.table.PrimaryKey {
-			for n, i := range columns {
-				if i == k {
-					key = append(key, values[n])
-				}
+		pick := func(some []int, list []any) []any {
+			for _, k := range some {
+				list = append(list, values[slices.Index(columns, k)])
 			}
+			return list
 		}
-		images, keys = append(images, img), append(keys, key)
+		images, keys = append(images, img), append(keys, pick(t.table.PrimaryKey, key))
+		if t.leadRows != nil {
+			t.leadRows = append(t.leadRows, pick(t.lead, nil))
+		}
 	}
 	return images, keys, rows.Err()
 }

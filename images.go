@@ -21,6 +21,15 @@ type target struct {
 	images  []conj.Image
 	locked  [][]any // primary keys of the rows that were locked before
 	matched int64   // rows locked before; -1: the images don't need a count
+
+	set      conj.Image // what an update assigns, as far as is known
+	assigned []bool     // the columns that it changes
+
+	closure    []*catalog.Table // where foreign keys lead to
+	lead       []int            // the columns by which they do
+	leadRows   [][]any          // the values of these in the rows that were locked
+	followed   bool             // the rows below are among dependents, or their tables touched
+	dependents []*dependents
 }
 
 // widen gives up the images.
@@ -73,6 +82,7 @@ func (c *capture) aim(w *conj.Write, granular bool) {
 	default:
 		t.widen(w.Statement.String())
 	}
+	t.followRows()
 }
 
 // fills tells whether the database fills a column that an insert leaves out.
@@ -85,9 +95,9 @@ func (t *target) changesAlong(column int) bool {
 	return t.table.Generated(column) || t.table.OnUpdate(column)
 }
 
-// assigned is the canonical form of a value that a statement stores, if it is
+// assignedValue is the canonical form of a value that a statement stores, if it is
 // sure to be what a row will hold.
-func (t *target) assigned(column int, o conj.Operand) conj.Value {
+func (t *target) assignedValue(column int, o conj.Operand) conj.Value {
 	v, known := o.Resolve(t.c.args)
 	if !known || t.table.Generated(column) {
 		return ""
@@ -143,30 +153,33 @@ func (t *target) lax() bool {
 // its WHERE if that fixes all that the registered schemes ask for, else from
 // the rows, which are locked.
 func (t *target) update() {
-	set := make(conj.Image, len(t.table.Columns()))
+	t.set = make(conj.Image, len(t.table.Columns()))
+	t.assigned = make([]bool, len(t.set))
 	computed := true
-	assigned := make([]bool, len(set))
 	need, known := t.needed()
 	for _, a := range t.write.Set {
-		if a.Column < 0 || a.Column >= len(set) {
+		if a.Column < 0 || a.Column >= len(t.set) {
 			t.widen("an unknown column is assigned")
 			return
 		}
-		assigned[a.Column] = true
-		set[a.Column] = t.assigned(a.Column, a.Value)
+		t.assigned[a.Column] = true
+		t.set[a.Column] = t.assignedValue(a.Column, a.Value)
 	}
-	for i := range set {
+	for i := range t.set {
 		if t.changesAlong(i) {
-			assigned[i] = true
+			t.assigned[i] = true
 		}
-		if assigned[i] && set[i] == "" && (need[i] || !known) {
+		if t.assigned[i] && t.set[i] == "" && (need[i] || !known) {
 			computed = false
 		}
 	}
-	if computed {
+	if t.leads() {
+		t.lead = t.leadColumns(false, t.assigned)
+	}
+	if computed && len(t.lead) == 0 {
 		if where, ok := t.write.Where(t.c.args); ok && covers(where, need) && len(where) <= t.c.engine.config.MaxImages {
 			for _, old := range where {
-				t.images = append(t.images, old, overlay(old, set, assigned))
+				t.images = append(t.images, old, overlay(old, t.set, t.assigned))
 			}
 			return
 		}
@@ -182,7 +195,7 @@ func (t *target) update() {
 	t.images = append(t.images, old...)
 	if computed {
 		for _, img := range old {
-			t.images = append(t.images, overlay(img, set, assigned))
+			t.images = append(t.images, overlay(img, t.set, t.assigned))
 		}
 		t.locked = nil
 	}
@@ -191,7 +204,10 @@ func (t *target) update() {
 // delete takes the old images of the rows that will go.
 func (t *target) delete() {
 	need, _ := t.needed()
-	if where, ok := t.write.Where(t.c.args); ok && covers(where, need) && len(where) <= t.c.engine.config.MaxImages {
+	if t.leads() {
+		t.lead = t.leadColumns(true, nil)
+	}
+	if where, ok := t.write.Where(t.c.args); ok && len(t.lead) == 0 && covers(where, need) && len(where) <= t.c.engine.config.MaxImages {
 		t.images = where
 		return
 	}
@@ -260,6 +276,7 @@ func (t *target) note(j *journal) {
 			j.whole(s, other.table.ID)
 		}
 	}
+	t.noteBelow(j)
 	if t.silent {
 		return
 	}
@@ -273,9 +290,45 @@ func (t *target) note(j *journal) {
 	}
 }
 
-// complete checks the old images against what the statement did and adds the
-// new ones that were not known before.
+// noteBelow notes what foreign keys change.
+func (t *target) noteBelow(j *journal) {
+	if t.whole != "" || !t.followed {
+		for _, table := range t.closure {
+			if s := t.c.spaceOf(j, table.Name); s != nil {
+				j.whole(s, table.ID)
+			}
+		}
+		return
+	}
+	for _, d := range t.dependents {
+		s := t.c.spaceOf(j, d.table.Name)
+		switch {
+		case s == nil:
+		case d.whole != "":
+			j.whole(s, d.table.ID)
+		case len(d.images) > 0:
+			j.add(s, d.table.Table, d.images...)
+		}
+	}
+}
+
+// complete completes the images when the statement was sent.
 func (t *target) complete() {
+	t.completeRows()
+	if t.whole != "" || t.table == nil || t.everything != "" {
+		return
+	}
+	if t.c.affected == 0 {
+		t.dependents = nil
+	}
+	for _, d := range t.dependents {
+		d.complete()
+	}
+}
+
+// completeRows checks the old images against what the statement did and adds the
+// new ones that were not known before.
+func (t *target) completeRows() {
 	if t.table == nil || t.silent || t.everything != "" || t.whole != "" {
 		return
 	}

@@ -19,7 +19,7 @@ func (t *target) insert() {
 	for _, row := range w.Rows {
 		img := t.blank()
 		for i, column := range w.Columns {
-			img[column] = t.assigned(column, row[i])
+			img[column] = t.assignedValue(column, row[i])
 		}
 		t.images = append(t.images, img)
 	}

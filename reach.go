@@ -32,8 +32,10 @@ func (t *target) reach() {
 		t.follow(t.table.Referencing)
 	case w.Statement == conj.Update && w.Wide == "":
 		if t.setsReferenced() {
-			t.follow(t.table.UpdateTouches)
+			t.cascades(t.table.UpdateTouches)
 		}
+	case w.Statement == conj.Delete && w.Wide == "":
+		t.cascades(t.table.DeleteTouches)
 	case w.Statement == conj.Insert && w.Wide == "":
 		if w.Upsert && t.setsReferenced() {
 			t.follow(t.table.UpdateTouches)

@@ -78,7 +78,12 @@ func TestPostgresTables(t *testing.T) {
 	require.NotEmpty(t, read(t, c, db, "fired").Triggers)
 	require.Equal(t, "g", read(t, c, db, "fired").Triggers)
 	require.Equal(t, "r", read(t, c, db, "ruled").Triggers)
-	require.Empty(t, read(t, c, db, "above").Triggers)
+	above := read(t, c, db, "above")
+	require.Empty(t, above.Triggers)
+	require.Equal(t, []*catalog.ForeignKey{{
+		Child:   catalog.Ref{ID: "public.fired", Name: conj.TableName{Schema: "public", Name: "fired"}},
+		Columns: []string{"id"}, ChildColumns: []string{"id"}, OnDelete: catalog.Cascade, Readable: true,
+	}}, above.ForeignKeys)
 	require.Empty(t, read(t, c, db, "calm").Triggers)
 	require.Empty(t, read(t, c, db, "nothing").Columns())
 
@@ -129,6 +134,9 @@ func TestPostgresTables(t *testing.T) {
 		c := catalog.New(conj.PostgreSQL)
 		_, err = c.Table(ctx, tx, conj.TableName{Schema: "hidden", Name: "secret"}, true)
 		require.NoError(t, err)
+		above := read(t, c, tx, "above")
+		require.Len(t, above.ForeignKeys, 1)
+		require.False(t, above.ForeignKeys[0].Readable, "a query for the rows would end the transaction")
 		server, err := c.Server(ctx, tx)
 		require.NoError(t, err)
 		require.NotContains(t, server.Database, "/", "the system identifier may not be read")
