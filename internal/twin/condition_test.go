@@ -21,7 +21,7 @@ func (g *twinGen) cond(t *twinTable, alias string, depth int) twinCond {
 	if depth > 0 && (g.focus == nil || g.chance(2)) {
 		switch g.IntN(8) {
 		case 6:
-			if len(t.only(twinInt)) > 1 && g.chance(4) {
+			if len(t.only(twinInt)) > 1 && g.chance(2) {
 				return g.product(t, alias)
 			}
 		case 0, 1, 2:
@@ -95,8 +95,8 @@ func (g *twinGen) in(c twinColumn, col string) twinCond {
 func (g *twinGen) longList(c twinColumn) []any {
 	list := make([]any, 4+g.IntN(18))
 	for i := range list {
-		if list[i] = g.value(c); c.kind == twinInt && !g.chance(3) {
-			list[i] = 20 + i
+		if list[i] = g.value(c); c.kind == twinInt && i < len(list)-2 && !g.chance(8) {
+			list[i] = 20 + i // those that are in rows come last, where a limit would cut
 		}
 	}
 	return list
@@ -108,7 +108,11 @@ func (g *twinGen) product(t *twinTable, alias string) twinCond {
 	c := twinCond{"1 = 1", nil}
 	for range 2 {
 		col := pick(g, ints...)
-		c = c.and(twinCond{alias + col.name + " IN ?", []any{append(g.longList(col), g.longList(col)...)}})
+		long := append(g.longList(col), g.longList(col)...)
+		for i := range len(long) / 2 {
+			long[i] = 50 + i
+		}
+		c = c.and(twinCond{alias + col.name + " IN ?", []any{long}})
 	}
 	return c
 }
