@@ -17,7 +17,7 @@ import (
 )
 
 var (
-	twinSteps    = flag.Int("twin.steps", 640, "steps of the twin test per database, if neither -twin.reads nor -twin.duration is set")
+	twinSteps    = flag.Int("twin.steps", 400, "steps of the twin test per database, if neither -twin.reads nor -twin.duration is set")
 	twinReads    = flag.Int("twin.reads", 0, "run the twin test until so many reads per database are checked; SQLite in memory and in a file count as one")
 	twinDuration = flag.Duration("twin.duration", 0, "run the twin test for so long per database")
 	twinSeed     = flag.Uint64("twin.seed", 0, "seed of the twin test; 0 draws one and prints it")
