@@ -99,6 +99,12 @@ type Config struct {
 	// Defaults to ConjunctionSets.
 	Mode Mode
 
+	// Spread distributes what is cached over all nodes of a Redis Cluster,
+	// where else a Prefix lives in one slot of one node. It needs Mode
+	// InsideOut, and costs a miss one more round trip. All processes of a Prefix
+	// must agree: a process that finds others that don't refuses to start.
+	Spread bool
+
 	// OnReadError says what a query gets when Redis fails.
 	//
 	// Defaults to Fallback: the database answers.
@@ -285,6 +291,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Mode > InsideOut {
 		return c, configError("Mode", c.Mode, "use ConjunctionSets or InsideOut")
+	}
+	if c.Spread && c.Mode != InsideOut {
+		return c, configError("Spread", c.Spread, "set Mode to InsideOut, or leave Spread out")
 	}
 	switch c.OnReadError {
 	case 0:

@@ -13,6 +13,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/store"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
@@ -154,6 +155,9 @@ func (p *Plugin) start(ctx context.Context) error {
 // check asks Redis who it is, and warns of what the operator should know.
 func (p *Plugin) check(ctx context.Context) error {
 	info, err := p.home.store.Check(ctx)
+	if errors.Is(err, store.ErrLayout) {
+		return fmt.Errorf("%w: %w", ErrConfig, err)
+	}
 	if err != nil {
 		if p.config.RequireRedis {
 			return fmt.Errorf("%w: Redis does not answer: %w: start it, correct Redis' address, or leave RequireRedis out", ErrConfig, err)

@@ -89,6 +89,7 @@ func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
 		}, []string{`Profiles[""]`, "glob"}},
 		{"braces in Prefix", func(c *cacheplugin.Config) { c.Prefix = "my{app}" }, []string{"Prefix", "leave them out"}},
 		{"an unknown Mode", func(c *cacheplugin.Config) { c.Mode = 9 }, []string{"Mode", "InsideOut"}},
+		{"Spread sets", func(c *cacheplugin.Config) { c.Spread = true }, []string{"Spread", "Mode", "InsideOut"}},
 		{"Queue for reads", func(c *cacheplugin.Config) { c.OnReadError = cacheplugin.Queue }, []string{"OnReadError", "Fallback or Return"}},
 		{"Fallback for writes", func(c *cacheplugin.Config) { c.OnInvalidateError = cacheplugin.Fallback }, []string{"OnInvalidateError", "Queue or Return"}},
 		{"an unknown OnUnknownWrite", func(c *cacheplugin.Config) { c.OnUnknownWrite = 9 }, []string{"OnUnknownWrite", "Warn"}},

@@ -62,6 +62,7 @@ func newSpace(c Config, namespace string) (*space, error) {
 		Client:    c.Redis,
 		Namespace: namespace,
 		Mode:      c.Mode,
+		Spread:    c.Spread,
 		LeaseTTL:  c.LeaseTTL,
 		Timeout:   c.RedisTimeout,
 		Settle:    c.ReplicaLag,

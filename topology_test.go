@@ -7,6 +7,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
@@ -27,6 +28,8 @@ func onEachTopology(t *testing.T, models []any, test func(t *testing.T, f *fixtu
 		"ConjunctionSets": {}, "InsideOut": {Mode: cacheplugin.InsideOut},
 		"ConjunctionSets/Strict": {Consistency: cacheplugin.Strict},
 		"InsideOut/Strict":       {Mode: cacheplugin.InsideOut, Consistency: cacheplugin.Strict},
+		"Spread":                 {Mode: cacheplugin.InsideOut, Spread: true},
+		"Spread/Strict":          {Mode: cacheplugin.InsideOut, Spread: true, Consistency: cacheplugin.Strict},
 	}
 	for topology, client := range clients {
 		for name, c := range configs {
@@ -102,4 +105,24 @@ func TestOnClustersAndSentinelsWritesDropWhatTheyChange(t *testing.T) {
 		}
 		f.cached(t, locked)
 	})
+}
+
+// A process that would not hear of the others' writes does not start.
+func TestAProcessThatSpreadsAPrefixThatOthersDoNotIsRefused(t *testing.T) {
+	env, ok := testenv.Find(t, testenv.SQLite)
+	if !ok {
+		return
+	}
+	f := newFixture(t, env, options{config: cacheplugin.Config{Mode: cacheplugin.InsideOut}, models: []any{&testmodel.Label{}}})
+	f.cached(t, func() { require.NoError(t, f.db.Find(&[]testmodel.Label{}).Error) })
+	c := f.config
+	c.Spread = true
+	err := env.Open(t, &gorm.Config{Logger: logger.Discard}).Use(cacheplugin.New(c))
+	require.ErrorIs(t, err, cacheplugin.ErrConfig)
+	require.ErrorContains(t, err, "Spread")
+
+	require.NoError(t, cacheplugin.InvalidateAll(f.db))
+	plugin := cacheplugin.New(c)
+	require.NoError(t, env.Open(t, &gorm.Config{Logger: logger.Discard}).Use(plugin))
+	require.NoError(t, plugin.Close(t.Context()))
 }

@@ -11,6 +11,10 @@ var (
 	// field, its value and the remedy.
 	ErrConfig = errors.New("store: configuration")
 
+	// ErrLayout is wrapped by Check if the namespace is in use by processes
+	// whose Options.Spread differs. It wraps ErrConfig.
+	ErrLayout = fmt.Errorf("%w: layout of keys", ErrConfig)
+
 	// ErrTimeout is wrapped when Redis did not answer within Options.Timeout.
 	// The call may still take effect.
 	ErrTimeout = errors.New("store: redis did not answer in time")

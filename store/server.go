@@ -28,8 +28,9 @@ type ServerInfo struct {
 }
 
 // Check asks the server whether it can hold the cache. Besides errors of the
-// connection it returns one that wraps ErrConfig if the server is a replica,
-// or forbids scripts.
+// connection it returns one that wraps ErrConfig if the server is a replica or
+// forbids scripts, and ErrLayout if other processes use the namespace in another
+// way.
 func (s *Store) Check(ctx context.Context) (ServerInfo, error) {
 	info, err := bounded(ctx, s, s.check)
 	if err != nil {
@@ -85,7 +86,7 @@ func (s *Store) check(ctx context.Context, client redis.UniversalClient) (Server
 	if info.Role == "slave" {
 		return info, fmt.Errorf("%w: Options.Client is connected to a replica: connect it to the master", ErrConfig)
 	}
-	return info, nil
+	return info, s.checkLayout(ctx, client)
 }
 
 // Available reports whether a look-up is worth trying. After errors of the

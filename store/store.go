@@ -103,7 +103,8 @@ type Store struct {
 	settle   time.Duration
 	breaker  breaker
 
-	keys keyspace
+	namespace string
+	keys      keyspace
 
 	// Arguments of the scripts that never change.
 	mode, leaseMS, settleMS, maxConjSet, entries, conjunctions any
@@ -157,6 +158,7 @@ func New(o Options) (*Store, error) {
 		leaseTTL:     o.LeaseTTL,
 		timeout:      o.Timeout,
 		breaker:      breaker{now: time.Now, probe: o.Timeout},
+		namespace:    o.Namespace,
 		keys:         keys,
 		mode:         "sets",
 		leaseMS:      milliseconds(o.LeaseTTL),

@@ -124,19 +124,36 @@ func (a *app) connection(err error) error {
 	return &failure{exitConnection, fmt.Errorf("Redis: %w", err), remedy}
 }
 
-// open returns the store of a namespace.
-func (a *app) open(namespace string) (*store.Store, error) {
-	s, err := store.New(store.Options{Client: a.client, Namespace: namespace, Timeout: a.timeout})
+// open returns the stores of a namespace: one, unless processes that don't agree
+// on Config.Spread have left keys of both kinds.
+func (a *app) open(ctx context.Context, namespace string) ([]*store.Store, error) {
+	oneSlot, spread, err := store.Layouts(ctx, a.client, namespace)
 	if err != nil {
-		return nil, usage(err, "give the plugin's Config.Prefix by --prefix")
+		return nil, a.connection(err)
 	}
-	return s, nil
+	var stores []*store.Store
+	add := func(o store.Options) error {
+		o.Client, o.Namespace, o.Timeout = a.client, namespace, a.timeout
+		s, err := store.New(o)
+		if err != nil {
+			return usage(err, "give the plugin's Config.Prefix by --prefix")
+		}
+		stores = append(stores, s)
+		return nil
+	}
+	if oneSlot || !spread {
+		err = add(store.Options{})
+	}
+	if spread && err == nil {
+		err = add(store.Options{Mode: store.InsideOut, Spread: true})
+	}
+	return stores, err
 }
 
 // stores returns the stores of the prefix, and of the namespaces that
 // PrefixFunc and DBSpecific have made of it.
 func (a *app) stores(ctx context.Context) (names []string, stores []*store.Store, err error) {
-	names = []string{a.prefix}
+	prefixes := []string{a.prefix}
 	if !a.exact {
 		found, err := store.Namespaces(ctx, a.client, a.prefix)
 		if err != nil {
@@ -145,16 +162,18 @@ func (a *app) stores(ctx context.Context) (names []string, stores []*store.Store
 		for _, name := range found {
 			// The plugin separates what it adds by one of these.
 			if rest := strings.TrimPrefix(name, a.prefix); rest != "" && strings.ContainsAny(rest[:1], ":@") {
-				names = append(names, name)
+				prefixes = append(prefixes, name)
 			}
 		}
 	}
-	for _, name := range names {
-		s, err := a.open(name)
+	for _, name := range prefixes {
+		opened, err := a.open(ctx, name)
 		if err != nil {
 			return nil, nil, err
 		}
-		stores = append(stores, s)
+		for _, s := range opened {
+			names, stores = append(names, name), append(stores, s)
+		}
 	}
 	return names, stores, nil
 }

@@ -245,3 +245,33 @@ func TestDoctorSaysWhatToChange(t *testing.T) {
 		require.Contains(t, r.out, "not fit")
 	})
 }
+
+func TestCommandsReachASpreadPrefix(t *testing.T) {
+	p := newProgram(t, func(c *cacheplugin.Config) { c.Mode, c.Spread = cacheplugin.InsideOut, true })
+	p.cached(t, "id = ?", 1)
+	require.True(t, p.cached(t, "id = ?", 1))
+
+	got := decode[statistics](t, p.url, exitOK, "stats", "--prefix", p.prefix, "--sample", "0")
+	require.Len(t, got.Prefixes, 1)
+	require.EqualValues(t, 1, got.Prefixes[0].Results.Count)
+
+	require.False(t, decode[invalidated](t, p.url, exitOK, "invalidate", "articles", "id=1", "--prefix", p.prefix).Tables[0].Whole)
+	require.False(t, p.cached(t, "id = ?", 1))
+	require.True(t, p.cached(t, "id = ?", 1))
+	require.Len(t, decode[invalidated](t, p.url, exitOK, "invalidate", "all", "--prefix", p.prefix).Tables, 1)
+	require.False(t, p.cached(t, "id = ?", 1))
+
+	// Somebody who doesn't know is found out.
+	other := newProgram(t)
+	other.cached(t, "id = ?", 1)
+	client := redis.NewClient(testenv.RedisOptions(t))
+	defer client.Close()
+	for _, key := range []string{"N", "t:main.articles"} {
+		require.EqualValues(t, 1, client.Copy(t.Context(), "{"+other.prefix+"}"+key, "{"+p.prefix+"}"+key, 0, false).Val())
+	}
+	d := decode[diagnosis](t, p.url, exitProblem, "doctor", "--prefix", p.prefix)
+	require.False(t, d.Healthy)
+	require.Len(t, decode[invalidated](t, p.url, exitOK, "invalidate", "all", "--prefix", p.prefix).Tables, 2)
+	decode[diagnosis](t, p.url, exitOK, "doctor", "--prefix", p.prefix)
+	decode[diagnosis](t, p.url, exitOK, "doctor", "--prefix", p.prefix)
+}

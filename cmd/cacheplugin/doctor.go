@@ -83,10 +83,11 @@ func (d *diagnosis) text(w io.Writer) {
 }
 
 func (a *app) doctor(ctx context.Context) error {
-	s, err := a.open(a.prefix)
+	stores, err := a.open(ctx, a.prefix)
 	if err != nil {
 		return err
 	}
+	s := stores[0]
 	node, err := a.node(ctx, s)
 	if err != nil {
 		return a.connection(err)
@@ -102,6 +103,7 @@ func (a *app) doctor(ctx context.Context) error {
 	server := serverInfo(ctx, node)
 	d.version(server)
 	d.role(info, server)
+	d.layout(stores)
 	d.protocol(ctx, s)
 	d.identity(info, server)
 	d.memory(server)
@@ -214,6 +216,13 @@ func (d *diagnosis) protocol(ctx context.Context, s *store.Store) {
 	}
 }
 
+func (d *diagnosis) layout(stores []*store.Store) {
+	if len(stores) > 1 {
+		d.add("layout", stateProblem, "set Config.Spread alike in all processes of the prefix, end those that don't, and run cacheplugin invalidate all",
+			"processes that spread the prefix over the slots of a cluster and processes that don't use it, and are not told of each other's writes")
+	}
+}
+
 // exercise stores, finds and drops a result under a name of its own.
 func exercise(ctx context.Context, s *store.Store) (err error) {
 	var key store.EntryKey
@@ -226,8 +235,16 @@ func exercise(ctx context.Context, s *store.Store) (err error) {
 			return table.Keys(conj.Image{"=1"}, schemes)
 		}}})
 	}
+	tables, err := s.Tables(ctx)
+	if err != nil {
+		return err
+	}
 	defer func() {
 		_, dropErr := s.Invalidate(ctx, []store.Change{{Table: doctorTable, All: true}})
+		if len(tables) == 0 {
+			// Nothing is to be left of a prefix that nobody has used.
+			dropErr = errors.Join(dropErr, s.InvalidateAll(ctx))
+		}
 		err = errors.Join(err, dropErr)
 	}()
 	found, err := s.Acquire(ctx, key, deps, time.Second)
