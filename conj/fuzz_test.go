@@ -58,6 +58,14 @@ func FuzzCompile(f *testing.F) {
 				}, lim)
 				require.NoError(t, err)
 				checkPlan(t, plan, lim.withDefaults(), args)
+				pinned, err := CompileOn(d, text, func(n TableName) (*Table, error) {
+					return tables[strings.ToLower(n.Name)], nil
+				}, lim, []string{"a", "t1.id"}[n&1:])
+				var pin *PinError
+				if !errors.As(err, &pin) {
+					require.NoError(t, err)
+					checkPlan(t, pinned, lim.withDefaults(), args)
+				}
 			}
 		}
 	})
