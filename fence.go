@@ -217,6 +217,10 @@ func refused(err error, embedded bool) bool {
 // transaction has done before it: to Redis under Strict, and in the outbox. If it returns an error the statement
 // must not be sent, and has changed nothing.
 func (c *capture) fence() error {
+	if c.lost != nil {
+		c.settled = true
+		return c.lost
+	}
 	if c.engine.config.Consistency != Strict && c.engine.config.Outbox == nil {
 		return nil
 	}

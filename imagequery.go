@@ -2,6 +2,7 @@ package cacheplugin
 
 import (
 	"database/sql"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -168,9 +169,44 @@ func (t *target) read(query string, args []any, columns []int) (images []conj.Im
 	return t.readWith(query, args, columns, nil, nil)
 }
 
+// endsTransaction tells whether an error leaves nothing of the transaction that
+// it came in. PostgreSQL refuses everything after any error of its own. MySQL
+// has rolled the transaction back after a few, and carries out what is sent next
+// as a transaction of its own: nothing may be.
+func endsTransaction(dialect conj.Dialect, err error) bool {
+	switch dialect {
+	case conj.PostgreSQL:
+		var answer interface{ SQLState() string }
+		return errors.As(err, &answer)
+	case conj.MySQL:
+		return slices.Contains(mysqlRollsBack, mysqlError(err))
+	}
+	return false
+}
+
+// mysqlRollsBack are the numbers of MySQL's and MariaDB's errors that may have
+// rolled the transaction back: a row that changed since the snapshot, a lock
+// that was waited for too long, deadlocks.
+var mysqlRollsBack = []string{"1020", "1205", "1213", "1613", "1614", "3058"}
+
+// mysqlError is the number of an error of MySQL's, which its driver's errors
+// begin with.
+func mysqlError(err error) string {
+	_, text, ok := strings.Cut(err.Error(), "Error ")
+	if !ok {
+		return ""
+	}
+	return text[:len(text)-len(strings.TrimLeft(text, "0123456789"))]
+}
+
 // readWith runs an image query that has one more column, which is read into
 // extra before each is called for a row; a nil extra is none.
 func (t *target) readWith(query string, args []any, columns []int, extra any, each func()) (images []conj.Image, keys [][]any, err error) {
+	defer func() {
+		if err != nil && t.c.tx != nil && endsTransaction(t.c.engine.dialect, err) {
+			t.c.lost = err
+		}
+	}()
 	rows, err := t.c.pool.QueryContext(t.c.ctx, query, args...)
 	if err != nil {
 		return nil, nil, err

@@ -173,6 +173,7 @@ type capture struct {
 	everything string // why everything must be dropped
 	targets    []*target
 
+	lost       error  // a query of ours has failed in a way that ended the transaction
 	fenced     *fence // set before a statement outside of a transaction
 	unfinished bool   // a panic has interrupted it
 }
@@ -373,6 +374,9 @@ func (c *capture) settle() {
 	}
 	for _, t := range c.targets {
 		t.complete()
+	}
+	if c.lost != nil {
+		_ = c.db.AddError(c.lost)
 	}
 	if c.tx != nil {
 		c.record()

@@ -130,6 +130,7 @@ type scene struct {
 	generation       int
 	marks            []rules.Mark
 	faults           int
+	limited          bool // Redis' memory is
 	deadline         time.Time
 	killed           work.Stats // of processes that are gone; their reads only
 }

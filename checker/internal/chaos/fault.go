@@ -152,9 +152,9 @@ func Faults() []Fault {
 		{Name: "cut", What: "nothing gets through for a second", Proxy: true, Returned: outage, Strict: asStrict, Why: queues, Interval: 3 * time.Second, inject: poison("timeout", `{"timeout": 0}`, time.Second)},
 		{Name: "reset", What: "connections are reset for a second", Proxy: true, Returned: outage, Strict: asStrict, Why: queues, Interval: 3 * time.Second, inject: poison("reset_peer", `{"timeout": 0}`, time.Second)},
 		{Name: "down", What: "Redis refuses connections for 3 s", Proxy: true, Returned: outage, Strict: asStrict, Why: queues, Interval: 4 * time.Second, inject: down},
-		{Name: "evict-allkeys-random", What: "Redis evicts any keys", Returned: asReturned, Strict: Expected{rules.Committed: May}, Why: "Redis loses the fence", Interval: 100 * time.Millisecond, inject: pressure("allkeys-random")},
-		{Name: "evict-volatile-lru", What: "Redis evicts keys that expire", Returned: asReturned, Strict: Expected{rules.Committed: May}, Why: "Redis loses the fence", Interval: 100 * time.Millisecond, inject: pressure("volatile-lru")},
-		{Name: "noeviction", What: "Redis is full", Returned: asReturned, Strict: asStrict, Interval: 100 * time.Millisecond, inject: pressure("noeviction")},
+		{Name: "evict-allkeys-random", What: "Redis evicts any keys", Returned: asReturned, Strict: Expected{rules.Committed: May}, Why: "Redis loses the fence", Interval: 100 * time.Millisecond, inject: pressure("allkeys-random", 300*time.Millisecond)},
+		{Name: "evict-volatile-lru", What: "Redis evicts keys that expire", Returned: asReturned, Strict: Expected{rules.Committed: May}, Why: "Redis loses the fence", Interval: 100 * time.Millisecond, inject: pressure("volatile-lru", 300*time.Millisecond)},
+		{Name: "noeviction", What: "Redis is full", Returned: asReturned, Strict: asStrict, Interval: 200 * time.Millisecond, inject: pressure("noeviction", 50*time.Millisecond)},
 		{Name: "clock", What: "Redis' clock jumps an hour forth and back", Clock: true, Returned: asReturned, Strict: Expected{rules.Committed: May}, Why: "the fence runs out", Interval: time.Second, inject: jump},
 		{Name: "invalidate-model", What: "InvalidateModel twice at a time", Returned: asReturned, Strict: asStrict, Interval: 50 * time.Millisecond, inject: byHand("model")},
 		{Name: "invalidate-all", What: "InvalidateAll twice at a time", Returned: asReturned, Strict: asStrict, Interval: 50 * time.Millisecond, inject: byHand("all")},
@@ -174,7 +174,7 @@ func Faults() []Fault {
 		},
 		{
 			Name: "control-unverified", What: "weakened: hits don't look at their conjunctions; Redis evicts any keys", Weakness: weaken.Unverified, Watched: true,
-			Returned: Expected{Some, Some, Some}, Strict: Expected{May, May, May}, Why: "the protocol is weakened", Interval: 100 * time.Millisecond, inject: pressure("allkeys-random"),
+			Returned: Expected{Some, Some, Some}, Strict: Expected{May, May, May}, Why: "the protocol is weakened", Interval: 100 * time.Millisecond, inject: pressure("allkeys-random", 300*time.Millisecond),
 			Only: Only{Mode: only(cacheplugin.ConjunctionSets), Consistency: only(cacheplugin.Returned)},
 		},
 		{

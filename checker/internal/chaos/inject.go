@@ -171,28 +171,40 @@ func down(s *scene) {
 	s.note("Redis can be reached")
 }
 
-// pressure fills Redis with keys of our own, beyond a limit that is close above
-// what it uses.
-func pressure(policy string) func(*scene) {
+// pressure fills Redis with keys of our own, which live for a while, beyond a
+// limit that is close above what it uses. It counts as done when Redis has
+// evicted something, or has refused to take more.
+func pressure(policy string, life time.Duration) func(*scene) {
 	filler := strings.Repeat("x", 2000)
+	evicted := 0
 	return func(s *scene) {
 		ctx := context.Background()
-		if s.faults == 0 {
-			info, err := s.admin.Info(ctx, "memory").Result()
+		info := func(section, field string) int {
+			text, err := s.admin.Info(ctx, section).Result()
 			s.must(err)
-			_, used, _ := strings.Cut(info, "used_memory:")
-			used, _, _ = strings.Cut(used, "\r")
-			n, err := strconv.Atoi(used)
+			_, value, _ := strings.Cut(text, field+":")
+			value, _, _ = strings.Cut(value, "\r")
+			n, err := strconv.Atoi(value)
 			s.must(err)
+			return n
+		}
+		if !s.limited {
+			s.limited, evicted = true, 0
 			s.must(s.admin.ConfigSet(ctx, "maxmemory-policy", policy).Err())
-			s.must(s.admin.ConfigSet(ctx, "maxmemory", strconv.Itoa(n+200_000)).Err())
+			s.must(s.admin.ConfigSet(ctx, "maxmemory", strconv.Itoa(info("memory", "used_memory")+1_000_000)).Err())
 		}
 		pipe := s.admin.Pipeline()
-		for range 200 {
-			pipe.Set(ctx, "filler:"+strconv.FormatUint(s.random.Uint64(), 36), filler, 300*time.Millisecond)
+		for range 800 {
+			pipe.Set(ctx, "filler:"+strconv.FormatUint(s.random.Uint64(), 36), filler, life)
 		}
-		_, _ = pipe.Exec(ctx) // a full server refuses
-		s.mark("more keys than there is room for")
+		_, err := pipe.Exec(ctx)
+		switch now := info("stats", "evicted_keys"); {
+		case now > evicted:
+			s.mark("Redis evicts %d keys", now-evicted)
+			evicted = now
+		case err != nil:
+			s.mark("Redis is full: %v", err)
+		}
 	}
 }
 

@@ -66,10 +66,10 @@ func New(weakness string) (*Hook, error) {
 		return nil, fmt.Errorf("weaken: %q is none of %s", weakness, strings.Join(All(), ", "))
 	}
 	if edit[0] != "" {
-		if n := strings.Count(lua.Acquire.Source(), edit[0]); n != 1 {
-			return nil, fmt.Errorf("weaken: %s: acquire has %q %d times: adapt the weakness to it", weakness, edit[0], n)
+		if !strings.Contains(lua.Acquire.Source(), edit[0]) {
+			return nil, fmt.Errorf("weaken: %s: acquire has no %q any more: adapt the weakness to it", weakness, edit[0])
 		}
-		h.lookup = lua.New(strings.Replace(lua.Acquire.Source(), edit[0], edit[1], 1))
+		h.lookup = lua.New(strings.ReplaceAll(lua.Acquire.Source(), edit[0], edit[1]))
 	}
 	return h, nil
 }
@@ -93,7 +93,9 @@ func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			}
 			return h.send(ctx, next, c, h.lookup, cmd.Args()[2:])
 		case h.weakness == Late && runs(cmd, lua.Save):
-			return h.saveLate(ctx, next, c)
+			return h.saveLate(ctx, next, c, lua.Save)
+		case h.weakness == Late && runs(cmd, lua.SaveJoined):
+			return h.saveLate(ctx, next, c, lua.SaveJoined)
 		case h.drops(cmd):
 			c.SetVal([]any{int64(0), int64(0)})
 			return nil
@@ -132,9 +134,10 @@ func (h *Hook) drops(cmd redis.Cmder) bool {
 
 // saveLate registers what the look-up of this result should have registered
 // before, and stores it.
-func (h *Hook) saveLate(ctx context.Context, next redis.ProcessHook, save *redis.Cmd) error {
+func (h *Hook) saveLate(ctx context.Context, next redis.ProcessHook, save *redis.Cmd, script *lua.Script) error {
 	args := append([]any{}, save.Args()[2:]...)
-	lookup, ok := h.leases.LoadAndDelete(args[2])
+	lease := 1 + args[0].(int) // follows the keys
+	lookup, ok := h.leases.LoadAndDelete(args[lease])
 	if !ok {
 		save.SetVal(int64(0))
 		return nil
@@ -149,8 +152,8 @@ func (h *Hook) saveLate(ctx context.Context, next redis.ProcessHook, save *redis
 		save.SetVal(int64(0)) // another has it
 		return nil
 	}
-	args[2] = reply[1]
-	return h.send(ctx, next, save, lua.Save, args)
+	args[lease] = reply[1]
+	return h.send(ctx, next, save, script, args)
 }
 
 // send runs a script with the keys and arguments of another and gives cmd its

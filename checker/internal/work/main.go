@@ -246,6 +246,7 @@ func (p *process) open() error {
 	pool.SetMaxOpenConns(p.job.Clients + 2)
 	pool.SetMaxIdleConns(p.job.Clients + 2)
 
+	redis.SetLogger(silent{}) // which is the process's, and knows of outages that are on purpose
 	p.client = redis.NewClient(&redis.Options{Addr: p.job.Redis})
 	p.wire = &wire{tell: p.tell}
 	p.client.AddHook(p.wire)
@@ -294,3 +295,9 @@ func Enter() {
 	}
 	os.Exit(0)
 }
+
+// silent is a log of go-redis that says nothing.
+type silent struct{}
+
+// Printf implements go-redis's logger.
+func (silent) Printf(context.Context, string, ...any) {}

@@ -86,7 +86,7 @@ func (w *wire) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 
 func (w *wire) before(ctx context.Context, cmd redis.Cmder) {
 	switch script(cmd) {
-	case lua.Save:
+	case lua.Save, lua.SaveJoined:
 		w.reach(Saving)
 	case lua.Invalidate:
 		if fences(cmd) {
@@ -125,7 +125,7 @@ func script(cmd redis.Cmder) *lua.Script {
 		return nil
 	}
 	text, _ := args[1].(string)
-	for _, s := range []*lua.Script{lua.Acquire, lua.Save, lua.Invalidate} {
+	for _, s := range []*lua.Script{lua.Acquire, lua.Save, lua.SaveJoined, lua.Invalidate} {
 		if args[0] == "evalsha" && text == s.Hash() || args[0] == "eval" && text == s.Source() {
 			return s
 		}

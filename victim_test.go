@@ -1,0 +1,84 @@
+package cacheplugin_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
+
+	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
+)
+
+// A deadlock rolls MySQL's transaction back. It is met by the query that looks
+// at the old rows; the statement after it must not be sent, or it would be
+// committed by itself.
+func TestADeadlockAtTheOldRowsIsTheStatementsOwn(t *testing.T) {
+	env, ok := testenv.Find(t, testenv.MariaDB)
+	if !ok {
+		return
+	}
+	for name, write := range map[string]func(tx *gorm.DB) error{
+		"update": func(tx *gorm.DB) error {
+			return tx.Model(&brand{}).Where("id = ?", 2).Update("name", "mine").Error
+		},
+		"delete": func(tx *gorm.DB) error { return tx.Delete(&brand{}, 2).Error },
+		"save":   func(tx *gorm.DB) error { return tx.Save(&brand{ID: 2, Name: "mine"}).Error },
+		"raw":    func(tx *gorm.DB) error { return tx.Exec("UPDATE brands SET name = 'mine' WHERE id = 2").Error },
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFixture(t, env, options{models: []any{&brand{}}})
+			require.NoError(t, f.plain.Create(make([]brand, 200)).Error)
+			f.cached(t, f.brands(t, f.db, 0))
+
+			// The lighter transaction is the victim.
+			heavy := f.plain.Begin()
+			require.NoError(t, heavy.Exec("UPDATE brands SET name = 'theirs' WHERE id > 1").Error)
+			light := f.db.Begin()
+			require.NoError(t, light.Model(&brand{}).Where("id = ?", 1).Update("name", "mine").Error)
+			waiting := make(chan error)
+			go func() { waiting <- heavy.Exec("UPDATE brands SET name = 'theirs' WHERE id = 1").Error }()
+
+			require.ErrorContains(t, write(light), "1213")
+			require.NoError(t, <-waiting)
+			require.NoError(t, heavy.Rollback().Error)
+			require.NoError(t, light.Rollback().Error)
+			var changed int64
+			require.NoError(t, f.plain.Model(&brand{}).Where("name <> ''").Count(&changed).Error)
+			require.Zero(t, changed, "all was rolled back")
+			require.NoError(t, f.plain.Model(&brand{}).Count(&changed).Error)
+			require.EqualValues(t, 200, changed)
+		})
+	}
+}
+
+// PostgreSQL refuses everything after an error. Callers who try again look at
+// the first one.
+func TestAnErrorAtTheOldRowsIsTheStatementsOwn(t *testing.T) {
+	env, ok := testenv.Find(t, testenv.Postgres)
+	if !ok {
+		return
+	}
+	f := newFixture(t, env, options{models: []any{&brand{}}})
+	require.NoError(t, f.plain.Create(make([]brand, 3)).Error)
+	dsn := testenv.DSN(t, f.plain)
+	separator := "?"
+	if strings.Contains(dsn, "?") {
+		separator = "&"
+	}
+	other := f.plain.Begin()
+	require.NoError(t, other.Exec("UPDATE brands SET name = 'theirs'").Error)
+	defer func() { noError(t, other.Rollback().Error) }()
+
+	impatient := f.env.Connect(t, dsn+separator+"lock_timeout=10ms", &gorm.Config{Logger: logger.Discard})
+	plugin := cacheplugin.New(f.config)
+	require.NoError(t, impatient.Use(plugin))
+	defer func() { noError(t, plugin.Close(context.Background())) }()
+	err := impatient.Transaction(func(tx *gorm.DB) error {
+		return tx.Model(&brand{}).Where("id = ?", 2).Update("name", "mine").Error
+	})
+	require.ErrorContains(t, err, "55P03")
+}
