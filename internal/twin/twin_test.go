@@ -123,15 +123,7 @@ func (r *twinRun) round(t *testing.T, n int, name string) (ok bool) {
 	hash := fnv.New64a()
 	hash.Write([]byte(name))
 	g := &twinGen{Rand: rand.New(rand.NewPCG(r.seed, hash.Sum64())), dialect: r.env.Dialect}
-	if !g.chance(3) {
-		g.narrow()
-	}
-	if !g.chance(3) {
-		g.gather()
-	}
-	if !g.chance(4) {
-		g.choose()
-	}
+	g.aim()
 	return t.Run(fmt.Sprintf("round=%d/prepared=%v/mode=%v", n, c.prepare, c.mode), func(t *testing.T) {
 		tw := newTwin(t, r.env, g, c)
 		tw.seed, tw.name = r.seed, name

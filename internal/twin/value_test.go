@@ -31,6 +31,24 @@ type twinGen struct {
 	strict bool
 }
 
+// aim draws what a round is about.
+func (g *twinGen) aim() {
+	if !g.chance(4) {
+		g.choose()
+	}
+	if !g.chance(3) {
+		g.gather()
+	}
+	switch g.IntN(6) {
+	case 0, 1:
+		g.narrow()
+	case 2, 3:
+		g.sharpen()
+	case 4:
+		g.pair()
+	}
+}
+
 // narrow sets a focus.
 func (g *twinGen) narrow() {
 	g.focus, g.strict = map[*twinTable][]twinColumn{}, g.chance(2)
@@ -42,6 +60,48 @@ func (g *twinGen) narrow() {
 		g.focus[t] = []twinColumn{pick(g, t.cols...), pick(g, t.cols...)}
 		if g.chance(2) {
 			g.focus[t] = append(g.focus[t], t.cols[0])
+		}
+	}
+}
+
+// sharpen sets a focus of one column on each of two tables, and texts that are
+// all nearly equal: what is wrong with one type shows at once.
+func (g *twinGen) sharpen() {
+	g.focus, g.strict, g.theme = map[*twinTable][]twinColumn{}, true, map[*twinTable]bool{}
+	for _, t := range twinTables {
+		c := pick(g, t.cols...)
+		for slices.Contains(t.key, c.name) && !g.chance(4) && len(t.cols) > len(t.key) {
+			c = pick(g, t.cols...)
+		}
+		g.focus[t] = []twinColumn{c}
+	}
+	for range 2 {
+		g.theme[pick(g, twinTables...)] = true
+	}
+	g.choose()
+	g.words = g.words[:1]
+}
+
+// pair sets a focus on two tables that refer to each other, and the columns by
+// which they do.
+func (g *twinGen) pair() {
+	g.narrow()
+	g.strict, g.theme = false, map[*twinTable]bool{}
+	kin := pick(g, twinKin...)
+	for _, end := range kin {
+		name, column, _ := strings.Cut(end, ".")
+		for _, t := range twinTables {
+			if t.name != name {
+				continue
+			}
+			g.theme[t] = true
+			g.focus[t] = []twinColumn{pick(g, t.cols...)}
+			for _, c := range t.cols {
+				if c.name == column {
+					g.focus[t] = append(g.focus[t], c)
+					break
+				}
+			}
 		}
 	}
 }
