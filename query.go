@@ -110,6 +110,7 @@ type readPool struct {
 // writes tells whether a query that is not looked up may write, and then has a
 // writePool for it.
 func (r *readPool) writes(ctx context.Context, query string) bool {
+	r.engine.watchConfig(ctx, r.ConnPool, query)
 	if r.engine.writer(ctx, r.ConnPool, query) == "" {
 		return false
 	}

@@ -250,13 +250,7 @@ func (c *capture) inspect(query string) {
 		}
 	case conj.Set:
 		c.passive = true
-		if c.tx != nil {
-			c.tx.MarkOpaque()
-		}
-		if changesMeaning(query) {
-			c.base.strange.Store(true)
-			c.engine.config.Logger.WarnContext(c.ctx, "cacheplugin: a statement has changed which tables or rows a session sees; nothing more is cached through this handle: set it in the DSN instead", "statement", query)
-		}
+		c.engine.configured(c.ctx, c.pool, c.plan, query)
 	case conj.Call, conj.Unknown:
 		c.passive = true
 		c.unknownWrite(query, "a statement is not understood")
@@ -264,7 +258,7 @@ func (c *capture) inspect(query string) {
 		c.passive = true
 		if len(c.plan.Writes) > 0 {
 			c.passive = false
-		} else if c.plan.HasSideEffects || c.plan.Volatile != "" || c.plan.CallsUnknown() {
+		} else if c.engine.configured(c.ctx, c.pool, c.plan, query); c.plan.HasSideEffects || c.plan.Volatile != "" || c.plan.CallsUnknown() {
 			c.markDirty()
 		}
 	default:
@@ -292,17 +286,6 @@ func (c *capture) unknownWrite(query, why string) {
 	if c.engine.limiter.allow(why) {
 		c.engine.config.Logger.WarnContext(c.ctx, "cacheplugin: "+why+"; everything cached is dropped", "statement", query)
 	}
-}
-
-// changesMeaning tells whether a SET changes what the texts of a session mean.
-func changesMeaning(query string) bool {
-	low := strings.ToLower(query)
-	for _, word := range []string{"search_path", "role", "authorization", "sql_mode", "row_security", "ansi_quotes"} {
-		if strings.Contains(low, word) {
-			return true
-		}
-	}
-	return strings.HasPrefix(strings.TrimSpace(low), "use")
 }
 
 func (c *capture) markDirty() {

@@ -47,6 +47,7 @@ func CompileOn(d Dialect, sql string, lookup Lookup, lim Limits, on []string) (*
 		plan.Sole = p.cores[0].entries[0].table
 	}
 	plan.Names, plan.Skip, plan.Volatile, plan.HasSideEffects = p.names, p.skip, p.volatile, p.effects
+	plan.Settings = p.settings
 	plan.Hidden = p.hidden
 	if statement == Select && len(plan.Names) == 0 && len(plan.Hidden) == 0 && plan.Skip == "" {
 		plan.Skip = "reads no table"

@@ -122,6 +122,7 @@ func (p *parser) control() Statement {
 
 // set reads SET. MariaDB's SET STATEMENT .. FOR runs another statement.
 func (p *parser) set() Statement {
+	p.settings = append(p.settings, Setting{Local: p.d == PostgreSQL && p.peek().word == "local"})
 	for !p.atEnd() && !p.peek().is(";") {
 		if p.d == MySQL && p.peek().anyOf("for", "select") {
 			p.unexpected()

@@ -134,6 +134,9 @@ type Plan struct {
 	// Sole is the table or view that is all of the FROM clause of a SELECT; nil
 	// if there is more to it.
 	Sole *Table
+	// Settings are what the statement changes of the session: one without a
+	// name for a SET, and one for each call of PostgreSQL's set_config.
+	Settings []Setting
 	// HasSideEffects is true of a statement that does more than read: locks,
 	// advances a sequence, calls a procedure.
 	HasSideEffects bool
@@ -142,6 +145,12 @@ type Plan struct {
 	lim     Limits
 	reads   []*tableRead
 	binders sync.Pool // of *binder
+}
+
+// Setting is a setting of the session that a statement changes.
+type Setting struct {
+	Name  string // of set_config, in lower case; empty if not told
+	Local bool   // until the end of the transaction: PostgreSQL's SET LOCAL
 }
 
 // HiddenKind is what a Hidden is.

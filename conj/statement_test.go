@@ -319,6 +319,21 @@ func TestCalls(t *testing.T) {
 	require.False(t, ok)
 }
 
+func TestSettings(t *testing.T) {
+	for sql, want := range map[string][]Setting{
+		`SET search_path = x`:                         {{}},
+		`SET LOCAL search_path = x`:                   {{Local: true}},
+		`RESET ALL`:                                   {{}},
+		`SELECT set_config('Search_Path', $1, true)`:  {{Name: "search_path", Local: true}},
+		`SELECT set_config($1, f(2, true), false)`:    {{}},
+		`SELECT set_config('a', 'b', $1) FROM users`:  {{Name: "a"}},
+		`SELECT set_config('a', 'b', NOT true)`:       {{Name: "a"}},
+		`SELECT name FROM users WHERE name = 'local'`: nil,
+	} {
+		require.Equal(t, want, compile(t, PostgreSQL, sql).Settings, sql)
+	}
+}
+
 func TestUpserts(t *testing.T) {
 	for _, c := range []struct {
 		d      Dialect
