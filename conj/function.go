@@ -77,11 +77,46 @@ var clockFunctions = map[Dialect]map[string]bool{
 	SQLite:     set(`date time datetime julianday strftime unixepoch timediff`),
 }
 
-// plainFunctions are stable in one dialect only.
+// plainFunctions are stable in one dialect only. Extensions' functions are among
+// them where their names are theirs alone.
 var plainFunctions = map[Dialect]map[string]bool{
-	PostgreSQL: set(`date int4 int8 float8 bool varchar numeric`),
-	MySQL:      set(`date time timestamp datetime`),
+	PostgreSQL: set(`date int2 int4 int8 float4 float8 bool varchar numeric timestamptz timestamp timetz
+		sind cosd tand cotd asind acosd atand atan2d scale min_scale trim_scale erf erfc
+		bit_count get_bit set_bit get_byte set_byte normalize is_normalized parse_ident to_ascii unistr
+		regr_avgx regr_avgy regr_sxx regr_sxy regr_syy make_timestamptz date_subtract pg_typeof
+		array_dims array_fill trim_array array_sort array_reverse range_agg range_intersect_agg multirange
+		int4multirange int8multirange nummultirange datemultirange tsmultirange tstzmultirange
+		json_scalar json_serialize json_populate_record json_populate_recordset jsonb_populate_record
+		jsonb_populate_recordset jsonb_set_lax jsonb_array_elements_text json_object_agg_strict jsonb_object_agg_strict
+		json_object_agg_unique jsonb_object_agg_unique json_agg_strict jsonb_agg_strict
+		ts_delete ts_filter querytree array_to_tsvector json_to_tsvector jsonb_to_tsvector tsquery_phrase
+		xpath xpath_exists xml_is_well_formed xmlagg xmlcomment xmlconcat xmlelement xmlforest xmlparse xmlserialize
+		set_masklen hostmask abbrev inet_same_family inet_merge
+		point box circle line lseg path polygon area center diameter height isclosed isopen npoints radius slope width
+		strict_word_similarity show_trgm unaccent levenshtein levenshtein_less_equal metaphone dmetaphone dmetaphone_alt
+		uuid_generate_v3 uuid_generate_v5 uuid_nil uuid_extract_timestamp uuid_extract_version digest hmac crypt
+		hstore akeys avals skeys svals hstore_to_json hstore_to_jsonb nlevel subpath subltree lca text2ltree ltree2text
+		cosine_distance l2_distance l1_distance inner_product vector_dims vector_norm l2_normalize hamming_distance
+		jaccard_distance binary_quantize time_bucket ` + geometryFunctions),
+	MySQL: set(`date time timestamp datetime bin oct conv bit_count export_set lcase ucase
+		inet6_aton inet6_ntoa is_ipv4 is_ipv6 uuid_to_bin bin_to_uuid is_uuid json_schema_valid json_normalize
+		json_equals json_storage_size natural_sort_key sformat aes_encrypt aes_decrypt compress uncompress
+		uncompressed_length charset collation coercibility get_format format_bytes add_months to_char lengthb
+		column_get column_json column_list column_exists column_check mbrcontains mbrwithin mbrintersects ` + geometryFunctions),
+	SQLite: set(`zeroblob json_error_position jsonb_tree subtype string_agg unistr`),
 }
+
+// geometryFunctions are those of PostGIS, of which MySQL has some, that read no
+// table: st_transform does.
+const geometryFunctions = `st_area st_length st_perimeter st_centroid st_buffer st_union st_collect st_extent
+	st_makeenvelope st_intersection st_difference st_symdifference st_touches st_crosses st_overlaps st_equals
+	st_disjoint st_covers st_coveredby st_envelope st_geomfromgeojson st_geogfromtext st_geographyfromtext
+	st_geomfromwkb st_asbinary st_asewkt st_aswkt st_aswkb st_npoints st_isvalid st_makevalid st_simplify
+	st_distancesphere st_azimuth st_geohash st_pointfromgeohash st_geometrytype st_latitude st_longitude
+	st_xmin st_xmax st_ymin st_ymax st_expand st_makeline st_makepolygon st_startpoint st_endpoint st_numpoints
+	st_pointn st_exteriorring st_convexhull st_closestpoint st_lineinterpolatepoint st_linelocatepoint
+	st_segmentize st_snaptogrid st_tileenvelope st_asmvt st_asmvtgeom st_clusterdbscan st_clusterkmeans
+	st_force2d st_multi st_isempty st_srid st_polygonfromtext st_linefromtext`
 
 // volatileFunctions read the clock, chance, or the session.
 var volatileFunctions = set(`now random rand randomblob uuid uuid_short gen_random_uuid gen_random_bytes
@@ -119,7 +154,7 @@ var plainInWrites = set(`lower upper length char_length octet_length trim ltrim 
 var tableFunctions = set(`generate_series unnest json_each json_tree jsonb_each json_each_text jsonb_each_text
 	json_array_elements jsonb_array_elements json_array_elements_text jsonb_array_elements_text
 	json_object_keys jsonb_object_keys json_table json_to_recordset jsonb_to_recordset json_to_record
-	jsonb_to_record regexp_split_to_table string_to_table generate_subscripts jsonb_path_query
+	jsonb_to_record json_populate_recordset jsonb_populate_recordset jsonb_tree regexp_split_to_table string_to_table generate_subscripts jsonb_path_query
 	regexp_matches`)
 
 var volatileWords = set(`current_date current_time current_timestamp localtime localtimestamp current_user

@@ -210,6 +210,9 @@ func TestVolatileFunctionsAreNamed(t *testing.T) {
 		{SQLite, `strftime('%s', ?) = '1'`, "strftime()"},
 		{SQLite, `age = last_insert_rowid()`, "last_insert_rowid()"},
 
+		{PostgreSQL, `st_dwithin(bio, st_makepoint(1, 2), 3) AND unaccent(name) = 'x' AND cosine_distance(bio, $1) < 1`, ""},
+		{PostgreSQL, `bit_count(name) = 1 AND array_dims(bio) = '[1]' AND pg_typeof(age)::text = 'bigint'`, ""},
+		{MySQL, `ucase(name) = 'x' AND inet6_ntoa(name) = ? AND bin_to_uuid(name) = ? AND st_area(bio) > 1`, ""},
 		{PostgreSQL, `lower(name) = upper($1) AND coalesce(age, 0) > length(name)`, ""},
 		{PostgreSQL, `pg_catalog.lower(name) = 'x'`, ""},
 		{PostgreSQL, `extract(year FROM created) = 1 AND age(created, created) > '1 day'`, ""},
