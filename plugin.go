@@ -36,6 +36,7 @@ type Plugin struct {
 	counters counters
 	limiter  logLimiter
 	shadows  *shadows // nil without ShadowReads
+	flights  *flights
 
 	mu       sync.Mutex
 	started  bool
@@ -50,7 +51,7 @@ var _ gorm.Plugin = (*Plugin)(nil)
 // New returns a plugin with the given configuration, which db.Use validates.
 func New(config Config) *Plugin {
 	return &Plugin{
-		given: config, local: newLocal(), engines: map[any]*engine{},
+		given: config, local: newLocal(), flights: newFlights(), engines: map[any]*engine{},
 		repeats: map[*time.Timer]*journal{}, outboxes: map[*sql.DB]*outbox{},
 	}
 }

@@ -130,32 +130,14 @@ func (r *read) openLocal(ctx context.Context, start time.Time) (driver.Rows, boo
 
 // lookup asks the store, and waits for another's result under Lock.
 func (r *read) lookup(ctx context.Context) (store.Lookup, error) {
-	s := r.space.store
 	if r.peek {
-		return s.Peek(ctx, r.key, r.deps)
+		return r.space.store.Peek(ctx, r.key, r.deps)
 	}
-	found, err := s.Acquire(ctx, r.key, r.deps, r.timeout)
+	found, err := r.acquire(ctx)
 	if err != nil || found.State != store.Busy || !r.lock {
 		return found, err
 	}
-	deadline := time.NewTimer(r.engine.config.LockWait)
-	defer deadline.Stop()
-	for wait := lockPollMin; ; wait = min(2*wait, lockPollMax) {
-		pause := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			pause.Stop()
-			return found, ctx.Err()
-		case <-deadline.C:
-			pause.Stop()
-			return found, nil
-		case <-pause.C:
-		}
-		found, err = s.Acquire(ctx, r.key, r.deps, r.timeout)
-		if err != nil || found.State != store.Busy {
-			return found, err
-		}
-	}
+	return r.wait(ctx, found)
 }
 
 // fill sends the query to the database and stores what comes back, once it is
@@ -210,6 +192,7 @@ func (r *read) release(ctx context.Context, lease store.Lease) {
 	if err := r.space.store.Release(ctx, lease); err != nil {
 		r.engine.failed(ctx, "a lease could not be released", r.table, err)
 	}
+	r.engine.flights.land(lease, nil)
 }
 
 func (r *read) save(ctx context.Context, lease store.Lease, payload []byte, rows int) {
@@ -228,6 +211,7 @@ func (r *read) save(ctx context.Context, lease store.Lease, payload []byte, rows
 		r.release(ctx, lease)
 		return
 	}
+	e.flights.land(lease, payload) // also if it is refused: those who wait began before
 	stored, err := r.space.store.Save(ctx, lease, payload, r.timeout)
 	switch {
 	case err != nil:

@@ -112,7 +112,7 @@ func TestShadowReadsLeaveOutWhatTheRowsDontDetermine(t *testing.T) {
 }
 
 func TestShadowReadsEndWithClose(t *testing.T) {
-	env, _ := testenv.Find(t, testenv.SQLiteFile)
+	env := onSQLite(t)
 	o := shadowing()
 	o.config.ShadowDelay = time.Hour
 	f := newFixture(t, env, o)
@@ -131,7 +131,7 @@ func TestShadowReadsEndWithClose(t *testing.T) {
 }
 
 func TestShadowConfiguration(t *testing.T) {
-	env, _ := testenv.Find(t, testenv.SQLiteFile)
+	env := onSQLite(t)
 	for field, c := range map[string]cacheplugin.Config{"ShadowReads": {ShadowReads: 1.5}, "ShadowDelay": {ShadowDelay: -1}} {
 		c.Redis = testenv.Redis(t)
 		err := env.Open(t, nil).Use(cacheplugin.New(c))
