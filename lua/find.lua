@@ -4,6 +4,7 @@
 --
 -- KEYS  1 entry, 2 epoch of the entry's part of the namespace, 3 fences of it
 -- ARGV  1 token, random per call; empty only looks
+--       2 for how many ms a namespace settles that begins anew   3 meta in ms
 -- Returns {epoch or "", 1 if fenced else 0, entry or ""}
 -- Complexity O(entry + fences).
 --
@@ -28,8 +29,16 @@ for j = 1, fields.err and 0 or #fields, 2 do
 end
 
 -- Made anew by each execution, as in acquire.
+local fenced = 0
 if epoch == '' and token ~= '' then
   epoch = token .. time[1] .. '.' .. time[2]
   redis.call('SET', KEYS[2], identity .. ':' .. epoch)
+  local settle = tonumber(ARGV[2])
+  if settle > 0 then -- as in acquire
+    if fields.err then redis.call('UNLINK', KEYS[3]) end
+    redis.call('HSET', KEYS[3], 'f:settle', string.format('%.0f', now + settle))
+    redis.call('PEXPIRE', KEYS[3], 2 * math.max(tonumber(ARGV[3]), settle))
+    fenced = 1
+  end
 end
-return {epoch, 0, head[1] or ''}
+return {epoch, fenced, head[1] or ''}

@@ -10,7 +10,10 @@
 -- KEYS  1 table hash, 2.. stamps of the conjunctions
 -- ARGV  1 token, random per call; empty only looks
 --       2 meta in ms: how long the keys must live at least
---       3.. the schemes
+--       3 for how many ms a table settles of which invalidations may have been
+--         lost; it then keeps the server's name as if it were a fence, f:@name,
+--         which invalidations leave alone
+--       4.. the schemes
 -- Returns {part of the witness or "" if something is missing, 1 if fenced else 0};
 --       nothing is registered under a fence
 -- Complexity O(C + schemes of the table).
@@ -30,7 +33,7 @@ local hash = not fields.err
 for j = 1, hash and #fields or 0, 2 do
   local name = fields[j]
   h[name] = fields[j + 1]
-  if string.sub(name, 1, 2) == 'f:' then
+  if string.sub(name, 1, 2) == 'f:' and string.sub(name, 3, 3) ~= '@' then
     if (tonumber(fields[j + 1]) or 0) > now then fenced = 1 else over[#over + 1] = name end
   end
 end
@@ -49,6 +52,8 @@ for i = 2, #KEYS, 1000 do
   end
 end
 
+local settle = tonumber(ARGV[3])
+local settles = token ~= '' and fenced == 0 and settle > 0 and not (h['f:settle'] and h['f:@' .. identity])
 if token ~= '' and fenced == 0 then
   if not hash then
     -- The first write must be one that a full server refuses: after any other
@@ -56,11 +61,23 @@ if token ~= '' and fenced == 0 then
     redis.call('SET', KEYS[1], '')
     redis.call('UNLINK', KEYS[1])
   end
+end
+if settles then
+  for name in pairs(h) do
+    if string.sub(name, 1, 3) == 'f:@' then redis.call('HDEL', KEYS[1], name) end
+  end
+  redis.call('HSET', KEYS[1], 'f:settle', string.format('%.0f', now + settle), 'f:@' .. identity, '9000000000000000')
+  local life = math.max(tonumber(ARGV[2]), settle)
+  if redis.call('PTTL', KEYS[1]) < life then redis.call('PEXPIRE', KEYS[1], life * 2) end
+  fenced = 1
+end
+
+if token ~= '' and fenced == 0 then
   if not g then
     g = identity .. ':' .. id
     redis.call('HSET', KEYS[1], 'g', g, 'sv', id)
   end
-  for i = 3, #ARGV do
+  for i = 4, #ARGV do
     if not h['s:' .. ARGV[i]] then redis.call('HSET', KEYS[1], 's:' .. ARGV[i], '1', 'sv', id) end
   end
   for i = 2, #KEYS do
@@ -69,7 +86,9 @@ if token ~= '' and fenced == 0 then
       redis.call('SET', KEYS[i], stamps[i - 1])
     end
   end
-  for _, name in ipairs(over) do redis.call('HDEL', KEYS[1], name) end
+  for _, name in ipairs(over) do
+    if settle == 0 or name ~= 'f:settle' then redis.call('HDEL', KEYS[1], name) end
+  end
   local meta = tonumber(ARGV[2])
   for i = 1, #KEYS do
     if redis.call('PTTL', KEYS[i]) < meta then redis.call('PEXPIRE', KEYS[i], meta * 2) end

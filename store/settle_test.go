@@ -15,9 +15,10 @@ func settling(ns string) func(*store.Options) {
 // settle has the time pass that a namespace and some tables settle for.
 func settle(t testing.TB, b backend, ns string, tables ...string) {
 	t.Helper()
-	keys := []string{"{" + ns + "}F"}
+	keys := keysOf(t, b.client, ns, "F")
+	names := b.open(t, in(ns))
 	for _, table := range tables {
-		keys = append(keys, "{"+ns+"}t:"+table)
+		keys = append(keys, names.TableName(table))
 	}
 	for _, key := range keys {
 		if b.client.HExists(t.Context(), key, "f:settle").Val() {
@@ -35,13 +36,13 @@ func TestATableSettlesAfterEachInvalidation(t *testing.T) {
 		settle(t, b, ns, "a")
 		fill(t, s, "a1", "old", on("a", "1"))
 		fill(t, s, "a2", "kept", on("a", "2"))
-		late := lease(t, s, "late", on("a", "1"))
+		late := lease(t, s, "a late", on("a", "1"))
 
 		invalidate(t, s, changed("a", row{"1", "1"}))
 		require.Equal(t, store.Fenced, state(t, s, "a1", on("a", "1")))
 		require.Equal(t, store.Fenced, state(t, s, "a3", on("a", "3")))
 		save(t, s, late, "old")
-		require.Equal(t, store.Fenced, state(t, s, "late", on("a", "1")), "read before it")
+		require.Equal(t, store.Fenced, state(t, s, "a late", on("a", "1")), "read before it")
 		requireHit(t, s, "a2", "kept", on("a", "2"))
 		settle(t, b, ns, "a")
 		fill(t, s, "a1", "new", on("a", "1"))
@@ -68,7 +69,7 @@ func TestATableSettlesAfterEachInvalidation(t *testing.T) {
 		requireHit(t, s, "a1", "last", on("a", "1"))
 
 		// A table's hash that was evicted, and the fences with it.
-		require.NoError(t, b.client.Del(t.Context(), "{"+ns+"}t:a").Err())
+		require.NoError(t, b.client.Del(t.Context(), b.open(t, in(ns)).TableName("a")).Err())
 		require.Equal(t, store.Fenced, state(t, s, "a1", on("a", "1")))
 		settle(t, b, ns, "a")
 		require.Equal(t, store.Leased, state(t, s, "a1", on("a", "1")))
@@ -80,7 +81,7 @@ func TestAWriterThatSettlesForLessCutsNothingShort(t *testing.T) {
 		ns := newNamespace()
 		long, short := b.open(t, settling(ns)), b.open(t, in(ns), func(o *store.Options) { o.Settle = 1 })
 		invalidate(t, long, store.Change{Table: "a", All: true})
-		settled := func() string { return b.client.HGet(t.Context(), "{"+ns+"}t:a", "f:settle").Val() }
+		settled := func() string { return b.client.HGet(t.Context(), b.open(t, in(ns)).TableName("a"), "f:settle").Val() }
 		until := settled()
 		require.NotEmpty(t, until)
 		invalidate(t, short, store.Change{Table: "a", All: true})

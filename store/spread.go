@@ -74,7 +74,7 @@ func (s *Store) peekSpread(ctx context.Context, key EntryKey, deps []Dependency)
 func (s *Store) lookSpread(ctx context.Context, key EntryKey, deps []Dependency, token, meta string) (spreadLookup, error) {
 	r := s.keys.root(key)
 	calls := make([]lua.Call, 0, 1+len(deps))
-	calls = append(calls, lua.Call{Script: lua.Find, Keys: []string{s.keys.entry(key), r.epoch, r.fences}, Args: []any{token}})
+	calls = append(calls, lua.Call{Script: lua.Find, Keys: []string{s.keys.entry(key), r.epoch, r.fences}, Args: []any{token, s.settleMS, meta}})
 	for _, d := range deps {
 		calls = append(calls, s.vouch(d, token, meta))
 	}
@@ -99,8 +99,8 @@ func (s *Store) lookSpread(ctx context.Context, key EntryKey, deps []Dependency,
 func (s *Store) vouch(d Dependency, token, meta string) lua.Call {
 	keys := make([]string, 0, 2+len(d.Keys))
 	keys = append(keys, s.keys.table(d.Table))
-	args := make([]any, 0, 3+len(d.Schemes))
-	args = append(args, token, meta)
+	args := make([]any, 0, 4+len(d.Schemes))
+	args = append(args, token, meta, s.settleMS)
 	for _, k := range d.Keys {
 		keys = append(keys, s.keys.conjunction(d.Table, k))
 	}

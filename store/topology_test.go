@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -176,6 +177,7 @@ type load struct {
 	database [8]atomic.Int64 // the version of each group
 	obliged  [8]atomic.Int64 // what hits must have seen
 	hits     atomic.Int64
+	refused  atomic.Int64 // invalidations that a full server refused
 	stale    atomic.Value
 	stop     chan struct{}
 	done     sync.WaitGroup
@@ -240,6 +242,9 @@ func (l *load) write(s *store.Store, g int) {
 			// Hits need some time without a write.
 			time.Sleep(2 * time.Millisecond)
 			return
+		}
+		if strings.Contains(err.Error(), "OOM") {
+			l.refused.Add(1)
 		}
 		select {
 		case <-l.stop:
