@@ -18,10 +18,10 @@ type report struct {
 	options options
 	out     io.Writer
 	records *os.File
+	summary summary
 	rows    []string
 	stories []string
 	reads   int64
-	late    int64
 	failed  int
 }
 
@@ -92,6 +92,7 @@ func (r *report) add(c chaos.Cell, result *chaos.Result, problem error) error {
 	rec := newRecord(result)
 	r.reads += rec.Reads
 	stale := result.Verdict.Broken(c.Promised())
+	r.summary.add(c.Fault, rec, stale)
 	verdict := "as expected"
 	switch {
 	case len(rec.Unexpected) > 0:
@@ -101,7 +102,6 @@ func (r *report) add(c chaos.Cell, result *chaos.Result, problem error) error {
 		verdict = "found, as it must be"
 	case stale > 0:
 		verdict = "permitted: " + c.Fault.Why
-		r.late += stale
 	}
 	fmt.Fprintf(r.out, "%8d reads, %2.0f %% hits, %5d commits, %4d faults, %5d stale, %5d older than the database; %s (%.0f reads/s, judged in %s, porcupine: %s)\n",
 		rec.Reads, percent(rec.Hits, rec.Reads), rec.Commits, rec.Faults, stale, rec.OlderThanCommitted, strings.Trim(verdict, "*"),
@@ -156,6 +156,7 @@ func (r *report) end() (int, error) {
 	if r.options.report != "" {
 		var b strings.Builder
 		fmt.Fprintf(&b, "%d reads checked in %d cells, seed %d; %d cells are not as expected.\n\n", r.reads, len(r.rows), r.options.cell.Seed, r.failed)
+		b.WriteString(r.summary.String() + "\n")
 		columns := make([]any, len(heads))
 		for i, h := range heads {
 			columns[i] = h

@@ -107,6 +107,9 @@ func (r *Result) Unexpected() []string {
 			all = append(all, "porcupine finds no order")
 		}
 	}
+	if within := r.Cell.Fault.Within; within > 0 && r.Verdict.LastStale > within {
+		all = append(all, fmt.Sprintf("a commit whose process died was not seen after %s", r.Verdict.LastStale))
+	}
 	if r.Cell.Fault.inject != nil && r.Faults == 0 {
 		all = append(all, "the fault was never done: the run was too short")
 	}
@@ -151,11 +154,15 @@ func Run(tb testing.TB, cell Cell) *Result {
 	plain := env.Open(tb, &gorm.Config{Logger: logger.Discard, DisableForeignKeyConstraintWhenMigrating: true})
 	initial, err := work.Setup(plain, cell.Items, cell.Groups)
 	s.must(err)
+	if cell.Fault.Outbox {
+		cell.Timeout = time.Minute
+		s.must(cacheplugin.MigrateOutbox(plain, work.Outbox()))
+	}
 	s.serve()
 	s.job = work.Job{
 		Dir: s.dir, Clients: cell.Clients, Dialect: env.Dialect, DSN: testenv.DSN(tb, plain), Redis: s.address(),
 		Prefix: fmt.Sprintf("checker-%x", s.random.Uint64()), Mode: cell.Mode, Consistency: cell.Consistency,
-		Weakness: cell.Fault.Weakness, Watched: cell.Fault.Watched, Items: cell.Items, Groups: cell.Groups, Pause: cell.Pause,
+		Weakness: cell.Fault.Weakness, Watched: cell.Fault.Watched, Outbox: cell.Fault.Outbox, Items: cell.Items, Groups: cell.Groups, Pause: cell.Pause,
 		Timeout: cell.Timeout, FenceTTL: cell.FenceTTL, LeaseTTL: 5 * time.Second, Lock: cell.Fault.Lock,
 	}
 	s.people()

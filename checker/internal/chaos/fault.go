@@ -45,6 +45,10 @@ type Fault struct {
 	// is promised otherwise.
 	Why string
 
+	// Within bounds how long a commit whose process died may stay unseen; 0: by
+	// the timeout of results alone, which is not looked at.
+	Within time.Duration
+
 	// Interval is how often it is done, on average.
 	Interval time.Duration
 	inject   func(*scene)
@@ -55,6 +59,7 @@ type Fault struct {
 	Clock     bool     // Redis' can be set
 	Lock      bool     // readers wait for each other
 	Watched   bool     // see work.Job
+	Outbox    bool     // Config.Outbox is set
 	Weakness  string   // of package weaken: a control
 	Only      Only
 }
@@ -101,6 +106,9 @@ var (
 // before.
 var outage = Expected{rules.Returned: May, rules.Committed: May}
 
+// grace is what a busy machine may take to do what is due.
+const grace = 2 * time.Second
+
 const queues = "what is queued is not seen by other processes until the queue has drained"
 
 // Faults are all faults; the controls come last.
@@ -112,6 +120,15 @@ func Faults() []Fault {
 		{
 			Name: "kill-committed", What: "a writer is killed between COMMIT and the invalidation",
 			Returned: Expected{rules.Committed: Some}, Strict: asStrict, inject: at(work.Committed, die),
+		},
+		{
+			Name: "kill-outbox", What: "the same with an outbox (After 1 s, Poll 250 ms) and results that live for a minute",
+			Returned: Expected{rules.Committed: Some}, Strict: asStrict, inject: at(work.Committed, die), Outbox: true,
+			Within: 1250*time.Millisecond + grace,
+		},
+		{
+			Name: "down-outbox", What: "Redis refuses connections for 3 s, with an outbox", Proxy: true, Outbox: true,
+			Returned: outage, Strict: asStrict, Why: queues, Interval: 1500 * time.Millisecond, inject: down,
 		},
 		{Name: "kill-fenced", What: "a writer is killed between the fence and COMMIT", Strict: asStrict, inject: at(work.Fenced, die), Only: onlyStrict},
 		{Name: "kill-leased", What: "a reader is killed before it asks the database", Returned: asReturned, Strict: asStrict, inject: at(work.Leased, die), Watched: true},
@@ -148,10 +165,10 @@ func Faults() []Fault {
 			Returned: outage, Strict: Expected{rules.Committed: May}, Why: queues + "; Redis loses the fence", Interval: 2 * time.Second, inject: failover,
 		},
 		{Name: "latency", What: "20 ms more, give or take 20", Proxy: true, Returned: asReturned, Strict: asStrict, Interval: 2 * time.Second, inject: poison("latency", `{"latency": 20, "jitter": 20}`, time.Second)},
-		{Name: "slow", What: "700 ms more, which is longer than RedisTimeout", Proxy: true, Returned: outage, Strict: asStrict, Why: queues, Interval: 3 * time.Second, inject: poison("latency", `{"latency": 700}`, 2*time.Second)},
-		{Name: "cut", What: "nothing gets through for a second", Proxy: true, Returned: outage, Strict: asStrict, Why: queues, Interval: 3 * time.Second, inject: poison("timeout", `{"timeout": 0}`, time.Second)},
-		{Name: "reset", What: "connections are reset for a second", Proxy: true, Returned: outage, Strict: asStrict, Why: queues, Interval: 3 * time.Second, inject: poison("reset_peer", `{"timeout": 0}`, time.Second)},
-		{Name: "down", What: "Redis refuses connections for 3 s", Proxy: true, Returned: outage, Strict: asStrict, Why: queues, Interval: 4 * time.Second, inject: down},
+		{Name: "slow", What: "700 ms more, which is longer than RedisTimeout", Proxy: true, Returned: outage, Strict: asStrict, Why: queues, Interval: 1500 * time.Millisecond, inject: poison("latency", `{"latency": 700}`, 2*time.Second)},
+		{Name: "cut", What: "nothing gets through for a second", Proxy: true, Returned: outage, Strict: asStrict, Why: queues, Interval: 1500 * time.Millisecond, inject: poison("timeout", `{"timeout": 0}`, time.Second)},
+		{Name: "reset", What: "connections are reset for a second", Proxy: true, Returned: outage, Strict: asStrict, Why: queues, Interval: 1500 * time.Millisecond, inject: poison("reset_peer", `{"timeout": 0}`, time.Second)},
+		{Name: "down", What: "Redis refuses connections for 3 s", Proxy: true, Returned: outage, Strict: asStrict, Why: queues, Interval: 1500 * time.Millisecond, inject: down},
 		{Name: "evict-allkeys-random", What: "Redis evicts any keys", Returned: asReturned, Strict: Expected{rules.Committed: May}, Why: "Redis loses the fence", Interval: 100 * time.Millisecond, inject: pressure("allkeys-random", 300*time.Millisecond)},
 		{Name: "evict-volatile-lru", What: "Redis evicts keys that expire", Returned: asReturned, Strict: Expected{rules.Committed: May}, Why: "Redis loses the fence", Interval: 100 * time.Millisecond, inject: pressure("volatile-lru", 300*time.Millisecond)},
 		{Name: "noeviction", What: "Redis is full", Returned: asReturned, Strict: asStrict, Interval: 200 * time.Millisecond, inject: pressure("noeviction", 50*time.Millisecond)},

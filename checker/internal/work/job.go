@@ -41,6 +41,7 @@ type Job struct {
 	FenceTTL      time.Duration
 	LeaseTTL      time.Duration
 	Lock          bool // readers wait for each other's results
+	Outbox        bool // there is one, see Outbox
 }
 
 // Point is a moment of the protocol at which a process can be made to act.
@@ -108,4 +109,9 @@ func (s *Stats) Add(o Stats) {
 	s.Plugin.Refused += o.Plugin.Refused
 	s.Plugin.Queued += o.Plugin.Queued
 	s.Plugin.Errors += o.Plugin.Errors
+}
+
+// Outbox is the outbox of a Job that has one.
+func Outbox() cacheplugin.Outbox {
+	return cacheplugin.Outbox{After: time.Second, Poll: 250 * time.Millisecond}
 }

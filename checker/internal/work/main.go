@@ -261,8 +261,14 @@ func (p *process) open() error {
 	if p.job.Watched {
 		client = watched{p.client}
 	}
+	var outbox *cacheplugin.Outbox
+	if p.job.Outbox {
+		o := Outbox()
+		outbox = &o
+	}
 	p.plugin = cacheplugin.New(cacheplugin.Config{
-		Redis: client, Prefix: p.job.Prefix, Mode: p.job.Mode, Consistency: p.job.Consistency,
+		Outbox: outbox,
+		Redis:  client, Prefix: p.job.Prefix, Mode: p.job.Mode, Consistency: p.job.Consistency,
 		Profiles: cacheplugin.Profiles{
 			"*":     {Ops: cache.All, Timeout: p.job.Timeout, Lock: p.job.Lock},
 			"tombs": nil,
