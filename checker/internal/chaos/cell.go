@@ -126,6 +126,7 @@ type scene struct {
 	dir              string
 	job              work.Job // what all processes' have in common
 	server, standby  *testenv.RedisServer
+	cluster          *testenv.RedisCluster
 	admin            *redis.Client
 	proxy            *proxy
 	random           *rand.Rand
@@ -160,7 +161,7 @@ func Run(tb testing.TB, cell Cell) *Result {
 	}
 	s.serve()
 	s.job = work.Job{
-		Dir: s.dir, Clients: cell.Clients, Dialect: env.Dialect, DSN: testenv.DSN(tb, plain), Redis: s.address(),
+		Dir: s.dir, Clients: cell.Clients, Dialect: env.Dialect, DSN: testenv.DSN(tb, plain), Redis: s.address(), Cluster: cell.Fault.Cluster,
 		Prefix: fmt.Sprintf("checker-%x", s.random.Uint64()), Mode: cell.Mode, Consistency: cell.Consistency,
 		Weakness: cell.Fault.Weakness, Watched: cell.Fault.Watched, Outbox: cell.Fault.Outbox, Items: cell.Items, Groups: cell.Groups, Pause: cell.Pause,
 		Timeout: cell.Timeout, FenceTTL: cell.FenceTTL, LeaseTTL: 5 * time.Second, Lock: cell.Fault.Lock,

@@ -56,6 +56,7 @@ type Fault struct {
 	Arguments []string // of redis-server
 	Proxy     bool     // between the processes and Redis
 	Standby   bool     // a replica
+	Cluster   bool     // of three masters, each with a replica
 	Clock     bool     // Redis' can be set
 	Lock      bool     // readers wait for each other
 	Watched   bool     // see work.Job
@@ -163,6 +164,11 @@ func Faults() []Fault {
 		{
 			Name: "failover", What: "a replica that is behind is promoted; failback the same way", Proxy: true, Standby: true,
 			Returned: outage, Strict: Expected{rules.Committed: May}, Why: queues + "; Redis loses the fence", Interval: 2 * time.Second, inject: failover,
+		},
+		{Name: "cluster", What: "nothing; Redis is a cluster", Cluster: true, Returned: asReturned, Strict: asStrict},
+		{
+			Name: "cluster-failover", What: "a node of a cluster is killed, and comes back as a replica of the one that took over", Cluster: true,
+			Returned: outage, Strict: Expected{rules.Committed: May}, Why: queues + "; Redis loses the fence", Interval: 1500 * time.Millisecond, inject: failNode,
 		},
 		{Name: "latency", What: "20 ms more, give or take 20", Proxy: true, Returned: asReturned, Strict: asStrict, Interval: 2 * time.Second, inject: poison("latency", `{"latency": 20, "jitter": 20}`, time.Second)},
 		{Name: "slow", What: "700 ms more, which is longer than RedisTimeout", Proxy: true, Returned: outage, Strict: asStrict, Why: queues, Interval: 1500 * time.Millisecond, inject: poison("latency", `{"latency": 700}`, 2*time.Second)},

@@ -152,6 +152,17 @@ func failover(s *scene) {
 	s.note("the old master is a replica")
 }
 
+// failNode kills a node of a cluster, waits until the cluster goes on without
+// it, and lets it come back.
+func failNode(s *scene) {
+	node := s.cluster.Nodes[s.random.IntN(len(s.cluster.Nodes))]
+	node.Kill(s)
+	s.mark("the node %s is killed", node.Addr)
+	s.pause(4 * time.Second) // twice what the cluster takes to notice
+	node.Start(s)
+	s.note("the node %s is back", node.Addr)
+}
+
 // poison makes the way to Redis bad for a time.
 func poison(kind, attributes string, d time.Duration) func(*scene) {
 	return func(s *scene) {

@@ -20,6 +20,10 @@ import (
 // serve starts the Redis of the cell, and what stands before and beside it.
 func (s *scene) serve() {
 	f := s.cell.Fault
+	if f.Cluster {
+		s.cluster = testenv.StartCluster(s)
+		return
+	}
 	if f.Clock {
 		s.fakeClock()
 	}
@@ -43,7 +47,14 @@ func (s *scene) serve() {
 
 // address is where the processes find Redis.
 func (s *scene) address() string {
-	if s.proxy != nil {
+	switch {
+	case s.cluster != nil:
+		var all []string
+		for _, node := range s.cluster.Nodes {
+			all = append(all, node.Addr)
+		}
+		return strings.Join(all, ",")
+	case s.proxy != nil:
 		return s.proxy.address()
 	}
 	return s.server.Addr

@@ -25,7 +25,8 @@ type Job struct {
 	Clients int // goroutines
 
 	Dialect, DSN string
-	Redis        string // its address
+	Redis        string // its address, or those of a cluster's nodes, separated by commas
+	Cluster      bool
 	Prefix       string
 	Mode         cacheplugin.Mode
 	Consistency  cacheplugin.Consistency

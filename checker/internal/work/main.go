@@ -55,7 +55,7 @@ type process struct {
 	job    Job
 	db     *gorm.DB
 	plugin *cacheplugin.Plugin
-	client *redis.Client
+	client redis.UniversalClient
 	wire   *wire
 
 	begin chan struct{}
@@ -247,7 +247,13 @@ func (p *process) open() error {
 	pool.SetMaxIdleConns(p.job.Clients + 2)
 
 	redis.SetLogger(silent{}) // which is the process's, and knows of outages that are on purpose
-	p.client = redis.NewClient(&redis.Options{Addr: p.job.Redis})
+	var own *redis.Client
+	if p.job.Cluster {
+		p.client = redis.NewClusterClient(&redis.ClusterOptions{Addrs: strings.Split(p.job.Redis, ",")})
+	} else {
+		own = redis.NewClient(&redis.Options{Addr: p.job.Redis})
+		p.client = own
+	}
 	p.wire = &wire{tell: p.tell}
 	p.client.AddHook(p.wire)
 	if p.job.Weakness != "" {
@@ -257,9 +263,9 @@ func (p *process) open() error {
 		}
 		p.client.AddHook(weak)
 	}
-	var client redis.UniversalClient = p.client
-	if p.job.Watched {
-		client = watched{p.client}
+	client := p.client
+	if p.job.Watched && own != nil {
+		client = watched{own}
 	}
 	var outbox *cacheplugin.Outbox
 	if p.job.Outbox {
