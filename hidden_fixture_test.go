@@ -14,9 +14,8 @@ import (
 // tables from a statement's text.
 type texts struct{ *fixture }
 
-// newTexts opens a database and runs statements in it before the plugin comes.
-// %s-less statements are the same in all dialects; the others are chosen by
-// the caller.
+// newTexts opens a database and runs statements in it that the plugin does not
+// see.
 func newTexts(t testing.TB, env testenv.Database, config cacheplugin.Config, schema ...string) *texts {
 	t.Helper()
 	f := newFixture(t, env, options{config: config})
@@ -37,6 +36,16 @@ func onTexts(t *testing.T, databases []string, config cacheplugin.Config, schema
 			t.Parallel()
 			test(t, newTexts(t, env, config, schema...))
 		})
+	}
+}
+
+// onTextsInTurn is onTexts for tests that share a log.
+func onTextsInTurn(t *testing.T, databases []string, config cacheplugin.Config, schema []string, test func(t *testing.T, f *texts)) {
+	t.Helper()
+	for _, env := range testenv.Databases(t) {
+		if contains(databases, env.Dialect) {
+			t.Run(env.Name, func(t *testing.T) { test(t, newTexts(t, env, config, schema...)) })
+		}
 	}
 }
 

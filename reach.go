@@ -25,7 +25,6 @@ func (t *target) reach() {
 	case t.table.Temporary && t.c.where == txn.InTx:
 		// Of the one connection that there is, and nothing of it is cached.
 		t.widen("is temporary")
-		t.fire(t.table)
 	case !t.table.Base:
 		t.everything = t.table.Name + " " + t.table.Uncacheable
 	case w.Statement == conj.Truncate && w.Cascade:
