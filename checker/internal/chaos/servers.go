@@ -88,7 +88,7 @@ func (s *scene) follow(replica, master *testenv.RedisServer) {
 }
 
 // clockSource is a library that Redis is started with: its clock is ahead of
-// the machine's by what a file says. libfaketime does the same, and crashes on
+// the machine's by what a file says. libfaketime does the same, and hangs on
 // start with the allocator that distributions build Redis with.
 //
 //go:embed clock.c.txt
