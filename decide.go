@@ -70,6 +70,7 @@ type decision struct {
 	table   string
 	profile *Profile
 	deps    []conj.Dependency
+	joined  []*conj.Joined // tables of which the result tells the rows, in the order of deps
 	key     store.EntryKey
 	space   *space
 	pool    gorm.ConnPool
@@ -99,9 +100,13 @@ func (e *engine) decide(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, qu
 		peek: d.tx != nil, drain: !row,
 		local: d.profile.LocalGet && d.op == cache.Get && d.tx == nil && !leased(ctx),
 		space: d.space, key: d.key,
-		catalog: d.base.catalog, version: d.version,
+		catalog: d.base.catalog, version: d.version, joined: d.joined,
 	}
 	rd.dependOn(d.deps)
+	for _, j := range d.joined {
+		i := d.dependencyOn(j.Table)
+		rd.deps[i] = store.Dependency{Table: j.Table.ID, Schemes: []conj.Scheme{j.Scheme}, Joined: true}
+	}
 	if e.dialect == conj.SQLite && d.plan.Sole != nil && startsWithAll(query) {
 		rd.columns = len(d.plan.Sole.Columns())
 	}
@@ -240,6 +245,7 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 		return d, err.Error(), nil
 	}
 	d.dependOnDeclared()
+	d.join()
 	identity, err := e.identity(ctx, base, d.pool)
 	if errors.Is(err, errNoAutocommit) || errors.Is(err, errDirtyReads) {
 		return d, err.Error(), nil

@@ -38,7 +38,9 @@ type Explanation struct {
 }
 
 // Dependency is a table that a query reads, and the conjunctions one of which
-// a row must satisfy, in its old or new state, to drop the result.
+// a row must satisfy, in its old or new state, to drop the result. The
+// conjunction "keys of joined rows: id" stands for one for each row of the table
+// that the result shows, known only with the result.
 type Dependency struct {
 	Table        string
 	Conjunctions []string
@@ -115,13 +117,17 @@ func Explain(db *gorm.DB) (Explanation, error) {
 		x.DependsOn = append(x.DependsOn, t.ID)
 	}
 	for _, dep := range d.deps {
-		x.Dependencies = append(x.Dependencies, explainDependency(dep))
+		x.Dependencies = append(x.Dependencies, explainDependency(dep, d.joinedTo(dep.Table)))
 	}
 	return x, nil
 }
 
-func explainDependency(dep conj.Dependency) Dependency {
+func explainDependency(dep conj.Dependency, joined *conj.Joined) Dependency {
 	out := Dependency{Table: dep.Table.ID}
+	if joined != nil {
+		out.Conjunctions = []string{"keys of joined rows: " + strings.Join(joined.Columns(), ", ")}
+		return out
+	}
 	for _, c := range dep.Conjunctions {
 		var terms []string
 		for _, t := range c.Terms {

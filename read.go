@@ -48,7 +48,8 @@ type read struct {
 
 	columns int // how many SELECT * must give on SQLite; 0 if that isn't known
 
-	plan *conj.Plan // of a query whose hits may be checked
+	plan   *conj.Plan     // of a query whose hits may be checked
+	joined []*conj.Joined // tables whose rows the result tells, in the order of deps
 }
 
 const (
@@ -154,9 +155,11 @@ func (r *read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 		return nil, err
 	}
 	outdated := r.outdated(rows)
+	joined := r.joinedRows(rows)
 	kept, err := rowset.Tee(rows, rowset.TeeOptions{
 		Limits: rowset.Limits{Rows: e.config.MaxRows, Bytes: e.config.MaxBytes},
 		Drain:  r.drain,
+		Row:    joined.add(),
 		Done: func(rec rowset.Recording) {
 			reason := rec.Reason
 			if outdated {
@@ -167,7 +170,7 @@ func (r *read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 				e.observe(after, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: reason, Unstored: true, Rows: rec.Rows})
 				return
 			}
-			r.save(after, lease, rec.Payload, rec.Rows)
+			r.save(after, lease, rec.Payload, rec.Rows, joined.keys()...)
 		},
 	})
 	if err != nil {
@@ -195,7 +198,7 @@ func (r *read) release(ctx context.Context, lease store.Lease) {
 	r.engine.flights.land(lease, nil)
 }
 
-func (r *read) save(ctx context.Context, lease store.Lease, payload []byte, rows int) {
+func (r *read) save(ctx context.Context, lease store.Lease, payload []byte, rows int, joined ...[]conj.Key) {
 	e := r.engine
 	start := time.Now()
 	// The tables may have other identities now than those that were
@@ -212,7 +215,7 @@ func (r *read) save(ctx context.Context, lease store.Lease, payload []byte, rows
 		return
 	}
 	e.flights.land(lease, payload) // also if it is refused: those who wait began before
-	stored, err := r.space.store.Save(ctx, lease, payload, r.timeout)
+	stored, err := r.space.store.Save(ctx, lease, payload, r.timeout, joined...)
 	switch {
 	case err != nil:
 		e.failed(ctx, "a result could not be stored", r.table, err)

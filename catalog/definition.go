@@ -59,6 +59,9 @@ func (d *definition) table(keys *foreignKeys) *Table {
 	}
 	slices.SortFunc(t.PrimaryKey, func(a, b int) int { return d.columns[a].key - d.columns[b].key })
 	t.Table = conj.NewTable(d.id, d.name.Name, columns)
+	if len(t.PrimaryKey) > 0 {
+		t.Unique = [][]int{t.PrimaryKey}
+	}
 	t.Table.Schema, t.Table.Members = d.name.Schema, d.members
 	t.Table.Uncacheable, t.Table.View = d.uncacheable, d.view
 	t.Table.Declarable = declarable[d.uncacheable]

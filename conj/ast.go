@@ -77,8 +77,12 @@ type fromNode struct {
 	left, right *fromNode
 	on          *expr
 	using       []string // columns that USING merges
+	onText      span
 	lo, hi      int
 }
+
+// span is a run of tokens, from lo up to hi.
+type span struct{ lo, hi int }
 
 // selectCore is one SELECT with its FROM and WHERE: the unit within which
 // names are resolved and conditions narrow tables.

@@ -46,6 +46,9 @@ func CompileOn(d Dialect, sql string, lookup Lookup, lim Limits, on []string) (*
 	if statement == Select && !out.compound && len(p.cores) > 0 && len(p.cores[0].entries) == 1 {
 		plan.Sole = p.cores[0].entries[0].table
 	}
+	if statement == Select && len(on) == 0 {
+		plan.joined = c.joined(&out)
+	}
 	plan.Names, plan.Skip, plan.Volatile, plan.HasSideEffects = p.names, p.skip, p.volatile, p.effects
 	plan.Settings = p.settings
 	plan.Hidden = p.hidden

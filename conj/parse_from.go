@@ -45,7 +45,9 @@ func (p *parser) joins(core *selectCore, left *fromNode) *fromNode {
 		node.kind = kind
 		switch {
 		case p.accept("on"):
+			node.onText.lo = p.pos
 			node.on = p.condition()
+			node.onText.hi = p.pos
 		case p.accept("using"):
 			node.using = p.using(core)
 			core.coalesced = core.coalesced || kind == joinRight || kind == joinFull

@@ -14,6 +14,13 @@ type outerQuery struct {
 	single     bool
 	limitParam int
 	compound   bool
+
+	core     *selectCore
+	list     span   // of results
+	where    span   // without its first word
+	orders   []span // the lists after ORDER BY
+	limited  bool   // by LIMIT, OFFSET or FETCH
+	combines bool   // DISTINCT, GROUP BY, HAVING or WINDOW
 }
 
 // queryExpr reads a query: WITH, set operations, ORDER BY, LIMIT, locking.
@@ -204,7 +211,9 @@ func (p *parser) selectCore(out *outerQuery) {
 	if p.d == MySQL {
 		p.modifiers()
 	}
+	combines := false
 	if p.accept("distinct") {
+		combines = true
 		if p.accept("on") {
 			p.scanParens()
 		}
@@ -219,24 +228,30 @@ func (p *parser) selectCore(out *outerQuery) {
 	if p.accept("from") {
 		p.fromClause(core)
 	}
+	var where span
 	if p.accept("where") {
+		where.lo = p.pos
 		core.where = p.condition()
+		where.hi = p.pos
 	}
 	grouped := false
 	if p.peek().word == "group" {
-		grouped = true
+		grouped, combines = true, true
 		p.advance()
 		p.expect("by")
 		p.scan(p.endsClause)
 	}
 	if p.accept("having") {
+		combines = true
 		p.scan(p.endsClause)
 	}
 	if p.accept("window") {
+		combines = true
 		p.scan(p.endsClause)
 	}
 	if out != nil {
 		out.shape = p.classifyShape(start, end, grouped)
+		out.core, out.list, out.where, out.combines = core, span{start, end}, where, combines
 	}
 	p.into()
 }
@@ -276,9 +291,16 @@ func (p *parser) tail(out *outerQuery) {
 	if p.peek().word == "order" {
 		p.advance()
 		p.expect("by")
+		start := p.pos
 		p.scan(p.endsClause)
+		if out != nil {
+			out.orders = append(out.orders, span{start, p.pos})
+		}
 	}
 	for !p.atEnd() {
+		if out != nil && p.peek().anyOf("limit", "offset", "fetch") {
+			out.limited = true
+		}
 		switch {
 		case p.accept("limit"):
 			p.limit(out)

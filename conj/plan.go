@@ -144,6 +144,7 @@ type Plan struct {
 	d       Dialect
 	lim     Limits
 	reads   []*tableRead
+	joined  []*Joined
 	binders sync.Pool // of *binder
 }
 

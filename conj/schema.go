@@ -116,6 +116,9 @@ type Table struct {
 	// depends on the tables that the view reads, and on the view's name, so
 	// that its definition can be changed.
 	View *View
+	// Unique lists sets of columns, by index, in which no two rows agree
+	// unless one of the columns is NULL.
+	Unique [][]int
 
 	columns []Column
 	exact   map[string]int // column name -> index

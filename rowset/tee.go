@@ -32,6 +32,9 @@ type TeeOptions struct {
 	// met there is Close's error, as it is with drivers that themselves read to the end on Close (pgx, MySQL's).
 	Drain bool
 
+	// Row is called with each row that goes into the copy, in order. It must not keep or change the slice.
+	Row func([]any)
+
 	// Done is called once, when the reader has closed the rows, with what has been kept. By then the live rows are
 	// closed and their connection is free. A reader reaches the end, and so closes, within its last call of Next.
 	Done func(Recording)
@@ -182,6 +185,10 @@ func (t *tee) keep() {
 	}
 	if t.copy.size() > t.o.Limits.Bytes {
 		t.giveUp(ReasonTooLarge)
+		return
+	}
+	if t.o.Row != nil {
+		t.o.Row(t.values)
 	}
 }
 
