@@ -206,8 +206,14 @@ func (out *explanation) describe(plan *conj.Plan, args []any) {
 		out.Notes = append(out.Notes, err.Error()+": give the statement's arguments after it")
 		return
 	}
+	joined := plan.Joined(deps)
 	for _, dep := range deps {
 		d := explanationDependency{Table: dep.Table.ID, Rows: []string{}}
+		if i := slices.IndexFunc(joined, func(j *conj.Joined) bool { return j.Table == dep.Table }); i >= 0 {
+			d.Rows = append(d.Rows, "keys of joined rows: "+strings.Join(joined[i].Columns(), ", "))
+			out.Depends = append(out.Depends, d)
+			continue
+		}
 		for _, c := range dep.Conjunctions {
 			d.Rows = append(d.Rows, conditionText(c))
 		}

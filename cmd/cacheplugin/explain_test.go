@@ -30,6 +30,11 @@ func TestExplainWithoutADatabase(t *testing.T) {
 			Operation: "fetch", Cacheable: true,
 			Depends: []explanationDependency{{"users", []string{"name = ann"}}},
 		}},
+		"joined rows": {[]string{"--dialect", "postgres", "--column", "users.company_id:integer", "--column", "companies.id:integer", "--column", "companies.name:text",
+			"SELECT users.company_id, c.name FROM users LEFT JOIN companies c ON c.id = users.company_id"}, explanation{
+			Operation: "fetch", Cacheable: true,
+			Depends: []explanationDependency{{"public.users", []string{"any value"}}, {"public.companies", []string{"keys of joined rows: id"}}},
+		}},
 		"null": {[]string{"--dialect", "sqlite", "SELECT * FROM users WHERE deleted_at IS NULL"}, explanation{
 			Operation: "fetch", Cacheable: true, Assumed: []string{"users.deleted_at opaque"},
 			Depends: []explanationDependency{{"main.users", []string{"deleted_at is null"}}},
