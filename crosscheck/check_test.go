@@ -357,7 +357,24 @@ func (e *evaluation) joins(j *join) bool {
 		e.miss(j.left)
 		return e.joins(j.right)
 	}
-	return e.joins(j.left) && e.joins(j.right) && (j.on == nil || e.truth(j.on) == yes)
+	return e.joins(j.left) && e.joins(j.right) && (j.on == nil || e.truth(j.on) == yes) && e.merges(j)
+}
+
+// merges tells whether the rows chosen agree in the columns of a join's USING.
+func (e *evaluation) merges(j *join) bool {
+	for _, name := range j.using {
+		if j.left.ambiguous(name) || j.right.ambiguous(name) {
+			return false
+		}
+		leftLo, leftHi := j.left.bounds()
+		rightLo, rightHi := j.right.bounds()
+		l, ok := e.selection.first(name, leftLo, leftHi)
+		r, ok2 := e.selection.first(name, rightLo, rightHi)
+		if ok && ok2 && sameConstant(e.value(l), e.value(r)) != yes {
+			return false
+		}
+	}
+	return true
 }
 
 func (e *evaluation) miss(j *join) {

@@ -26,8 +26,10 @@ func mysql(text string) *tree {
 	for _, s := range w.pending {
 		c := mysqlConditions{s.selection, w.markers}
 		for j, on := range s.on {
+			c.s.lo, c.s.hi = j.bounds()
 			j.on = c.cond(on)
 		}
+		c.s.lo, c.s.hi = 0, len(c.s.sources)
 		if s.where != nil {
 			s.selection.where = c.cond(s.where)
 		}
@@ -195,6 +197,10 @@ func (w *mysqlWalk) source(p *mysqlSelection, n ast.ResultSetNode) *join {
 		}
 		j := &join{source: -1, kind: map[ast.JoinType]joinKind{ast.LeftJoin: left, ast.RightJoin: right}[n.Tp]}
 		j.left, j.right = w.source(p, n.Left), w.source(p, n.Right)
+		for _, name := range n.Using {
+			p.selection.use(j, name.Name.O)
+		}
+		p.selection.unclear = p.selection.unclear || n.NaturalJoin
 		if n.On != nil {
 			p.on[j] = n.On.Expr
 		}

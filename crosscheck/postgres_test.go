@@ -145,6 +145,7 @@ func (w *postgresWalk) modify(kind string, o object, visible *ctes) {
 	if (kind == "UpdateStmt" || kind == "DeleteStmt") && o["fromClause"] == nil && o["usingClause"] == nil && o["withClause"] == nil {
 		c := postgresConditions{s: &selection{}}
 		c.s.from = []*join{c.source(object{"RangeVar": target}, nil)}
+		c.s.hi = 1
 		if where, ok := o["whereClause"]; ok {
 			c.s.where = c.cond(where)
 		}
@@ -186,6 +187,7 @@ func (w *postgresWalk) query(o object, visible *ctes) {
 	for _, j := range s.from {
 		c.resolveJoins(j)
 	}
+	s.lo, s.hi = 0, len(s.sources)
 	if where, ok := o["whereClause"]; ok {
 		s.where = c.cond(where)
 	}
@@ -224,6 +226,12 @@ func (c postgresConditions) source(item any, visible *ctes) *join {
 		case "JoinExpr":
 			j := &join{source: -1, kind: map[any]joinKind{"JOIN_LEFT": left, "JOIN_RIGHT": right, "JOIN_FULL": full}[b["jointype"]]}
 			j.left, j.right = c.source(b["larg"], visible), c.source(b["rarg"], visible)
+			if using, ok := b["usingClause"].([]any); ok {
+				for _, name := range using {
+					c.s.use(j, text(get(name, "String"), "sval"))
+				}
+			}
+			c.s.unclear = c.s.unclear || b["isNatural"] == true
 			if quals, ok := b["quals"]; ok {
 				c.quals[j] = quals
 			}
@@ -244,6 +252,7 @@ func (c postgresConditions) resolveJoins(j *join) {
 	c.resolveJoins(j.left)
 	c.resolveJoins(j.right)
 	if quals, ok := c.quals[j]; ok {
+		c.s.lo, c.s.hi = j.bounds()
 		j.on = c.cond(quals)
 	}
 }
@@ -382,6 +391,13 @@ func valueOf(item any) (operand, bool) {
 	if p, ok := o["ParamRef"].(object); ok {
 		n, _ := p["number"].(float64)
 		return operand{param: int(n)}, n > 0
+	}
+	if c, ok := o["TypeCast"].(object); ok {
+		// To the types of the columns: of another type nothing is said.
+		if name := lastName(get(c, "typeName")["names"]); name == "text" || name == "int8" {
+			return valueOf(c["arg"])
+		}
+		return operand{}, false
 	}
 	if a, ok := o["A_Const"].(object); ok {
 		v, known := constantOf(a)

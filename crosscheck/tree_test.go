@@ -44,6 +44,10 @@ type selection struct {
 	sources []*source
 	from    []*join // comma-separated
 	where   *cond
+
+	merged  map[string]bool // by USING, lower case
+	unclear bool            // a NATURAL join, or an outer USING that may give either side's value
+	lo, hi  int             // the sources that the condition being read sees
 }
 
 // source is an item of a FROM clause. Of derived tables and functions nothing
@@ -60,6 +64,46 @@ type join struct {
 	kind        joinKind
 	left, right *join
 	on          *cond
+	using       []string
+}
+
+// bounds are the sources of a tree of joins.
+func (j *join) bounds() (lo, hi int) {
+	if j.source >= 0 {
+		return j.source, j.source + 1
+	}
+	lo, _ = j.left.bounds()
+	_, hi = j.right.bounds()
+	return lo, hi
+}
+
+// ambiguous tells whether a column of a USING is one of several tables of a side
+// that no USING within has merged. Databases refuse that; where TiDB, like MySQL
+// 8, takes a CROSS JOIN b JOIN c USING (x) for (a CROSS JOIN b) JOIN c, conj and
+// MariaDB take it for a CROSS JOIN (b JOIN c), which makes no other difference.
+func (j *join) ambiguous(name string) bool {
+	return j.source < 0 && (!slices.Contains(j.using, name) || j.left.ambiguous(name) || j.right.ambiguous(name))
+}
+
+// use notes the columns that a join merges.
+func (s *selection) use(j *join, names ...string) {
+	if s.merged == nil {
+		s.merged = map[string]bool{}
+	}
+	for _, name := range names {
+		s.merged[strings.ToLower(name)] = true
+		j.using = append(j.using, strings.ToLower(name))
+	}
+	s.unclear = s.unclear || len(names) > 0 && (j.kind == right || j.kind == full)
+}
+
+// first is a merged column's source among some: the first, since every table
+// has every column.
+func (s *selection) first(name string, lo, hi int) (column, bool) {
+	if lo >= hi || s.unclear || !s.sources[lo].base {
+		return column{}, false
+	}
+	return column{lo, strings.ToLower(name)}, true
 }
 
 type joinKind uint8
@@ -123,6 +167,9 @@ func (t truth) not() truth { return yes - t }
 // one belongs to the only table: were it another source's as well, databases
 // would refuse it.
 func (s *selection) resolve(schema, table, name string, sameName func(a, b string) bool) (column, bool) {
+	if table == "" && (s.unclear || s.merged[strings.ToLower(name)]) {
+		return s.first(name, s.lo, s.hi)
+	}
 	found := -1
 	for i, src := range s.sources {
 		if table != "" && !sameName(src.alias, table) || table == "" && !src.base {
