@@ -62,11 +62,13 @@ var (
 type Script struct {
 	source string
 	script *redis.Script
+	hash   any // the digest, as an argument
 }
 
 // New returns the script with the given text.
 func New(source string) *Script {
-	return &Script{source: source, script: redis.NewScript(source)}
+	script := redis.NewScript(source)
+	return &Script{source: source, script: script, hash: script.Hash()}
 }
 
 // Source returns the script's text.
@@ -79,6 +81,44 @@ func (s *Script) Hash() string { return s.script.Hash() }
 // Run executes the script on its own.
 func (s *Script) Run(ctx context.Context, c redis.Scripter, keys []string, args ...any) *redis.Cmd {
 	return s.script.Run(ctx, c, keys, args...)
+}
+
+// Message is one execution of a script that is put together argument by
+// argument, which on the way of every hit saves the copies that Run makes.
+type Message struct {
+	script *Script
+	args   []any // EVALSHA, digest, number of keys, keys and arguments
+}
+
+// evalSHA are the words before the keys.
+const evalSHA = 3
+
+// Message begins a call with room for so many keys and arguments. Exactly that
+// many keys are to be added first.
+func (s *Script) Message(keys, args int) Message {
+	m := Message{script: s, args: make([]any, evalSHA, evalSHA+keys+args)}
+	m.args[0], m.args[1], m.args[2] = "evalsha", s.hash, keys
+	return m
+}
+
+// Add adds keys, then arguments.
+func (m *Message) Add(args ...any) { m.args = append(m.args, args...) }
+
+// Send executes the call.
+func (m Message) Send(ctx context.Context, c redis.UniversalClient) *redis.Cmd {
+	cmd := m.send(ctx, c)
+	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+		m.args[0], m.args[1] = "eval", m.script.source
+		cmd = m.send(ctx, c)
+	}
+	return cmd
+}
+
+func (m Message) send(ctx context.Context, c redis.UniversalClient) *redis.Cmd {
+	cmd := redis.NewCmd(ctx, m.args...)
+	cmd.SetFirstKeyPos(evalSHA)
+	_ = c.Process(ctx, cmd) // the command carries its error
+	return cmd
 }
 
 // Call is one execution of a script in a pipeline.

@@ -88,3 +88,17 @@ func TestScriptsOpenWithTheirContract(t *testing.T) {
 		}
 	}
 }
+
+func TestAMessageIsSentToAServerThatDoesNotKnowTheScript(t *testing.T) {
+	ctx := context.Background()
+	client := testenv.Redis(t)
+	script := lua.New("return {KEYS[1], ARGV[1], ARGV[2]} -- " + t.Name())
+	for _, known := range []bool{false, true} {
+		m := script.Message(1, 2)
+		m.Add("{key}", "a")
+		m.Add(7)
+		reply, err := m.Send(ctx, client).Slice()
+		require.NoError(t, err, "known: %v", known)
+		require.Equal(t, []any{"{key}", "a", "7"}, reply)
+	}
+}

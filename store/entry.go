@@ -94,26 +94,23 @@ func (s *Store) Acquire(ctx context.Context, key EntryKey, deps []Dependency, tt
 
 // acquire is Acquire in one slot.
 func (s *Store) acquire(ctx context.Context, key EntryKey, deps []Dependency, ttl time.Duration) (Lookup, error) {
-	name := encode(key)
-	keys := s.lookupKeys(key, deps)
-	joined := joinedTables(deps)
-	args := make([]any, 0, 11+4*len(deps))
-	args = append(args, s.mode, strconv.Itoa(len(deps)), s.token(), s.leaseMS,
-		milliseconds(ttl+s.leaseTTL), name, s.entries, s.maxConjSet, len(joined), s.conjunctions, s.settleMS)
+	m, name, joined := s.lookupMessage(key, deps)
+	m.Add(s.mode, len(deps), s.token(), s.leaseMS, max(1, (ttl+s.leaseTTL).Milliseconds()),
+		name, s.entries, s.maxConjSet, joined, s.conjunctions, s.settleMS)
 	for _, d := range deps {
 		n := len(d.Schemes)
 		if d.Joined {
 			n++
 		}
-		args = append(args, strconv.Itoa(n))
+		m.Add(n)
 		for _, scheme := range d.Schemes {
-			args = append(args, string(scheme))
+			m.Add(string(scheme))
 		}
 		if d.Joined {
-			args = append(args, "") // the whole table's
+			m.Add("") // the whole table's
 		}
 	}
-	return s.lookup(ctx, keys, args)
+	return s.lookup(ctx, m)
 }
 
 // Peek looks an entry up and leaves no trace: the answer is Hit or Missing.
@@ -131,32 +128,39 @@ func (s *Store) Peek(ctx context.Context, key EntryKey, deps []Dependency) (Look
 
 // peek is Peek in one slot.
 func (s *Store) peek(ctx context.Context, key EntryKey, deps []Dependency) (Lookup, error) {
-	return s.lookup(ctx, s.lookupKeys(key, deps),
-		[]any{s.mode, strconv.Itoa(len(deps)), "", "0", "0", encode(key), "", "", len(joinedTables(deps)), s.conjunctions})
+	m, name, joined := s.lookupMessage(key, deps)
+	m.Add(s.mode, len(deps), "", 0, 0, name, "", "", joined, s.conjunctions)
+	return s.lookup(ctx, m)
 }
 
-func (s *Store) lookupKeys(key EntryKey, deps []Dependency) []string {
-	n := 3 + 2*len(deps)
+// lookupMessage begins a look-up with its keys. It returns the entry's name
+// and the number of joined tables besides.
+func (s *Store) lookupMessage(key EntryKey, deps []Dependency) (m lua.Message, name string, joined int) {
+	keys, args := 3+len(deps), 11+len(deps)
 	for _, d := range deps {
-		n += len(d.Keys)
+		keys += len(d.Keys)
+		args += len(d.Schemes)
+		if d.Joined {
+			keys, args, joined = keys+1, args+1, joined+1
+		}
 	}
-	keys := make([]string, 0, n)
-	r := s.keys.root(key)
-	keys = append(keys, s.keys.entry(key), r.epoch, r.fences)
+	m = lua.Acquire.Message(keys, args)
+	entry := s.keys.entry(key)
+	m.Add(entry, s.epoch, s.fences)
 	for _, d := range deps {
-		keys = append(keys, s.TableName(d.Table))
+		m.Add(s.TableName(d.Table))
 	}
 	for _, d := range deps {
 		for _, k := range d.Keys {
-			keys = append(keys, s.ConjunctionName(d.Table, k))
+			m.Add(s.ConjunctionName(d.Table, k))
 		}
 	}
 	for _, d := range deps {
 		if d.Joined {
-			keys = append(keys, s.ConjunctionName(d.Table, wholeTable(d.Table)))
+			m.Add(s.ConjunctionName(d.Table, wholeTable(d.Table)))
 		}
 	}
-	return keys
+	return m, entry[len(entry)-encodedLen:], joined
 }
 
 // joinedTables returns the tables of which the rows are not known yet.
@@ -170,9 +174,9 @@ func joinedTables(deps []Dependency) []string {
 	return tables
 }
 
-func (s *Store) lookup(ctx context.Context, keys []string, args []any) (Lookup, error) {
+func (s *Store) lookup(ctx context.Context, m lua.Message) (Lookup, error) {
 	reply, err := direct(ctx, s, func(ctx context.Context, c redis.UniversalClient) ([]any, error) {
-		return lua.Acquire.Run(ctx, c, keys, args...).Slice()
+		return m.Send(ctx, c).Slice()
 	})
 	if err != nil {
 		return Lookup{}, err

@@ -32,10 +32,12 @@ func newKeyspace(namespace string, spread bool) keyspace {
 }
 
 func (k keyspace) entry(key EntryKey) string {
+	var room [96]byte
+	b := append(room[:0], k.tag...)
 	if k.spread {
-		return k.shard(key[0]) + "e:" + encode(key)
+		b = append(hex.AppendEncode(b, key[:1]), '}')
 	}
-	return k.tag + "e:" + encode(key)
+	return string(appendEncoded(append(b, "e:"...), key))
 }
 
 func (k keyspace) table(table string) string {
@@ -46,10 +48,12 @@ func (k keyspace) table(table string) string {
 }
 
 func (k keyspace) conjunction(table string, key conj.Key) string {
+	var room [96]byte
+	b := append(room[:0], k.tag...)
 	if k.spread {
-		return k.tag + table + "}c:" + encode(key)
+		b = append(append(b, table...), '}')
 	}
-	return k.tag + "c:" + encode(key)
+	return string(appendEncoded(append(b, "c:"...), key))
 }
 
 // shard returns the tag of a shard.

@@ -106,8 +106,9 @@ type Store struct {
 	namespace string
 	keys      keyspace
 
-	// Arguments of the scripts that never change.
-	mode, leaseMS, settleMS, maxConjSet, entries, conjunctions any
+	// Keys and arguments of the scripts that never change. In one slot epoch
+	// and fences are those of the namespace.
+	epoch, fences, mode, leaseMS, settleMS, maxConjSet, entries, conjunctions any
 
 	schemes    sync.Map // table ID -> *schemeList
 	registered sync.Map // table ID -> *[]conj.Scheme, not in schemes yet
@@ -152,7 +153,10 @@ func New(o Options) (*Store, error) {
 	}
 
 	keys := newKeyspace(o.Namespace, o.Spread)
+	one := keys.root(EntryKey{})
 	s := &Store{
+		epoch:        one.epoch,
+		fences:       one.fences,
 		client:       o.Client,
 		direct:       withTimeout(o.Client, o.Timeout),
 		leaseTTL:     o.LeaseTTL,
@@ -215,11 +219,19 @@ func (s *Store) ConjunctionName(table string, k conj.Key) string { return s.keys
 // TableName returns the Redis key of a table's hash.
 func (s *Store) TableName(table string) string { return s.keys.table(table) }
 
+// encodedLen is the length of what encode returns.
+const encodedLen = 22
+
 // encode spells 128 bits in 22 printable characters: members of sets then fit
 // the same allocation as raw bytes do.
 func encode[K ~[16]byte](k K) string {
+	var room [encodedLen]byte
+	return string(appendEncoded(room[:0], k))
+}
+
+func appendEncoded[K ~[16]byte](dst []byte, k K) []byte {
 	raw := [16]byte(k)
-	return base64.RawURLEncoding.EncodeToString(raw[:])
+	return base64.RawURLEncoding.AppendEncode(dst, raw[:])
 }
 
 func randomToken() string {
