@@ -39,11 +39,11 @@ func (g *twinGen) cond(t *twinTable, alias string, depth int) twinCond {
 
 // term draws one comparison: half of them are of the kinds that narrow.
 func (g *twinGen) term(t *twinTable, alias string) twinCond {
-	c, kinds := pick(g, t.cols...), 14
+	c, kinds := pick(g, t.cols...), 16
 	if len(g.focus[t]) > 0 {
-		c, kinds = pick(g, g.focus[t]...), 9
+		c, kinds = pick(g, g.focus[t]...), 10
 		if g.chance(25) {
-			kinds = 14
+			kinds = 16
 		}
 	}
 	col := alias + c.name
@@ -58,6 +58,11 @@ func (g *twinGen) term(t *twinTable, alias string) twinCond {
 		return g.in(c, col)
 	case 8:
 		return twinCond{col + pick(g, " IS NULL", " IS NULL", " IS NOT NULL"), nil}
+	case 9:
+		if g.chance(2) {
+			return g.castTerm(c, col)
+		}
+		return g.sameTerm(c, col)
 	}
 	return g.oddTerm(t, c, alias)
 }
@@ -89,6 +94,55 @@ func (g *twinGen) in(c twinColumn, col string) twinCond {
 		}
 	}
 	return twinCond{col + " " + not + "IN ?", []any{list}}
+}
+
+// sameTerm is equality by the operator that knows NULL.
+func (g *twinGen) sameTerm(c twinColumn, col string) twinCond {
+	op := map[string]string{"mysql": " <=> ", "postgres": " IS NOT DISTINCT FROM ", "sqlite": " IS "}[g.dialect]
+	switch g.IntN(4) {
+	case 0:
+		return twinCond{col + op + "NULL", nil}
+	case 1:
+		return twinCond{"? " + strings.TrimSpace(op) + " " + col, []any{g.value(c)}}
+	}
+	return twinCond{col + op + "?", []any{g.param(c)}}
+}
+
+// castTerm compares with a parameter that the database converts first: to the
+// column's type, to one that holds less, or to another.
+func (g *twinGen) castTerm(c twinColumn, col string) twinCond {
+	var types []string
+	switch c.kind {
+	case twinInt, twinBig:
+		types = map[string][]string{
+			"postgres": {"int", "bigint", "smallint", "numeric", "int4"}, "mysql": {"SIGNED", "UNSIGNED", "CHAR", "DECIMAL(4,1)"},
+			"sqlite": {"INTEGER", "TEXT", "NUMERIC", "REAL"},
+		}[g.dialect]
+	case twinText:
+		types = map[string][]string{
+			"postgres": {"text", "varchar", "varchar(2)", "char(3)"}, "mysql": {"CHAR", "CHAR(1)", "BINARY"}, "sqlite": {"TEXT", "BLOB", "VARCHAR(1)"},
+		}[g.dialect]
+	case twinDecimal:
+		types = map[string][]string{
+			"postgres": {"numeric", "numeric(8,1)", "float8"}, "mysql": {"DECIMAL(8,1)", "DECIMAL(10,4)", "CHAR"}, "sqlite": {"NUMERIC", "TEXT", "INTEGER"},
+		}[g.dialect]
+	case twinBool:
+		types = map[string][]string{"postgres": {"boolean", "bool"}, "mysql": {"SIGNED"}, "sqlite": {"BOOLEAN", "INTEGER"}}[g.dialect]
+	case twinUUID:
+		types = map[string][]string{"postgres": {"uuid", "text"}, "mysql": {"CHAR"}, "sqlite": {"TEXT"}}[g.dialect]
+	case twinTime, twinDay:
+		types = map[string][]string{"postgres": {"timestamptz", "timestamp", "date"}, "mysql": {"DATETIME", "DATE"}, "sqlite": {"TEXT"}}[g.dialect]
+	default:
+		return twinCond{col + " = ?", []any{g.param(c)}}
+	}
+	what, args := "?", []any{g.value(c)}
+	if g.chance(3) {
+		what, args = g.literal(c), nil
+	}
+	if g.dialect == "postgres" && g.chance(2) {
+		return twinCond{col + " = " + what + "::" + pick(g, types...), args}
+	}
+	return twinCond{col + " = CAST(" + what + " AS " + pick(g, types...) + ")", args}
 }
 
 // longList draws more values than some limits allow, few of which are in a row.

@@ -43,8 +43,11 @@ func (g *twinGen) plain() twinWrite {
 	if g.chance(4) {
 		c = g.keyCond(t)
 	}
+	if set.name == "odd" { // follows qty
+		set = twinColumn{"qty", twinInt, false}
+	}
 	value := g.value(set)
-	if set.name == "odd" || set.name == "deleted_at" || g.chance(6) {
+	if set.name == "deleted_at" || g.chance(6) {
 		return twinWrite{fmt.Sprintf("delete from %s where %v", t.name, c), func(db *gorm.DB) error { return db.Where(c.sql, c.args...).Delete(t.one()).Error }}
 	}
 	return twinWrite{fmt.Sprintf("update %s set %s = %s where %v", t.name, set.name, showValue(value), c), func(db *gorm.DB) error {
