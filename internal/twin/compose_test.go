@@ -225,10 +225,13 @@ func (c *composer) from(n int, outer []twinSource) (twinCond, []twinSource) {
 		case kind == "CROSS JOIN":
 			text.add(" CROSS JOIN ")
 			text.append(item)
-		case len(sources) == 1 && c.chance(6) && has(left.t, "author_id") && has(s.t, "author_id"):
+		case len(sources) == 1 && c.chance(3) && has(left.t, "author_id") && has(s.t, "author_id"):
 			text.add(" " + kind + " ")
 			text.append(item)
 			text.add(" USING (author_id)")
+			if c.chance(2) { // the merged column, which is neither table's own
+				where = twinCond{"author_id" + pick(c.twinGen, " = ?", " = ?", " IN (?)"), []any{c.int("author_id")}}
+			}
 			sources = append(sources, s)
 			continue
 		default:
@@ -337,6 +340,9 @@ func (c *composer) predicate1(sources, outer []twinSource, depth int) twinCond {
 	}
 	if c.chance(8) {
 		return twinCond{s.key()[0] + pick(c.twinGen, " IS NULL", " IS NOT NULL"), nil} // the anti-join
+	}
+	if len(sources) == 1 && c.chance(4) {
+		return c.cond(s.t, "", c.IntN(2)) // names that an inner table hides from an outer one
 	}
 	return c.cond(s.t, s.alias+".", c.IntN(2))
 }
