@@ -210,8 +210,8 @@ func (c *composer) from(n int, outer []twinSource) (twinCond, []twinSource) {
 			continue
 		}
 		left := pick(c.twinGen, sources...)
-		kind := pick(c.twinGen, "JOIN", "INNER JOIN", "LEFT JOIN", "LEFT JOIN", "LEFT OUTER JOIN", "RIGHT JOIN", "FULL JOIN", ",", "CROSS JOIN")
-		if kind == "FULL JOIN" && c.dialect == "mysql" {
+		kind := pick(c.twinGen, "JOIN", "INNER JOIN", "LEFT JOIN", "LEFT JOIN", "LEFT OUTER JOIN", "RIGHT JOIN", "RIGHT OUTER JOIN", "FULL JOIN", "FULL OUTER JOIN", ",", "CROSS JOIN")
+		if strings.HasPrefix(kind, "FULL") && c.dialect == "mysql" {
 			kind = "LEFT JOIN"
 		}
 		switch {
