@@ -220,7 +220,7 @@ var (
 		twinColumn{"code", twinText, false}, twinColumn{"label", twinText, true}, twinColumn{"weight", twinInt, false})
 	twinSlots = twinTableOf[twinSlot]("twin_slots", false, "shelf,pos",
 		twinColumn{"shelf", twinInt, false}, twinColumn{"pos", twinInt, false}, twinColumn{"author_id", twinInt, true},
-		twinColumn{"note", twinText, true}, twinColumn{"qty", twinInt, false}, twinColumn{"odd", twinInt, false})
+		twinColumn{"note", twinText, true}, twinColumn{"qty", twinInt, false}, twinColumn{"odd", twinInt, false}, twinColumn{"odd", twinInt, false})
 	twinDevices = twinTableOf[twinDevice]("twin_devices", false, "id",
 		twinColumn{"id", twinUUID, false}, twinColumn{"state", twinText, false}, twinColumn{"author_id", twinInt, true})
 	twinLinks = twinTableOf[twinLink]("twin_author_tags", false, "twin_author_id,twin_tag_code",
