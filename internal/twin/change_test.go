@@ -169,7 +169,7 @@ func (tw *twin) duel() (difference string) {
 		level = pick(tw.twinGen, sql.LevelDefault, sql.LevelReadCommitted, sql.LevelRepeatableRead)
 	}
 	options := &sql.TxOptions{Isolation: level}
-	a, b := tw.handle().db.WithContext(tw.ctx), tw.handle().db.WithContext(tw.ctx)
+	a, b := tw.handle().db.WithContext(tw.ctx), tw.handle().db.WithContext(context.WithValue(tw.ctx, rival{}, true))
 	undoFirst, undoSecond, between := tw.chance(5), tw.chance(5), tw.chance(2)
 	tw.stats.writes += 2
 

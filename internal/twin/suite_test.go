@@ -19,7 +19,14 @@ type recorder struct {
 	events []cacheplugin.Event
 }
 
-func (r *recorder) Observe(_ context.Context, e cacheplugin.Event) {
+// rival marks the context of writes that run next to reads: what becomes of
+// these must not be taken for what became of a read.
+type rival struct{}
+
+func (r *recorder) Observe(ctx context.Context, e cacheplugin.Event) {
+	if ctx.Value(rival{}) != nil {
+		return
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.events = append(r.events, e)
