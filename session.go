@@ -25,7 +25,7 @@ func (e *engine) configured(ctx context.Context, pool gorm.ConnPool, plan *conj.
 		if text == "" {
 			text = query
 		}
-		if !changesMeaning(text) && (s.Name != "" || plan.Statement == conj.Set) {
+		if !changesMeaning(text) && !changesIsolation(e.dialect, query) && (s.Name != "" || plan.Statement == conj.Set) {
 			continue
 		}
 		switch {
@@ -36,6 +36,15 @@ func (e *engine) configured(ctx context.Context, pool gorm.ConnPool, plan *conj.
 			tx.MarkDDL()
 		}
 	}
+}
+
+// changesIsolation tells whether a SET changes what later transactions of the
+// session see: they may read an older state than the cache has, or, under READ
+// UNCOMMITTED, what is never committed.
+func changesIsolation(d conj.Dialect, query string) bool {
+	low := strings.ToLower(query)
+	return strings.Contains(low, "default_transaction_isolation") || strings.Contains(low, "characteristics") ||
+		d == conj.MySQL && strings.Contains(low, "isolation")
 }
 
 // changesMeaning tells whether a SET changes what the texts of a session mean.

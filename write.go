@@ -202,7 +202,11 @@ func (w *writePool) begin(ctx context.Context, query string, args []any) *captur
 		// Prepared statements don't pass the transaction's own pool.
 		c.commits = tx.Observe(query)
 	}
-	c.calls = e.writer(ctx, c.pool, query)
+	// The catalog is read for it, and PostgreSQL takes SET TRANSACTION only as a
+	// transaction's first statement.
+	if plan.Statement != conj.Set {
+		c.calls = e.writer(ctx, c.pool, query)
+	}
 	c.inspect(query)
 	if c.calls != "" && c.everything == "" {
 		c.unknownWrite(query, "a statement calls a function that may write: "+c.calls)
