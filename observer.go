@@ -72,6 +72,8 @@ const (
 	// EventStale is a result that was served although the database had another
 	// one for a while, found by a shadow read. It has been dropped.
 	EventStale
+	// EventShadow is a hit that a shadow read checks against the database.
+	EventShadow
 )
 
 func (k EventKind) String() string {
@@ -92,6 +94,8 @@ func (k EventKind) String() string {
 		return "repair"
 	case EventStale:
 		return "stale"
+	case EventShadow:
+		return "shadow"
 	}
 	return "unknown"
 }
@@ -135,21 +139,27 @@ type Event struct {
 	Err error
 }
 
-// Stats are counters since the plugin was made.
+// Stats are counters since the plugin was made. They count this process's
+// events; see EventKind.
 type Stats struct {
+	// Hits, Misses, Stores and Skips count queries. One whose result was read
+	// and not stored is a miss and a skip.
 	Hits, Misses, Stores, Skips int64
 	// Refused are results that were not stored because what they depend on
 	// had been invalidated while they were read.
 	Refused int64
-	// Invalidations counts tables dropped from, Dropped the results dropped.
+	// Invalidations counts tables dropped from, one for each commit; Dropped the
+	// results dropped, of which a table dropped whole counts as one.
 	Invalidations, Dropped int64
-	// Queued counts invalidations that had to be queued.
+	// Queued counts invalidations that had to be queued, because Redis could
+	// not be told within RetryFor.
 	Queued int64
 	// Repaired counts tables invalidated out of the outbox.
 	Repaired int64
 	// ShadowReads counts hits that were checked, Stale those that were stale.
 	ShadowReads, Stale int64
-	Errors             int64
+	// Errors counts those of Redis and of the catalog, Queued included.
+	Errors int64
 }
 
 type counters struct {
@@ -199,6 +209,8 @@ func (p *Plugin) observe(ctx context.Context, e Event) {
 		p.counters.repaired.Add(1)
 	case EventStale:
 		p.counters.stale.Add(1)
+	case EventShadow:
+		p.counters.shadowReads.Add(1)
 	case EventError:
 		p.counters.errors.Add(1)
 	}

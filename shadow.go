@@ -131,7 +131,7 @@ func (r *read) check(ctx context.Context, payload []byte, hit time.Time) error {
 	if err != nil || !decidable {
 		return err
 	}
-	e.counters.shadowReads.Add(1)
+	e.observe(ctx, Event{Kind: EventShadow, Table: r.table, Op: r.op, Key: r.key.String()})
 	same, err := r.sameInDatabase(ctx, payload)
 	if err != nil || same {
 		return err

@@ -108,6 +108,13 @@ func TestShadowReadsLeaveOutWhatTheRowsDontDetermine(t *testing.T) {
 			require.NoError(t, cacheplugin.InvalidateAll(f.db))
 		}
 		require.Zero(t, f.plugin.Stats().Stale)
+		told := int64(0)
+		for _, e := range f.events.take() {
+			if e.Kind == cacheplugin.EventShadow {
+				told++
+			}
+		}
+		require.Equal(t, f.plugin.Stats().ShadowReads, told)
 	})
 }
 

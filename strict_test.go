@@ -296,7 +296,7 @@ func TestStrictDoesNotCommitWhatRedisCantBeTold(t *testing.T) {
 func TestStrictRefusesAFenceThatWouldRunOutTooSoon(t *testing.T) {
 	o := strict(testenv.Redis(t))
 	o.config.FenceTTL = time.Nanosecond
-	env, _ := testenv.Find(t, testenv.SQLiteFile)
+	env := testenv.Databases(t)[0]
 	f := newFixture(t, env, o)
 	require.NoError(t, f.plain.Create(&brand{Kind: 1}).Error)
 	err := ways[0].write(f.db)
@@ -305,7 +305,7 @@ func TestStrictRefusesAFenceThatWouldRunOutTooSoon(t *testing.T) {
 }
 
 func TestStrictConfiguration(t *testing.T) {
-	env, _ := testenv.Find(t, testenv.SQLiteFile)
+	env := testenv.Databases(t)[0]
 	for field, c := range map[string]cacheplugin.Config{
 		"Consistency":  {Consistency: 7},
 		"OnFenceError": {OnFenceError: cacheplugin.Queue},

@@ -252,8 +252,7 @@ func TestWrongOptionsAreErrorsWhenWrapping(t *testing.T) {
 	_, err = decorators.Cached(f.db, "value", func(context.Context, int) (error, error) { return nil, nil }, decorators.WithCodec(decorators.Gob{}))
 	require.NoError(t, err)
 
-	env, _ := testenv.Find(t, testenv.SQLite)
-	_, err = decorators.Cached(env.Open(t, nil), "plain", number)
+	_, err = decorators.Cached(testenv.Databases(t)[0].Open(t, nil), "plain", number)
 	require.ErrorIs(t, err, cacheplugin.ErrNotInstalled)
 	bare := onSQLite(t, func(c *cacheplugin.Config) { c.Defaults = cacheplugin.Profile{} })
 	_, err = decorators.Cached(bare.db, "no timeout", number)

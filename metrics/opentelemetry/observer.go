@@ -66,9 +66,9 @@ type Observer struct {
 	tracer trace.Tracer
 	system []attribute.KeyValue
 
-	lookups, stores, invalidations, dropped, errors, queued, repaired, stale metric.Int64Counter
-	lookupTime, storeTime, invalidationTime                                  metric.Float64Histogram
-	resultBytes, resultRows                                                  metric.Int64Histogram
+	lookups, stores, skips, refused, invalidations, dropped, errors, queued, repaired, shadowReads, stale metric.Int64Counter
+	lookupTime, storeTime, invalidationTime                                                               metric.Float64Histogram
+	resultBytes, resultRows                                                                               metric.Int64Histogram
 }
 
 var _ cacheplugin.Observer = (*Observer)(nil)
@@ -115,11 +115,14 @@ func (x *Observer) instruments(m metric.Meter) error {
 	}
 	x.lookups = counter("cacheplugin.lookups", "{query}", "Queries by what the cache did: hit, miss, or skip.")
 	x.stores = counter("cacheplugin.stores", "{result}", "Results that were stored.")
+	x.skips = counter("cacheplugin.skips", "{query}", "Queries that were not looked up or not stored, by reason.")
+	x.refused = counter("cacheplugin.refused", "{result}", "Results that were not stored because what they depend on was invalidated while they were read.")
 	x.invalidations = counter("cacheplugin.invalidations", "{table}", "Tables that were invalidated, whole or by conjunctions of the rows that changed.")
 	x.dropped = counter("cacheplugin.dropped", "{result}", "Results that invalidations have dropped; a whole table counts as one.")
 	x.errors = counter("cacheplugin.errors", "{error}", "Errors of Redis and of the catalog that queries and writes went on without.")
 	x.queued = counter("cacheplugin.queued", "{invalidation}", "Invalidations that did not get through to Redis and were queued.")
 	x.repaired = counter("cacheplugin.repaired", "{table}", "Tables that were invalidated out of the outbox, for a writer that had died or could not reach Redis.")
+	x.shadowReads = counter("cacheplugin.shadow_reads", "{query}", "Hits that shadow reads have checked against the database.")
 	x.stale = counter("cacheplugin.stale", "{result}", "Results that shadow reads found to be stale.")
 	x.lookupTime = duration("cacheplugin.lookup.duration", "How long look-ups took, without the database.")
 	x.storeTime = duration("cacheplugin.store.duration", "How long it took to store a result.")
@@ -150,6 +153,10 @@ func (x *Observer) measure(ctx context.Context, e cacheplugin.Event) {
 		x.lookups.Add(ctx, 1, with(op, result))
 		x.lookupTime.Record(ctx, e.Duration.Seconds(), with(op, result))
 	case cacheplugin.EventSkip:
+		x.skips.Add(ctx, 1, with(op, ReasonKey.String(reasonSort(e.Reason))))
+		if e.Reason == cacheplugin.ReasonRefused {
+			x.refused.Add(ctx, 1, with(op))
+		}
 		// One that was not stored has been a miss already.
 		if !e.Unstored {
 			x.lookups.Add(ctx, 1, with(op, ResultKey.String("skip"), ReasonKey.String(reasonSort(e.Reason))))
@@ -163,6 +170,8 @@ func (x *Observer) measure(ctx context.Context, e cacheplugin.Event) {
 		x.invalidations.Add(ctx, 1, with(scope(e)))
 		x.dropped.Add(ctx, int64(e.Dropped), with())
 		x.invalidationTime.Record(ctx, e.Duration.Seconds(), with(scope(e)))
+	case cacheplugin.EventShadow:
+		x.shadowReads.Add(ctx, 1, with(op))
 	case cacheplugin.EventStale:
 		x.stale.Add(ctx, 1, with(op))
 	case cacheplugin.EventRepair:

@@ -93,6 +93,7 @@ var events = []cacheplugin.Event{
 	{Kind: cacheplugin.EventInvalidate, Table: "*", Whole: true, Duration: time.Millisecond},
 	{Kind: cacheplugin.EventError, Table: "users", Reason: "a look-up failed", Err: errors.New("down")},
 	{Kind: cacheplugin.EventError, Reason: "it did not get through", Err: fmt.Errorf("x: %w", store.ErrQueued)},
+	{Kind: cacheplugin.EventShadow, Table: "users", Op: cache.Get},
 	{Kind: cacheplugin.EventStale, Table: "users", Op: cache.Get, Query: "SELECT", Age: time.Minute},
 	{Kind: cacheplugin.EventRepair, Table: "public.users", Dropped: 1, Duration: time.Millisecond},
 }
@@ -121,6 +122,10 @@ func TestEventsAreMeasured(t *testing.T) {
 		"cacheplugin.errors{cacheplugin.reason=a look-up failed,db.sql.table=users,db.system=postgresql}":                                      1,
 		"cacheplugin.errors{cacheplugin.reason=it did not get through,db.system=postgresql}":                                                   1,
 		"cacheplugin.repaired{db.sql.table=public.users,db.system=postgresql}":                                                                 1,
+		"cacheplugin.skips{cacheplugin.op=none,cacheplugin.reason=volatile,db.sql.table=users,db.system=postgresql}":                           1,
+		"cacheplugin.skips{cacheplugin.op=get,cacheplugin.reason=invalidated while it was read,db.sql.table=users,db.system=postgresql}":       1,
+		"cacheplugin.refused{cacheplugin.op=get,db.sql.table=users,db.system=postgresql}":                                                      1,
+		"cacheplugin.shadow_reads{cacheplugin.op=get,db.sql.table=users,db.system=postgresql}":                                                 1,
 		"cacheplugin.stale{cacheplugin.op=get,db.sql.table=users,db.system=postgresql}":                                                        1,
 		"cacheplugin.queued{db.system=postgresql}":                                                                                             1,
 	}, x.sums(t))

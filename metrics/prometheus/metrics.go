@@ -71,10 +71,10 @@ func (o Options) withDefaults() Options {
 type Metrics struct {
 	tables, skipReasons, errorReasons labels
 
-	lookups, stores, skips, invalidations, dropped, stale, errors *client.CounterVec
-	refused, queued, repaired                                     client.Counter
-	lookupSeconds, invalidationSeconds                            *client.HistogramVec
-	storeSeconds, resultBytes, resultRows                         client.Histogram
+	lookups, stores, skips, invalidations, dropped, shadowReads, stale, errors *client.CounterVec
+	refused, queued, repaired                                                  client.Counter
+	lookupSeconds, invalidationSeconds                                         *client.HistogramVec
+	storeSeconds, resultBytes, resultRows                                      client.Histogram
 
 	all []client.Collector
 }
@@ -121,6 +121,7 @@ func New(o Options) *Metrics {
 	m.errors = counters("errors_total", "Errors of Redis and of the catalog that queries and writes went on without.", "reason")
 	m.queued = counter("queued_total", "Invalidations that did not get through to Redis and were queued.")
 	m.repaired = counter("repaired_total", "Tables that were invalidated out of the outbox, for a writer that had died or could not reach Redis.")
+	m.shadowReads = counters("shadow_reads_total", "Hits that shadow reads have checked against the database.", "table")
 	m.stale = counters("stale_total", "Results that shadow reads found to be stale.", "table")
 	m.lookupSeconds = histograms("lookup_duration_seconds", "How long look-ups took, without the database.", o.DurationBuckets, "result")
 	m.storeSeconds = histogram("store_duration_seconds", "How long it took to store a result.", o.DurationBuckets)
@@ -173,6 +174,8 @@ func (m *Metrics) Observe(_ context.Context, e cacheplugin.Event) {
 		m.invalidations.WithLabelValues(table, scope).Inc()
 		m.dropped.WithLabelValues(table).Add(float64(e.Dropped))
 		m.invalidationSeconds.WithLabelValues(scope).Observe(e.Duration.Seconds())
+	case cacheplugin.EventShadow:
+		m.shadowReads.WithLabelValues(m.tables.value(e.Table)).Inc()
 	case cacheplugin.EventStale:
 		m.stale.WithLabelValues(m.tables.value(e.Table)).Inc()
 	case cacheplugin.EventRepair:

@@ -39,6 +39,7 @@ func everyEvent() []cacheplugin.Event {
 		{Kind: cacheplugin.EventInvalidate, Table: "public.users", Whole: true, Dropped: 1, Duration: time.Millisecond},
 		{Kind: cacheplugin.EventError, Reason: "a look-up failed", Err: errors.New("down")},
 		{Kind: cacheplugin.EventError, Reason: "an invalidation did not get through", Err: fmt.Errorf("x: %w", store.ErrQueued)},
+		{Kind: cacheplugin.EventShadow, Table: "users", Op: cache.Get},
 		{Kind: cacheplugin.EventStale, Table: "users", Op: cache.Get, Query: "SELECT", Age: time.Minute},
 		{Kind: cacheplugin.EventRepair, Table: "public.users", Dropped: 1, Duration: time.Millisecond},
 	}
@@ -76,6 +77,9 @@ cacheplugin_refused_total 1
 # HELP cacheplugin_repaired_total Tables that were invalidated out of the outbox, for a writer that had died or could not reach Redis.
 # TYPE cacheplugin_repaired_total counter
 cacheplugin_repaired_total 1
+# HELP cacheplugin_shadow_reads_total Hits that shadow reads have checked against the database.
+# TYPE cacheplugin_shadow_reads_total counter
+cacheplugin_shadow_reads_total{table="users"} 1
 # HELP cacheplugin_skips_total Queries that were not looked up or not stored, by reason.
 # TYPE cacheplugin_skips_total counter
 cacheplugin_skips_total{reason="invalidated while it was read"} 1
@@ -87,7 +91,8 @@ cacheplugin_stale_total{table="users"} 1
 # TYPE cacheplugin_stores_total counter
 cacheplugin_stores_total{op="get",table="users"} 1
 `), "cacheplugin_lookups_total", "cacheplugin_stores_total", "cacheplugin_skips_total", "cacheplugin_refused_total",
-		"cacheplugin_invalidations_total", "cacheplugin_dropped_total", "cacheplugin_errors_total", "cacheplugin_queued_total", "cacheplugin_repaired_total", "cacheplugin_stale_total"))
+		"cacheplugin_invalidations_total", "cacheplugin_dropped_total", "cacheplugin_errors_total", "cacheplugin_queued_total", "cacheplugin_repaired_total",
+		"cacheplugin_shadow_reads_total", "cacheplugin_stale_total"))
 
 	require.Equal(t, map[string]uint64{
 		"cacheplugin_lookup_duration_seconds hit": 2, "cacheplugin_lookup_duration_seconds miss": 1,
