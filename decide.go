@@ -245,7 +245,9 @@ func (e *engine) analyse(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, q
 		return d, err.Error(), nil
 	}
 	d.dependOnDeclared()
-	d.join()
+	if !e.config.Spread { // the store could not register them in one step with the result
+		d.join()
+	}
 	identity, err := e.identity(ctx, base, d.pool)
 	if errors.Is(err, errNoAutocommit) || errors.Is(err, errDirtyReads) {
 		return d, err.Error(), nil

@@ -316,5 +316,10 @@ func TestExplainNamesTheKeysOfJoinedRows(t *testing.T) {
 		require.Equal(t, []string{"keys of joined rows: id"}, explain(f.db.Model(&worker{}).Joins("Firm"))["firms"])
 		require.NotContains(t, explain(f.db.Model(&worker{}).InnerJoins("Firm"))["firms"][0], "keys")
 		require.Equal(t, []string{"deleted_at is null and id = 3"}, explain(f.db.Model(&worker{}).Joins("Firm").Where("workers.firm_id = 3"))["firms"])
+
+		o := f.config
+		o.Prefix, o.Mode, o.Spread = o.Prefix+"-spread", cacheplugin.InsideOut, true
+		spread := newFixture(t, f.env, options{config: o, models: []any{&owner{}, &firm{}, &worker{}, &badge{}}})
+		require.Equal(t, []string{"deleted_at is null"}, explain(spread.db.Model(&worker{}).Joins("Firm"))["firms"], "they are not followed")
 	})
 }

@@ -3,5 +3,5 @@
 // through it and through a handle without. Both must answer alike.
 //
 // It stands outside the flow of a read and a write; there are only tests in it.
-// CONTRIBUTING.md says how to run it for long and how to run a failure again.
+// docs/twin.md says how to run it for long and how to run a failure again.
 package twin
