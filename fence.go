@@ -214,8 +214,8 @@ func refused(err error, embedded bool) bool {
 }
 
 // fence announces a statement that is going to commit, by itself or what its
-// transaction has done before it: to Redis under Strict, and in the outbox. If it returns an error the statement
-// must not be sent, and has changed nothing.
+// transaction has done before it: to Redis under Strict, and in the outbox. If
+// it returns an error the statement must not be sent, and has changed nothing.
 func (c *capture) fence() error {
 	if c.lost != nil {
 		c.settled = true

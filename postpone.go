@@ -14,12 +14,12 @@ type postponeKey struct{}
 // transactions. What they have committed may be served in its old state until
 // then, by this process to others than the function and by other processes: the
 // plugin's promise begins with Postpone's return. (Under Strict it holds all the
-// same: each commit is announced as ever.) The function's handle, and
-// those derived from it or from its context, read the database from the first
-// write on.
+// same: each commit is announced as ever.) The function's handle, and those
+// derived from it or from its context, read the database from the first write
+// on.
 //
-// The error joins the function's and one that wraps
-// ErrCommittedNotInvalidated, if the invalidation did not get through.
+// The error joins the function's and, under OnInvalidateError: Return, one that
+// wraps ErrCommittedNotInvalidated if the invalidation did not get through.
 func Postpone(db *gorm.DB, fn func(tx *gorm.DB) error) (err error) {
 	e, err := engineOf(db)
 	if err != nil {

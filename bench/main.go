@@ -3,7 +3,7 @@
 //
 //	go run .                          # everything, tables on standard output
 //	go run . -out ../docs/benchmarks  # and CSV, charts and benchstat's format
-//	go run . -works 'get|count' -databases sqlite -rounds 3
+//	go run . -works 'reads|writes' -databases sqlite -rounds 3
 //	go run . -scale                   # what grows with the number of entries
 //
 // It starts PostgreSQL, MariaDB and Redis itself, on free ports, or uses those
@@ -60,7 +60,7 @@ func parse(args []string) (options, error) {
 	flags.StringVar(&o.out, "out", "", "directory for CSV, SVG and benchstat files; none if empty")
 	flags.IntVar(&o.rounds, "rounds", 9, "rounds per work; each contender gets one slice a round")
 	flags.DurationVar(&o.slice, "slice", 150*time.Millisecond, "how long a contender's slice is")
-	flags.StringVar(&works, "works", ".", "works to run, a regular expression")
+	flags.StringVar(&works, "works", ".", "suites to run, a regular expression: limits, reads, writes, mixed, processes, memory")
 	flags.StringVar(&databases, "databases", "postgres,mariadb,sqlite", "databases to run on")
 	flags.BoolVar(&o.scale, "scale", false, "measure how costs grow with the number of entries, conjunctions and schemes instead")
 	flags.IntVar(&o.entries, "entries", 1_000_000, "entries of -scale")
