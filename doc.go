@@ -40,7 +40,9 @@
 // # The promise
 //
 // Once a commit has returned, no read that starts later sees, from any
-// process, an older state of a result that this commit changed.
-// docs/consistency.md says what that assumes, and docs/limits.md what is not
-// seen.
+// process, an older state of a result that this commit changed. Under Strict no
+// read sees an older state than what is committed, whatever became of the
+// writer; an Outbox makes up for invalidations that were lost. docs/consistency.md
+// says what that assumes, docs/limits.md what is not seen, and
+// docs/configuration.md lists what can be set.
 package cacheplugin
