@@ -144,6 +144,33 @@ func (t *target) followRows() {
 			}
 		}
 	}
+	t.widenShared()
+}
+
+// widenShared gives up the images of rows that are updated more than once: by
+// several foreign keys, or by the statement and one of them. Each knows what
+// becomes of its own columns, and none what becomes of the row.
+func (t *target) widenShared() {
+	by := map[string]int{}
+	for i, d := range t.dependents {
+		if d.deleted || len(d.rows) == 0 {
+			continue
+		}
+		if t.write.Statement == conj.Update && d.table.ID == t.table.ID {
+			t.widen("foreign keys of the table change its rows as well")
+			return
+		}
+		for _, key := range d.locked {
+			if len(d.table.Members) > 0 { // which may have keys of their own
+				key = nil
+			}
+			name := listName(append([]any{d.table.ID}, key...))
+			if first, met := by[name]; met && first != i {
+				d.widen("several foreign keys change a row")
+			}
+			by[name] = i
+		}
+	}
 }
 
 // giveUp drops a child and all below it whole.
@@ -201,7 +228,7 @@ func (t *target) followKey(d *dependents, key *catalog.ForeignKey, parents []int
 	if !next.readOld(children, lists, limit) {
 		return nil, false
 	}
-	next.forget(seen)
+	next.forget(seen, fmt.Sprint(d.table.ID, key.Columns, key.ChildColumns))
 	next.complement(need, children)
 	return next, true
 }
@@ -286,14 +313,18 @@ func (d *dependents) readOld(columns []int, lists [][]any, limit int) bool {
 	return len(d.images) <= limit
 }
 
-// forget leaves out rows that were met before, so that a circle ends.
-func (d *dependents) forget(seen map[string]bool) {
+// forget leaves out rows that were met before by the same key, and deleted ones
+// that were by any, so that a circle ends.
+func (d *dependents) forget(seen map[string]bool, key string) {
 	if len(d.table.PrimaryKey) == 0 {
 		return
 	}
+	if d.deleted {
+		key = ""
+	}
 	kept := 0
-	for i, key := range d.locked {
-		name := listName(append([]any{d.table.ID, d.deleted, fmt.Sprint(d.changed)}, key...))
+	for i, row := range d.locked {
+		name := listName(append([]any{d.table.ID, d.deleted, key, fmt.Sprint(d.changed)}, row...))
 		if seen[name] {
 			continue
 		}

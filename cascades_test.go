@@ -1,11 +1,14 @@
 package cacheplugin_test
 
 import (
+	"fmt"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
 	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/cache"
 )
 
 // household is a tree of foreign keys of every action, with a key of two
@@ -214,5 +217,89 @@ func TestACascadeIntoAFamily(t *testing.T) {
 		f.changes(t, gone[0], `DELETE FROM owners WHERE id = 1`)
 		f.dropped(t, gone...)
 		f.kept(t, stay...)
+	})
+}
+
+// TestARowThatSeveralKeysChangeIsReadBack: each key alone knows of its own
+// columns only, and the row becomes what none of them says.
+func TestARowThatSeveralKeysChangeIsReadBack(t *testing.T) {
+	schema := []string{
+		`CREATE TABLE users (id integer PRIMARY KEY, code integer UNIQUE)`, `INSERT INTO users VALUES (1, 10), (2, 20), (3, 30), (4, 40), (5, 50)`,
+		`CREATE TABLE letters (id integer PRIMARY KEY, sender integer, receiver integer,
+		 FOREIGN KEY (sender) REFERENCES users (id) ON DELETE SET NULL, FOREIGN KEY (receiver) REFERENCES users (id) ON DELETE SET NULL)`,
+		`INSERT INTO letters VALUES (1, 1, 1), (2, 2, 3), (3, 3, 2)`,
+		`CREATE TABLE swaps (id integer PRIMARY KEY, gives integer, takes integer,
+		 FOREIGN KEY (gives) REFERENCES users (code) ON UPDATE CASCADE, FOREIGN KEY (takes) REFERENCES users (code) ON UPDATE CASCADE)`,
+		`INSERT INTO swaps VALUES (1, 10, 10), (2, 40, 50)`,
+	}
+	onTexts(t, nil, cacheplugin.Config{}, schema, func(t *testing.T, f *texts) {
+		letters, kept := `SELECT * FROM letters WHERE sender IS NULL AND receiver IS NULL`, `SELECT * FROM letters WHERE sender = 2 AND receiver = 3`
+		swaps, other := `SELECT * FROM swaps WHERE gives = 11 AND takes = 11`, `SELECT * FROM swaps WHERE gives = 40 AND takes = 50`
+		f.fill(t, letters, kept, swaps, other)
+		f.changes(t, swaps, `UPDATE users SET code = 11 WHERE id = 1`)
+		f.dropped(t, swaps)
+		f.kept(t, letters, kept)
+		f.runs(t, `UPDATE users SET code = 41 WHERE id = 4`)
+		f.fill(t, swaps)
+		f.runs(t, `UPDATE users SET code = 42 WHERE id = 4`) // one row, by one key
+		f.kept(t, swaps)
+		require.NoError(t, f.plain.Exec(`DELETE FROM swaps`).Error)
+		f.changes(t, letters, `DELETE FROM users WHERE id IN (1, 2, 3)`)
+		f.dropped(t, letters)
+	})
+}
+
+// TestARowThatAnUpdateAndItsKeyChange: the update's own image has the column of
+// the key as it was.
+func TestARowThatAnUpdateAndItsKeyChange(t *testing.T) {
+	schema := []string{
+		`CREATE TABLE staff (id integer PRIMARY KEY, code integer UNIQUE, boss integer, FOREIGN KEY (boss) REFERENCES staff (code) ON UPDATE CASCADE)`,
+		`INSERT INTO staff VALUES (1, 10, 10), (2, 20, 10)`,
+	}
+	onTexts(t, onPostgres, cacheplugin.Config{}, schema, func(t *testing.T, f *texts) {
+		own := `SELECT * FROM staff WHERE code = 11 AND boss = 11`
+		f.fill(t, own)
+		f.changes(t, own, `UPDATE staff SET code = 11 WHERE id = 1`)
+		f.dropped(t, own)
+	})
+}
+
+// TestARowThatReplaceTakesAway: SQLite deletes the row that is in the way, and
+// what hangs on it.
+func TestARowThatReplaceTakesAway(t *testing.T) {
+	schema := []string{
+		`CREATE TABLE owners (id integer PRIMARY KEY, code integer UNIQUE)`, `INSERT INTO owners VALUES (1, 10), (2, 20), (3, 30)`,
+		`CREATE TABLE pets (id integer PRIMARY KEY, owner_id integer, FOREIGN KEY (owner_id) REFERENCES owners (id) ON DELETE CASCADE)`,
+		`INSERT INTO pets VALUES (1, 1), (2, 2), (3, 3)`,
+	}
+	onTexts(t, []string{"sqlite"}, cacheplugin.Config{}, schema, func(t *testing.T, f *texts) {
+		for owner, write := range []string{
+			`INSERT OR REPLACE INTO owners VALUES (4, 10)`,
+			`UPDATE OR REPLACE owners SET code = 20 WHERE id = 4`,
+			`REPLACE INTO owners VALUES (5, 30)`,
+		} {
+			gone := fmt.Sprintf(`SELECT * FROM pets WHERE owner_id = %d`, owner+1)
+			f.fill(t, gone)
+			f.changes(t, gone, write)
+			f.dropped(t, gone)
+		}
+	})
+}
+
+// TestARowThatATablesOwnReplaceTakesAway: the same by the table's definition,
+// which a plain insert obeys as well.
+func TestARowThatATablesOwnReplaceTakesAway(t *testing.T) {
+	schema := []string{
+		`CREATE TABLE owners (id integer PRIMARY KEY, code integer UNIQUE ON CONFLICT REPLACE)`, `INSERT INTO owners VALUES (1, 10)`,
+		`CREATE TABLE pets (id integer PRIMARY KEY, owner_id integer, FOREIGN KEY (owner_id) REFERENCES owners (id) ON DELETE CASCADE)`,
+		`INSERT INTO pets VALUES (1, 1)`,
+	}
+	profiles := cacheAll()
+	profiles["owners"] = &cacheplugin.Profile{Ops: cache.All, Timeout: time.Hour, Touches: []string{}}
+	onTexts(t, []string{"sqlite"}, cacheplugin.Config{Profiles: profiles}, schema, func(t *testing.T, f *texts) {
+		gone := `SELECT * FROM pets WHERE owner_id = 1`
+		f.fill(t, gone)
+		f.changes(t, gone, `INSERT INTO owners VALUES (2, 10)`)
+		f.dropped(t, gone)
 	})
 }

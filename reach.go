@@ -39,6 +39,9 @@ func (t *target) reach() {
 		if w.Upsert && t.setsReferenced() {
 			t.follow(t.table.UpdateTouches)
 		}
+	case t.c.engine.dialect == conj.SQLite && w.Wide != "":
+		// OR REPLACE deletes what is in the way, whatever the statement is.
+		t.follow(t.table.DeleteTouches, t.table.UpdateTouches)
 	case w.Statement == conj.Insert, w.Statement == conj.Update: // an upsert updates
 		t.follow(t.table.UpdateTouches)
 	default:
@@ -139,6 +142,9 @@ func (t *target) fire(table *catalog.Table) {
 			e.config.Logger.WarnContext(t.c.ctx, message, "table", table.ID, "triggers", table.Triggers)
 		}
 		return
+	}
+	if e.dialect == conj.SQLite { // ON CONFLICT REPLACE deletes rows in any write
+		t.follow(table.DeleteTouches, table.UpdateTouches)
 	}
 	for _, name := range profile.Touches {
 		n := conj.TableName{Name: name}

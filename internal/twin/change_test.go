@@ -180,6 +180,7 @@ func (tw *twin) duel() (difference string) {
 		err error
 	}
 	done := make(chan outcome, 1)
+	tw.dueling = true
 	go func() {
 		tx := b.Begin(options)
 		done <- outcome{tx, second.run(tx)}
@@ -195,6 +196,7 @@ func (tw *twin) duel() (difference string) {
 		tw.note("first committed -> %v", tx.Commit().Error)
 	}
 	o := <-done
+	tw.dueling = false
 	tw.note("second %s -> %v", second.name, o.err)
 	if between {
 		for _, q := range tw.queries {
