@@ -167,6 +167,11 @@ func (d *database) planOn(ctx context.Context, q catalog.Querier, text string, k
 	if err != nil {
 		return nil, err
 	}
+	if p.Statement == conj.Select && p.Skip == "" {
+		if err := d.hideAdded(ctx, q, text, keep, p); err != nil {
+			return nil, err
+		}
+	}
 	// A table that is unknown now may be made by another process.
 	if keep && !unknown {
 		d.plans.Put(key, p, epoch)

@@ -2,10 +2,12 @@ package cacheplugin
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"gorm.io/gorm"
 
+	"github.com/cacheplugin/cacheplugin/catalog"
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
@@ -18,11 +20,12 @@ func (e *engine) writer(ctx context.Context, pool gorm.ConnPool, text string) st
 	if tx != nil && tx.Err() != nil {
 		return ""
 	}
-	writers, err := e.database(pool).catalog.Writers(ctx, pool, keep(tx))
+	functions, err := e.database(pool).catalog.Functions(ctx, pool, keep(tx))
 	if err != nil {
 		e.failed(ctx, "the functions that write could not be read from the catalog", "", err)
 		return ""
 	}
+	writers := functions.Writers
 	if len(writers) == 0 {
 		return ""
 	}
@@ -41,4 +44,34 @@ func (e *engine) writer(ctx context.Context, pool gorm.ConnPool, text string) st
 		}
 	}
 	return ""
+}
+
+// hideAdded notes the stored functions that a query calls, itself or in a view,
+// by names that conj takes for functions which read no table: somebody's own may
+// be called so.
+func (d *database) hideAdded(ctx context.Context, q catalog.Querier, text string, keep bool, p *conj.Plan) error {
+	texts := []string{text}
+	for _, t := range p.Tables {
+		if t.View != nil {
+			texts = append(texts, t.View.Query)
+		}
+	}
+	var names []string
+	for _, text := range texts {
+		calls, _ := conj.Calls(d.dialect, text)
+		names = append(names, calls...)
+	}
+	if len(names) == 0 {
+		return nil
+	}
+	functions, err := d.catalog.Functions(ctx, q, keep)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		if functions.Added[name] && !slices.ContainsFunc(p.Hidden, func(h conj.Hidden) bool { return h.Name == name }) {
+			p.Hidden = append(p.Hidden, conj.Hidden{Kind: conj.HiddenFunction, Name: name, Reason: "function " + name + "() is not known to be stable"})
+		}
+	}
+	return nil
 }

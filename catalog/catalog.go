@@ -92,13 +92,13 @@ func (t *Table) Referenced(column int) bool { return t.referenced[column] }
 type Catalog struct {
 	dialect conj.Dialect
 
-	mu      sync.Mutex
-	version uint64
-	names   map[conj.TableName]*Table
-	tables  map[conj.TableName]*Table // one Table for all names of a table
-	keys    *foreignKeys
-	writers map[string]bool // nil before they are read
-	server  *Server
+	mu        sync.Mutex
+	version   uint64
+	names     map[conj.TableName]*Table
+	tables    map[conj.TableName]*Table // one Table for all names of a table
+	keys      *foreignKeys
+	functions *Functions // nil before they are read
+	server    *Server
 }
 
 // New returns an empty Catalog of a database of a dialect.
@@ -170,7 +170,7 @@ func (c *Catalog) forget() {
 	c.names = make(map[conj.TableName]*Table)
 	c.tables = make(map[conj.TableName]*Table)
 	c.keys = nil
-	c.writers = nil
+	c.functions = nil
 }
 
 // Version is a number that each Drop raises: what was derived from tables of

@@ -311,7 +311,7 @@ func TestWritesNameTheirTables(t *testing.T) {
 
 func TestCalls(t *testing.T) {
 	for sql, want := range map[string][]string{
-		`SELECT f(1), "G" (2), public.h/* ( */(3) FROM k(4) WHERE id IN (1) AND (a) = 1`: {"f", "g", "h", "k"},
+		`SELECT f(1), "G" (2), public.h/* ( */(3) FROM k(4) WHERE id IN (1) AND (a) = 1`: {"f", "g", "h", "k", "in", "and"},
 		`SELECT 'f(1)' -- f(2)`: nil,
 	} {
 		got, ok := Calls(PostgreSQL, sql)
