@@ -46,6 +46,7 @@ type NotStoredError struct {
 	Reason string
 }
 
+// Error implements error.
 func (e *NotStoredError) Error() string { return "not stored: " + e.Reason }
 
 // errNoTimeout is for computations that nothing bounds.

@@ -34,6 +34,7 @@ const (
 	Strict
 )
 
+// String returns the constant's name.
 func (c Consistency) String() string {
 	switch c {
 	case Returned:

@@ -76,6 +76,7 @@ const (
 	EventShadow
 )
 
+// String returns the kind's name in lower case, such as "hit".
 func (k EventKind) String() string {
 	switch k {
 	case EventHit:

@@ -145,6 +145,7 @@ func MakeKey(tableID string, s Scheme, values []Value) Key {
 	return Key(sum[:16])
 }
 
+// String returns the key in hexadecimal digits.
 func (k Key) String() string { return hex.EncodeToString(k[:]) }
 
 // appendText appends a length and the text, so that texts in a row can't be

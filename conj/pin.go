@@ -21,6 +21,7 @@ type PinError struct {
 	Problem, Remedy string
 }
 
+// Error implements error.
 func (e *PinError) Error() string {
 	return fmt.Sprintf("conj: pin %q: %s: %s", e.Column, e.Problem, e.Remedy)
 }

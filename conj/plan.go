@@ -38,6 +38,7 @@ var statementNames = [...]string{
 	"rollback", "savepoint", "rollback to", "release", "set", "call", "other",
 }
 
+// String returns the statement's name.
 func (s Statement) String() string {
 	if int(s) < len(statementNames) {
 		return statementNames[s]
@@ -56,6 +57,7 @@ const (
 	Aggregate       // aggregate functions or GROUP BY
 )
 
+// String returns the shape's name in lower case.
 func (s Shape) String() string {
 	switch s {
 	case Count:

@@ -28,6 +28,7 @@ func DialectOf(name string) (Dialect, bool) {
 	return 0, false
 }
 
+// String returns the dialect's name in lower case.
 func (d Dialect) String() string {
 	switch d {
 	case PostgreSQL:
@@ -74,6 +75,7 @@ const (
 
 var kindNames = [...]string{"opaque", "integer", "boolean", "decimal", "text", "padded-text", "folded-text", "uuid", "bytes", "label"}
 
+// String returns the kind's name in lower case.
 func (k Kind) String() string {
 	if int(k) < len(kindNames) {
 		return kindNames[k]
@@ -166,6 +168,7 @@ func (t *Table) Index(d Dialect, name string) int {
 // PostgreSQL, folded. Schema is empty where the text names none.
 type TableName struct{ Schema, Name string }
 
+// String returns the name with its schema, if it has one.
 func (n TableName) String() string {
 	if n.Schema == "" {
 		return n.Name

@@ -32,6 +32,7 @@ const (
 	Fenced
 )
 
+// String returns the state's name in lower case.
 func (s State) String() string {
 	switch s {
 	case Missing:

@@ -46,6 +46,7 @@ type InvalidateError struct {
 	Err error
 }
 
+// Error implements error; it names the tables.
 func (e *InvalidateError) Error() string {
 	names := make([]string, 0, len(e.Left))
 	for _, c := range e.Left {

@@ -31,6 +31,7 @@ const (
 	InsideOut
 )
 
+// String returns the constant's name.
 func (m Mode) String() string {
 	switch m {
 	case ConjunctionSets:

@@ -16,6 +16,7 @@ const (
 	InTx
 )
 
+// String says it in words.
 func (w Where) String() string {
 	switch w {
 	case Autocommit:
