@@ -18,10 +18,14 @@ import (
 // before their look-up would have dropped the lease. To join by the key alone,
 // as a plain singleflight does, would give them a result whose reading may have
 // begun before a commit that has returned since.
+//
+// One of those who wait goes on asking Redis for all of them, as the scout: an
+// invalidation, or the lease's end, must free them even if the flight never
+// lands.
 type flight struct {
-	began   time.Time
 	landed  chan struct{} // closed at its end
 	payload []byte        // nil if there is no result for others
+	scout   chan struct{} // holds the one right to be the scout
 }
 
 // flights are those of a process, by the ids of their leases.
@@ -35,7 +39,9 @@ func newFlights() *flights { return &flights{byID: map[string]*flight{}} }
 func (f *flights) begin(lease store.Lease) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	f.byID[lease.ID] = &flight{began: time.Now(), landed: make(chan struct{})}
+	one := &flight{landed: make(chan struct{}), scout: make(chan struct{}, 1)}
+	one.scout <- struct{}{}
+	f.byID[lease.ID] = one
 }
 
 func (f *flights) find(lease store.Lease) *flight {
@@ -65,37 +71,81 @@ func (r *read) acquire(ctx context.Context) (store.Lookup, error) {
 	return found, err
 }
 
+// turn is why a wait goes on.
+type turn uint8
+
+const (
+	ended turn = iota // the caller's context, or LockWait
+	landed
+	ask // it is the caller's turn to ask Redis
+)
+
+// await waits for the flight's landing, or until the caller is the scout and
+// has paused; it then has to call relieve. There is a nil flight for leases of
+// other processes: everyone asks for himself.
+func (f *flight) await(ctx context.Context, deadline <-chan time.Time, pause time.Duration) turn {
+	var down, scout chan struct{}
+	if f != nil {
+		down, scout = f.landed, f.scout
+		select {
+		case <-ctx.Done():
+			return ended
+		case <-deadline:
+			return ended
+		case <-down:
+			return landed
+		case <-scout:
+		}
+	}
+	again := time.NewTimer(pause)
+	defer again.Stop()
+	select {
+	case <-again.C:
+		return ask
+	case <-down:
+		f.relieve()
+		return landed
+	case <-ctx.Done():
+	case <-deadline:
+	}
+	f.relieve()
+	return ended
+}
+
+// relieve lets another one be the scout.
+func (f *flight) relieve() {
+	if f != nil {
+		f.scout <- struct{}{}
+	}
+}
+
 // wait waits for the result whose lease another one has, until LockWait is over:
 // then it is Busy still.
 func (r *read) wait(ctx context.Context, found store.Lookup) (store.Lookup, error) {
+	flights := r.engine.flights
 	deadline := time.NewTimer(r.engine.config.LockWait)
 	defer deadline.Stop()
 	for pause := lockPollMin; ; pause = min(2*pause, lockPollMax) {
-		// Of another process, or one that has just landed: ask again soon. Of
-		// one here that never lands the lease runs out.
-		until, landed := pause, (chan struct{})(nil)
-		flight := r.engine.flights.find(found.Lease)
-		if flight != nil {
-			landed = flight.landed
-			until = max(pause, r.engine.config.LeaseTTL-time.Since(flight.began))
-		}
-		again := time.NewTimer(until)
-		select {
-		case <-ctx.Done():
-			again.Stop()
+		lease := found.Lease
+		flight := flights.find(lease)
+		turn := flight.await(ctx, deadline.C, pause)
+		switch {
+		case turn == ended:
 			return found, ctx.Err()
-		case <-deadline.C:
-			again.Stop()
-			return found, nil
-		case <-landed:
-			again.Stop()
-			if flight.payload != nil {
-				return store.Lookup{State: store.Hit, Payload: bytes.Clone(flight.payload)}, nil
-			}
-		case <-again.C:
+		case turn == landed && flight.payload != nil:
+			return store.Lookup{State: store.Hit, Payload: bytes.Clone(flight.payload)}, nil
 		}
 		var err error
-		if found, err = r.acquire(ctx); err != nil || found.State != store.Busy {
+		found, err = r.acquire(ctx)
+		if turn == ask && flight != nil {
+			// With the lease gone, what the scout has found holds for all who
+			// wait: a result is as new as this look-up, which comes after theirs.
+			if err == nil && (found.State != store.Busy || found.Lease.ID != lease.ID) {
+				flights.land(lease, bytes.Clone(found.Payload))
+			}
+			flight.relieve()
+		}
+		if err != nil || found.State != store.Busy {
 			return found, err
 		}
 	}

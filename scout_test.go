@@ -1,0 +1,58 @@
+package cacheplugin
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/cacheplugin/cacheplugin/store"
+)
+
+func TestOfThoseWhoWaitForAFlightOneAsksRedisAtATime(t *testing.T) {
+	const crowd = 20
+	fs := newFlights()
+	lease := store.Lease{ID: "a"}
+	fs.begin(lease)
+	one := fs.find(lease)
+	ctx, cancel := context.WithCancel(t.Context())
+	turns := make(chan turn, crowd)
+	for range crowd {
+		go func() { turns <- one.await(ctx, nil, time.Millisecond) }()
+	}
+
+	require.Equal(t, ask, <-turns)
+	require.Empty(t, one.scout, "the right is taken")
+	require.Empty(t, turns)
+	one.relieve()
+	require.Equal(t, ask, <-turns, "another one's turn")
+	require.Empty(t, turns)
+
+	fs.land(lease, []byte("result"))
+	for range crowd - 2 {
+		require.Equal(t, landed, <-turns)
+	}
+	require.Nil(t, fs.find(lease))
+	fs.land(lease, nil) // a second landing, of a lease that was given up
+	cancel()
+	require.Equal(t, "result", string(one.payload))
+}
+
+func TestAScoutWhoseContextEndsIsRelieved(t *testing.T) {
+	fs := newFlights()
+	lease := store.Lease{ID: "a"}
+	fs.begin(lease)
+	one := fs.find(lease)
+	ctx, cancel := context.WithCancel(t.Context())
+	first := make(chan turn)
+	go func() { first <- one.await(ctx, nil, time.Hour) }()
+	require.Eventually(t, func() bool { return len(one.scout) == 0 }, time.Minute, time.Millisecond)
+	cancel()
+	require.Equal(t, ended, <-first)
+	require.Equal(t, ask, one.await(t.Context(), nil, time.Millisecond))
+
+	over := make(chan time.Time, 1)
+	over <- time.Time{}
+	require.Equal(t, ended, one.await(t.Context(), over, time.Hour), "LockWait is over while another one is the scout")
+}
