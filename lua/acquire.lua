@@ -158,7 +158,7 @@ if settle > 0 then
     redis.call('SET', KEYS[2], identity .. ':' .. id)
     hold(3)
   end
-  for i = 4, first - 1 do
+  for i = fresh and 4 or 3, first - 1 do
     if not tables[i]['f:settle'] then hold(i) end
   end
   if held then return {4} end
@@ -243,7 +243,7 @@ for i = 3, first - 1 do -- the fences of the namespace come first
   end
 end
 local meta = tonumber(ARGV[5])
-for i = 4, #KEYS do
+for i = settle > 0 and 3 or 4, #KEYS do
   if redis.call('PTTL', KEYS[i]) < meta then redis.call('PEXPIRE', KEYS[i], meta * 2) end
 end
 return {2, id}

@@ -4,7 +4,8 @@
 --
 -- KEYS  1 entry, 2 epoch of the entry's part of the namespace, 3 fences of it
 -- ARGV  1 token, random per call; empty only looks
---       2 for how many ms a namespace settles that begins anew   3 meta in ms
+--       2 for how many ms a namespace settles of which invalidations may have been
+--         lost; 0: it needn't   3 meta in ms: how long its fences must live at least
 -- Returns {epoch or "", 1 if fenced else 0, entry or ""}
 -- Complexity O(entry + fences).
 --
@@ -22,23 +23,33 @@ end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local fields = redis.pcall('HGETALL', KEYS[3])
+local settled = false
 for j = 1, fields.err and 0 or #fields, 2 do
+  settled = settled or fields[j] == 'f:settle'
   if string.sub(fields[j], 1, 2) == 'f:' and (tonumber(fields[j + 1]) or 0) > now then
     return {epoch, 1, head[1] or ''}
   end
 end
 
 -- Made anew by each execution, as in acquire.
-local fenced = 0
-if epoch == '' and token ~= '' then
-  epoch = token .. time[1] .. '.' .. time[2]
-  redis.call('SET', KEYS[2], identity .. ':' .. epoch)
-  local settle = tonumber(ARGV[2])
+local fenced, settle = 0, tonumber(ARGV[2])
+if token ~= '' then
+  if epoch == '' then
+    epoch = token .. time[1] .. '.' .. time[2]
+    redis.call('SET', KEYS[2], identity .. ':' .. epoch)
+    settled = false
+  end
   if settle > 0 then -- as in acquire
-    if fields.err then redis.call('UNLINK', KEYS[3]) end
-    redis.call('HSET', KEYS[3], 'f:settle', string.format('%.0f', now + settle))
-    redis.call('PEXPIRE', KEYS[3], 2 * math.max(tonumber(ARGV[3]), settle))
-    fenced = 1
+    local life = math.max(tonumber(ARGV[3]), settle)
+    if not settled then
+      if fields.err then
+        redis.call('SET', KEYS[3], '')
+        redis.call('UNLINK', KEYS[3])
+      end
+      redis.call('HSET', KEYS[3], 'f:settle', string.format('%.0f', now + settle))
+      fenced = 1
+    end
+    if redis.call('PTTL', KEYS[3]) < life then redis.call('PEXPIRE', KEYS[3], 2 * life) end
   end
 end
 return {epoch, fenced, head[1] or ''}

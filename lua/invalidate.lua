@@ -12,7 +12,9 @@
 --       3 the version of the scheme list that the conjunctions were built
 --         from: empty for none, "*" not to compare
 --       4 what precedes an entry's name in its key
---       5 for how many ms the fence is set; 0: the fences are dropped
+--       5 for how many ms the fence is set; 0: none is, and "settle" is dropped,
+--         so that those who read replicas begin to settle anew; -1: none is, and
+--         "settle" is left, which an earlier call for the same changes has set
 --       6.. fence ids: the one that is set, if one is, then any to be dropped
 -- Returns {0, dropped}, dropped being entries (sets), stamps, or 1 for a table
 --       that had a generation or for a namespace that had an epoch
@@ -50,6 +52,9 @@ end
 -- Fences fall last, when nothing is left that they protect from.
 local function done(dropped)
   for i = hold > 0 and 7 or 6, #ARGV do redis.call('HDEL', key, 'f:' .. ARGV[i]) end
+  for i = 1, hold == 0 and #names or 0 do
+    if names[i] == 'f:settle' then redis.call('HDEL', key, 'f:settle') end
+  end
   return {0, dropped}
 end
 

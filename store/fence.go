@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -55,10 +54,13 @@ type fencing struct {
 // args completes the arguments of a call of the script, which is the first or
 // the last of several on a table.
 func (f fencing) args(first, last bool, args ...any) []any {
-	if f.hold > 0 && first {
+	switch {
+	case f.hold == 0:
+		args = append(args, "0")
+	case first:
 		args = append(args, milliseconds(f.hold), f.set)
-	} else {
-		args = append(args, strconv.Itoa(0))
+	default:
+		args = append(args, "-1")
 	}
 	if last {
 		for _, id := range f.drop {
@@ -69,7 +71,8 @@ func (f fencing) args(first, last bool, args ...any) []any {
 }
 
 // settled is the id of the fence that an invalidation leaves behind where
-// Options.Settle asks for it. The scripts know it.
+// Options.Settle asks for it. The scripts know it: one that is not to leave it
+// drops it, since the results of those who ask for it must settle all the same.
 const settled = "settle"
 
 // dropping is what is done to fences after a commit.

@@ -1,6 +1,7 @@
 package store_test
 
 import (
+	"strconv"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -76,6 +77,74 @@ func TestATableSettlesAfterEachInvalidation(t *testing.T) {
 	})
 }
 
+// A namespace that begins anew settles, and the fence that says so may be evicted
+// like any key.
+func TestANamespaceSettlesAnewIfItsFencesAreEvicted(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		ns := newNamespace()
+		s := b.open(t, settling(ns))
+		state(t, s, "a1", on("a", "1"))
+		settle(t, b, ns, "a")
+		fill(t, s, "a1", "old", on("a", "1"))
+		require.NoError(t, s.InvalidateAll(t.Context()))
+		settle(t, b, ns, "a")
+		require.Equal(t, store.Fenced, state(t, s, "a1", on("a", "1")), "the namespace begins anew")
+		for _, key := range keysOf(t, b.client, ns, "F") {
+			require.NoError(t, b.client.Del(t.Context(), key).Err())
+		}
+		require.Equal(t, store.Fenced, state(t, s, "a1", on("a", "1")), "nobody knows how long ago that was")
+		settle(t, b, ns, "a")
+		fill(t, s, "a1", "new", on("a", "1"))
+		for _, key := range keysOf(t, b.client, ns, "F") {
+			require.Positive(t, b.client.PTTL(t.Context(), key).Val())
+		}
+		requireHit(t, s, "a1", "new", on("a", "1"))
+	})
+}
+
+// An operator's command knows of no replicas, nor does a process that is
+// configured otherwise. What they invalidate settles for those who read replicas.
+func TestWhatIsInvalidatedByOneWhoDoesNotSettleSettlesForOthers(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		ns := newNamespace()
+		reader, other := b.open(t, settling(ns)), b.open(t, in(ns))
+		fresh := func(value string) {
+			t.Helper()
+			for range 2 {
+				require.Equal(t, store.Fenced, state(t, reader, "a1", on("a", "1")))
+			}
+			settle(t, b, ns, "a")
+			fill(t, reader, "a1", value, on("a", "1"))
+		}
+		fresh("first")
+		invalidate(t, other, changed("a", row{"1", "1"}))
+		fresh("second")
+		invalidate(t, other, store.Change{Table: "a", All: true})
+		fresh("third")
+		require.NoError(t, other.InvalidateAll(t.Context()))
+		fresh("fourth")
+		requireHit(t, reader, "a1", "fourth", on("a", "1"))
+	})
+}
+
+func TestALongInvalidationSettlesOnce(t *testing.T) {
+	onEach(t, func(t *testing.T, b backend) {
+		ns := newNamespace()
+		s := b.open(t, settling(ns))
+		state(t, s, "a1", on("a", "1"))
+		settle(t, b, ns, "a")
+		state(t, s, "a1", on("a", "1"))
+		rows := make([]row, 2500)
+		for i := range rows {
+			rows[i] = row{strconv.Itoa(i), strconv.Itoa(i)}
+		}
+		invalidate(t, s, changed("a", rows...))
+		until, err := b.client.HGet(t.Context(), s.TableName("a"), "f:settle").Int64()
+		require.NoError(t, err)
+		require.Greater(t, until, int64(1), "from the first of its calls on")
+	})
+}
+
 func TestAWriterThatSettlesForLessCutsNothingShort(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		ns := newNamespace()
@@ -101,8 +170,11 @@ func TestAFullServerTakesInvalidationsThoughItCantSettle(t *testing.T) {
 		fill(t, s, "q", "old", on("a", "1"))
 		require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
 		invalidate(t, s, changed("a", row{"1", "1"}))
+		require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "0").Err())
+		require.Equal(t, store.Fenced, state(t, s, "q", on("a", "1")), "it settles when there is room again")
+		require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
 		require.NoError(t, s.InvalidateAll(t.Context()))
 		require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "0").Err())
-		require.NotEqual(t, store.Hit, state(t, s, "q", on("a", "1")))
+		require.Equal(t, store.Fenced, state(t, s, "q", on("a", "1")))
 	}
 }
