@@ -12,6 +12,7 @@ package lua
 import (
 	"context"
 	_ "embed"
+	"slices"
 
 	"github.com/redis/go-redis/v9"
 )
@@ -138,7 +139,9 @@ type Pipeliner interface {
 // each, in order; every result carries its own error. Calls that the server
 // answers with NOSCRIPT are sent again with their text, in a second round
 // trip: a pipeline can't fall back by itself, since its replies are only seen
-// at the end. Calls are not atomic together.
+// at the end. So are those of the same script that come after one of them,
+// which somebody else may have made known in between: the last time that each
+// of them is executed it is in order. Calls are not atomic together.
 func Pipeline(ctx context.Context, c Pipeliner, calls []Call) []*redis.Cmd {
 	results := make([]*redis.Cmd, len(calls))
 	pipe := c.Pipeline()
@@ -149,8 +152,11 @@ func Pipeline(ctx context.Context, c Pipeliner, calls []Call) []*redis.Cmd {
 	_, _ = pipe.Exec(ctx)
 
 	pipe = nil
+	var unknown []*Script
 	for i, call := range calls {
-		if !redis.HasErrorPrefix(results[i].Err(), "NOSCRIPT") {
+		if redis.HasErrorPrefix(results[i].Err(), "NOSCRIPT") {
+			unknown = append(unknown, call.Script)
+		} else if !slices.Contains(unknown, call.Script) {
 			continue
 		}
 		if pipe == nil {

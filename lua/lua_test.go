@@ -73,6 +73,47 @@ func TestPipelineFallsBackForUnknownScriptsOnly(t *testing.T) {
 	})
 }
 
+// between has something done after the first command of the first pipeline, as if
+// others had come in between.
+type between struct {
+	redis.Hook
+	do func()
+}
+
+func (b *between) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (b *between) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (b *between) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		do := b.do
+		if b.do = nil; do == nil {
+			return next(ctx, cmds)
+		}
+		_ = next(ctx, cmds[:1])
+		do()
+		return next(ctx, cmds[1:])
+	}
+}
+
+func TestPipelineKeepsTheOrderIfAScriptBecomesKnownMeanwhile(t *testing.T) {
+	onEachServer(t, func(t *testing.T, client redis.UniversalClient) {
+		ctx := t.Context()
+		push := lua.New(`return redis.call('RPUSH', KEYS[1], ARGV[1])`)
+		client.AddHook(&between{do: func() { require.NoError(t, push.Run(ctx, client, []string{"other"}, "x").Err()) }})
+		var calls []lua.Call
+		for _, arg := range []string{"1", "2", "3"} {
+			calls = append(calls, lua.Call{Script: push, Keys: []string{"list"}, Args: []any{arg}})
+		}
+		for _, r := range lua.Pipeline(ctx, client, calls) {
+			require.NoError(t, r.Err())
+		}
+		list, err := client.LRange(ctx, "list", -3, -1).Result()
+		require.NoError(t, err)
+		require.Equal(t, []string{"1", "2", "3"}, list)
+	})
+}
+
 func TestPipelineReportsTheLossOfTheServerForEveryCall(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
