@@ -183,6 +183,13 @@ func (p *Plugin) repair(ctx context.Context, rows []outboxRow) error {
 	changes := map[string][]store.Change{}
 	for _, row := range rows {
 		namespaces, all, bySpace, err := decodePosted(row)
+		for _, id := range namespaces {
+			// A name that no namespace can have must not hold up all others.
+			if _, openErr := p.spaceOf(id); openErr != nil {
+				namespaces, bySpace, err = nil, nil, openErr
+				break
+			}
+		}
 		if err != nil {
 			p.failed(ctx, "a row of the outbox is not understood; everything in its namespaces is dropped", p.config.Outbox.Table, err)
 			if all = namespaces; all == nil {

@@ -170,11 +170,15 @@ func (j *journal) adopt(f *fence) {
 
 // Outcome implements txn.OutcomeJournal. Where it is not known what became of a
 // COMMIT the fence is not dropped: COMMIT may take effect yet, after the
-// invalidation.
+// invalidation. Where it has failed and the transaction goes on, the outbox gets
+// another row.
 func (j *journal) Outcome(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.committed = err == nil
+	if err != nil {
+		j.posted = 0 // what goes on may be undone to before the row
+	}
 	if err != nil && !refused(err, j.embedded) {
 		j.unsure = true
 	}

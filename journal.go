@@ -34,7 +34,7 @@ type journal struct {
 	fence   *fence // nil if none is set
 	unsure  bool   // what became of COMMIT is not known
 
-	posted    int         // the version that the outbox has
+	posted    int         // the version that the outbox has; 0 if none
 	rows      []postedRow // in the outbox
 	committed bool        // COMMIT has said so
 }

@@ -101,6 +101,23 @@ func TestTheOutboxIsPartOfTheTransaction(t *testing.T) {
 	})
 }
 
+// A definition on MySQL commits what was done before it, and the row is written
+// before. One that the database does not even understand commits nothing, and the
+// row may be undone with what came after a savepoint.
+func TestTheOutboxHasARowAfterADefinitionThatWasRefused(t *testing.T) {
+	onEveryDatabase(t, posting(patient()), func(t *testing.T, f *fixture) {
+		require.NoError(t, f.plain.Create(&brand{Name: "old", Kind: 1}).Error)
+		require.NoError(t, f.db.Transaction(func(tx *gorm.DB) error {
+			require.NoError(t, tx.Model(&brand{}).Where("id = ?", 1).Update("name", "new").Error)
+			require.NoError(t, tx.SavePoint("sp").Error)
+			require.Error(t, tx.Exec("ALTER TABLE brands ADD COLUMN").Error)
+			require.NoError(t, tx.RollbackTo("sp").Error)
+			return nil
+		}))
+		require.EqualValues(t, 1, waiting(t, f))
+	})
+}
+
 func TestAMissingOutboxIsToldAtUse(t *testing.T) {
 	for _, env := range testenv.Databases(t) {
 		t.Run(env.Name, func(t *testing.T) {
@@ -336,6 +353,8 @@ func TestRowsOfAnotherFormDropEverything(t *testing.T) {
 			{left{Prefix: f.config.Prefix, Namespaces: names(":a"), Format: format, Changes: `[{"n":7,"t":"x","w":true}]`}, "a", "b"},
 			{left{Prefix: f.config.Prefix, Namespaces: names(":a"), Format: format, Changes: `[{"n":0,"all":true}]`}, "a", "b"},
 			{left{Prefix: f.config.Prefix, Namespaces: "not JSON", Format: format, Changes: "[]"}, "ab", ""},
+			{left{Prefix: f.config.Prefix, Namespaces: names(":a{b}"), Format: format, Changes: `[{"n":0,"t":"x","w":true}]`}, "ab", ""},
+			{left{Prefix: f.config.Prefix, Namespaces: names(":%a"), Format: "99", Changes: "[]"}, "ab", ""},
 		} {
 			c.row.ID = fmt.Sprint("row ", i)
 			require.NoError(t, f.plain.Create(&c.row).Error)

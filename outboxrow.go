@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net/url"
 	"unicode/utf8"
 
 	"github.com/cacheplugin/cacheplugin/conj"
@@ -41,7 +42,7 @@ func (j *journal) encodeLocked() (namespaces, changes string, err error) {
 		if !ok {
 			n = len(ids)
 			index[s] = n
-			ids = append(ids, s.id)
+			ids = append(ids, url.PathEscape(s.id)) // PrefixFunc may give any bytes, JSON takes text
 		}
 		return n
 	}
@@ -119,6 +120,11 @@ var errPosted = errors.New("not of the form that this version writes")
 func decodePosted(row outboxRow) (namespaces []string, all []string, changes map[string][]store.Change, err error) {
 	if err := json.Unmarshal(row.namespaces, &namespaces); err != nil || namespaces == nil {
 		return nil, nil, nil, fmt.Errorf("namespaces: %w", errPosted)
+	}
+	for i, id := range namespaces {
+		if namespaces[i], err = url.PathUnescape(id); err != nil {
+			return nil, nil, nil, fmt.Errorf("namespace %q: %w", id, errPosted)
+		}
 	}
 	if row.format != outboxFormat {
 		return namespaces, nil, nil, fmt.Errorf("format %q: %w", row.format, errPosted)
