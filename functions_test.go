@@ -18,6 +18,7 @@ func TestAStoredFunctionByTheNameOfAKnownOneIsNotTakenForIt(t *testing.T) {
 	functions := map[string][]string{
 		"postgres": {
 			`CREATE FUNCTION total(o integer) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT sum(price) FROM parts WHERE order_id = o'`,
+			`CREATE FUNCTION owed(o orders) RETURNS bigint LANGUAGE sql STABLE AS 'SELECT sum(price) FROM parts WHERE order_id = o.id'`,
 			`CREATE FUNCTION path(o integer) RETURNS bigint LANGUAGE sql AS 'SELECT sum(price) FROM parts WHERE order_id = o'`,
 		},
 		"mysql": {
@@ -30,7 +31,11 @@ func TestAStoredFunctionByTheNameOfAKnownOneIsNotTakenForIt(t *testing.T) {
 			require.NoError(t, f.plain.Exec(s).Error)
 		}
 		require.NoError(t, f.plain.Exec(`CREATE VIEW totals AS SELECT id, total(id) AS n FROM orders`).Error)
-		for i, q := range []string{`SELECT id, total(id) AS n FROM orders`, `SELECT id, path(id) AS n FROM orders`, `SELECT n FROM totals`} {
+		queries := []string{`SELECT id, total(id) AS n FROM orders`, `SELECT id, path(id) AS n FROM orders`, `SELECT n FROM totals`}
+		if f.env.Dialect == "postgres" { // a function of a row, called as if it were a column
+			queries = append(queries, `SELECT o.id, o.owed AS n FROM orders o`)
+		}
+		for i, q := range queries {
 			f.reads(t, q)
 			f.reads(t, q)
 			require.NoError(t, f.db.Exec(`UPDATE parts SET price = ?`, i).Error)

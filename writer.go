@@ -60,6 +60,11 @@ func (d *database) hideAdded(ctx context.Context, q catalog.Querier, text string
 	for _, text := range texts {
 		calls, _ := conj.Calls(d.dialect, text)
 		names = append(names, calls...)
+		for _, field := range conj.Fields(d.dialect, text) {
+			if !slices.ContainsFunc(p.Tables, func(t *conj.Table) bool { return t.Index(d.dialect, field) >= 0 }) {
+				names = append(names, field)
+			}
+		}
 	}
 	if len(names) == 0 {
 		return nil

@@ -18,3 +18,19 @@ func Calls(d Dialect, sql string) (names []string, ok bool) {
 	}
 	return names, true
 }
+
+// Fields returns the names after a dot in a text of PostgreSQL, where t.f means
+// f(t) if t has no column f.
+func Fields(d Dialect, sql string) []string {
+	toks, err := tokenize(d, sql)
+	if err != nil || d != PostgreSQL {
+		return nil
+	}
+	var names []string
+	for i := 1; i < len(toks); i++ {
+		if t := &toks[i]; t.identifier() && toks[i-1].is(".") {
+			names = append(names, strings.ToLower(t.text))
+		}
+	}
+	return names
+}

@@ -322,6 +322,12 @@ func TestCalls(t *testing.T) {
 	require.False(t, ok)
 }
 
+func TestFields(t *testing.T) {
+	sql := `SELECT o.id, (o)."Owed", 'a.b', 1.5 FROM public.orders o`
+	require.Equal(t, []string{"id", "owed", "orders"}, Fields(PostgreSQL, sql))
+	require.Empty(t, Fields(MySQL, sql))
+}
+
 func TestSettings(t *testing.T) {
 	for sql, want := range map[string][]Setting{
 		`SET search_path = x`:                         {{}},
