@@ -1,6 +1,7 @@
 package cacheplugin
 
 import (
+	"bytes"
 	"context"
 	"crypto/sha256"
 	"errors"
@@ -122,7 +123,7 @@ func Compute(db *gorm.DB, c Computation, compute func(context.Context) ([]byte, 
 		return value, false, err
 	}
 	kept = true
-	r.save(context.WithoutCancel(ctx), found.Lease, value, 0)
+	r.save(context.WithoutCancel(ctx), found.Lease, bytes.Clone(value), 0) // the caller may change its own
 	return value, false, nil
 }
 

@@ -92,6 +92,38 @@ func TestOneReadingAnswersAllWhoWaitForItInAProcess(t *testing.T) {
 	}
 }
 
+// The race detector sees it where the bytes are shared.
+func TestWhoComputesAValueMayChangeItWhileOthersOfTheProcessGetIt(t *testing.T) {
+	client := testenv.StartRedis(t).Client(t)
+	f := newFixture(t, testenv.Databases(t)[0], patience(client))
+	c := cacheplugin.Computation{Name: "shared", Timeout: time.Hour, Lock: true}
+	began, release := make(chan struct{}), make(chan struct{})
+	before := calls(t, client)
+	go func() {
+		value, _, err := cacheplugin.Compute(f.db, c, func(context.Context) ([]byte, error) {
+			close(began)
+			<-release
+			return []byte("value"), nil
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		copy(value, "other")
+	}()
+	<-began
+	got := make(chan []byte, 1)
+	go func() {
+		value, _, err := cacheplugin.Compute(f.db, c, nil)
+		if err != nil {
+			t.Error(err)
+		}
+		got <- value
+	}()
+	require.Eventually(t, func() bool { return calls(t, client) == before+2 }, time.Minute, time.Millisecond)
+	close(release)
+	require.Equal(t, "value", string(<-got))
+}
+
 // A reading that began before a commit must not answer those who come after it:
 // that is what distinguishes this from waiting by the key.
 func TestNobodyJoinsAReadingThatBeganBeforeACommitThatHasReturned(t *testing.T) {
