@@ -26,6 +26,15 @@
  *                  SHORT   a fence may run out before COMMIT
  *                  EVICT=n Redis loses n keys of any kind
  *                  AGAIN   a look-up is delivered a second time, late
+ *                  RESTORE Redis falls back to a snapshot of everything, once
+ *                  BLIND   with RESTORE: the epoch doesn't name the server
+ *                  REPLICA results are read from a replica, which lags behind
+ *        Lag:      SETTLE  with REPLICA: an invalidation leaves a fence that
+ *                          runs out when the replica has what was committed by
+ *                          then; a table without a trace of it settles first
+ *                  UNSETTLED  but one without a trace doesn't
+ *                  BRIEF   a dead writer's fence runs out before the replica
+ *                          has its commit
  *        Identities that a look-up makes (with AGAIN):
  *                  (none)  new ones by each execution: token and server's time
  *                  LEASE_BY_CALL, GENERATION_BY_CALL
@@ -71,6 +80,20 @@ byte vouch0[3], vouch1[3];               /* the stamps in it */
 /* What readers under way have been given. */
 byte given[NR], given0[NR], given1[NR];
 bool over[NW];                           /* the writer has committed, or is done */
+#ifdef RESTORE
+/* A server makes one epoch, so that its number is one; 0: none. */
+byte server, epoch, era[3], lent[NR];    /* the epoch in an entry's witness, and what a reader was given */
+byte taken;                              /* 0: no snapshot yet, 1: one to fall back to, 2: done */
+byte old_generation, old_schemes, old_epoch, old_fences;
+byte old_stamp[2], old_members[2], old_kind[3], old_has[3], old_holder[3], old_era[3], old_vouched[3], old_vouch0[3], old_vouch1[3];
+#endif
+#ifdef REPLICA
+byte replica[3];                         /* the version of each result there */
+bool caught = true;                      /* it has what was committed by the last invalidation */
+#ifdef SETTLE
+byte settle;                             /* 0: no trace, 1: the fence is up, 2: it has run out */
+#endif
+#endif
 #ifdef AGAIN
 byte sent[NR];                           /* a look-up that may be delivered again: query + 1 */
 byte made[NR];                           /* the generation that it made; 0: it found one */
@@ -84,12 +107,26 @@ byte n;                                  /* scratch, zero between steps */
 #else
 #define MADE(v)
 #endif
-#define USED(v)  (generation == v || vouched[0] == v || vouched[1] == v || vouched[2] == v || given[0] == v || given[1] == v MADE(v))
-#define USED0(v) (stamp[0] == v || vouch0[0] == v || vouch0[1] == v || vouch0[2] == v || given0[0] == v || given0[1] == v)
-#define USED1(v) (stamp[1] == v || vouch1[0] == v || vouch1[1] == v || vouch1[2] == v || given1[0] == v || given1[1] == v)
+#ifdef RESTORE
+#define OLD(v)  || old_generation == v || old_vouched[0] == v || old_vouched[1] == v || old_vouched[2] == v
+#define OLD0(v) || old_stamp[0] == v || old_vouch0[0] == v || old_vouch0[1] == v || old_vouch0[2] == v
+#define OLD1(v) || old_stamp[1] == v || old_vouch1[0] == v || old_vouch1[1] == v || old_vouch1[2] == v
+#else
+#define OLD(v)
+#define OLD0(v)
+#define OLD1(v)
+#endif
+#define USED(v)  (generation == v || vouched[0] == v || vouched[1] == v || vouched[2] == v || given[0] == v || given[1] == v MADE(v) OLD(v))
+#define USED0(v) (stamp[0] == v || vouch0[0] == v || vouch0[1] == v || vouch0[2] == v || given0[0] == v || given0[1] == v OLD0(v))
+#define USED1(v) (stamp[1] == v || vouch1[0] == v || vouch1[1] == v || vouch1[2] == v || given1[0] == v || given1[1] == v OLD1(v))
 #define DRAW(used, into) n = 1; do :: used(n) -> n++ :: else -> break od; into = n; n = 0
 
-#define CLEAR(q) kind[q] = NOTHING; has[q] = 0; holder[q] = 0; vouched[q] = 0; vouch0[q] = 0; vouch1[q] = 0
+#ifdef RESTORE
+#define NO_ERA(q) ; era[q] = 0
+#else
+#define NO_ERA(q)
+#endif
+#define CLEAR(q) kind[q] = NOTHING; has[q] = 0; holder[q] = 0; vouched[q] = 0; vouch0[q] = 0; vouch1[q] = 0 NO_ERA(q)
 
 /* What refers to an identity that is gone can never be valid again: all such
  * states are one. Not so where identities come back. */
@@ -103,7 +140,25 @@ byte n;                                  /* scratch, zero between steps */
 #define GONE(q) (kind[q] == VALUE && (vouched[q] != generation || \
   (vouch0[q] != 0 && vouch0[q] != stamp[0]) || (vouch1[q] != 0 && vouch1[q] != stamp[1])))
 #define TIDY2(q) if :: GONE(q) -> CLEAR(q) :: else fi
+#ifdef RESTORE
+#define TIDY if :: taken != 1 -> TIDY1(0); TIDY1(1); TIDY2(0); TIDY2(1); TIDY2(2) :: else fi
+#else
 #define TIDY TIDY1(0); TIDY1(1); TIDY2(0); TIDY2(1); TIDY2(2)
+#endif
+#endif
+
+/* An epoch counts only if it names the server. */
+#if defined(RESTORE) && defined(BLIND)
+#define FRESH (epoch == 0)
+#elif defined(RESTORE)
+#define FRESH (epoch != server + 1)
+#endif
+#ifdef RESTORE
+#define SINCE(q) (!FRESH && era[q] == epoch)
+#define FINISH lent[me] = 0; if :: old_kind[q] == LEASE && old_holder[q] == me + 1 -> old_holder[q] = 9 :: else fi;
+#else
+#define SINCE(q) true
+#define FINISH
 #endif
 
 /* An entry's witness is that of now. */
@@ -131,7 +186,7 @@ byte n;                                  /* scratch, zero between steps */
     members[c] = 0 :: else fi
 #endif
 
-#define REST q = 0; seen = 0; given[me] = 0; given0[me] = 0; given1[me] = 0
+#define REST FINISH q = 0; seen = 0; given[me] = 0; given0[me] = 0; given1[me] = 0
 
 proctype Reader(byte me) {
   byte q, seen;
@@ -140,7 +195,7 @@ again:
   atomic {
     if :: q = 0 :: q = 1 :: q = 2 fi;
     if
-    :: kind[q] == VALUE && VALID(q) ->
+    :: kind[q] == VALUE && SINCE(q) && VALID(q) ->
        printf("R%d: hit of %d, version %d of %d\n", me, q, has[q], owed[q]);
        assert(has[q] >= owed[q]);
        REST; goto again
@@ -151,6 +206,17 @@ again:
     :: kind[q] != LEASE && fences != 0 -> printf("R%d: %d is fenced\n", me, q); REST; goto again
     :: else
     fi;
+#ifdef SETTLE
+    if :: settle == 1 -> printf("R%d: %d settles\n", me, q); REST; goto again
+#ifndef UNSETTLED
+       :: settle == 0 -> settle = 1; caught = false; printf("R%d: %d settles first\n", me, q); REST; goto again
+#endif
+       :: else fi;
+#endif
+#ifdef RESTORE
+    if :: FRESH -> epoch = server + 1 :: else fi;
+    lent[me] = epoch;
+#endif
     if :: generation == 0 -> DRAW(USED, generation); schemes = 0;
 #ifdef AGAIN
           made[me] = generation
@@ -174,13 +240,22 @@ again:
 #endif
     printf("R%d: leases %d\n", me, q)
   };
-  atomic { seen = version[q]; printf("R%d: reads %d, version %d\n", me, q, seen) };
+  atomic {
+#ifdef REPLICA
+    seen = replica[q];
+#else
+    seen = version[q];
+#endif
+    printf("R%d: reads %d, version %d\n", me, q, seen) };
   /* save.lua */
   atomic {
     if
     :: kind[q] == LEASE && holder[q] == me + 1 ->
        CLEAR(q);
        kind[q] = VALUE; has[q] = seen; vouched[q] = given[me]; vouch0[q] = given0[me]; vouch1[q] = given1[me];
+#ifdef RESTORE
+       era[q] = lent[me];
+#endif
 #ifdef LATE
        schemes = schemes | ON(q);
 #endif
@@ -258,6 +333,12 @@ proctype Writer(byte me) {
     DROP(0); DROP(1);
 #endif
     fences = fences & (255 - (1 << me));
+#ifdef REPLICA
+    caught = false;
+#ifdef SETTLE
+    settle = 1;
+#endif
+#endif
     TIDY;
     if :: owed[0] < seen0 -> owed[0] = seen0 :: else fi;
     if :: owed[1] < seen1 -> owed[1] = seen1 :: else fi;
@@ -279,17 +360,26 @@ proctype World() {
 #ifdef SHORT
 #define OUT(w) true
 #else
+#if defined(REPLICA) && !defined(BRIEF)
+#define OUT(w) (over[w] && replica[0] == version[0] && replica[1] == version[1] && replica[2] == version[2])
+#else
 #define OUT(w) over[w]
+#endif
 #endif
   :: atomic { HAS(fences, 0) && OUT(0) -> fences = fences & 254; printf("the fence of W0 runs out\n") }
 #if NW > 1
   :: atomic { HAS(fences, 1) && OUT(1) -> fences = fences & 253; printf("the fence of W1 runs out\n") }
 #endif
 #endif
+#ifdef SETTLE
+#define NO_TRACE settle = 0;
+#else
+#define NO_TRACE
+#endif
 #if EVICT > 0
   :: atomic { lost < EVICT -> lost++;
        if
-       :: generation != 0 -> generation = 0; schemes = 0; fences = 0; printf("the table's hash is lost\n")
+       :: generation != 0 -> generation = 0; schemes = 0; fences = 0; NO_TRACE printf("the table's hash is lost\n")
        :: (stamp[0] | members[0]) != 0 -> stamp[0] = 0; members[0] = 0; printf("conjunction 0 is lost\n")
        :: (stamp[1] | members[1]) != 0 -> stamp[1] = 0; members[1] = 0; printf("conjunction 1 is lost\n")
        :: kind[0] != NOTHING -> CLEAR(0); printf("entry 0 is lost\n")
@@ -298,6 +388,23 @@ proctype World() {
        :: else -> skip
        fi;
        TIDY }
+#endif
+#ifdef REPLICA
+  :: atomic { !caught || replica[0] != version[0] || replica[1] != version[1] || replica[2] != version[2] ->
+       replica[0] = version[0]; replica[1] = version[1]; replica[2] = version[2]; caught = true;
+       printf("the replica catches up\n") }
+#ifdef SETTLE
+  :: atomic { settle == 1 && caught -> settle = 2; printf("the table has settled\n") }
+#endif
+#endif
+#ifdef RESTORE
+#define EACH(copy) copy(generation) copy(schemes) copy(epoch) copy(fences) copy(stamp[0]) copy(stamp[1]) copy(members[0]) copy(members[1]) \
+  ENTRY(copy, 0) ENTRY(copy, 1) ENTRY(copy, 2)
+#define ENTRY(copy, q) copy(kind[q]) copy(has[q]) copy(holder[q]) copy(era[q]) copy(vouched[q]) copy(vouch0[q]) copy(vouch1[q])
+#define KEEP(x) old_##x = x;
+#define BACK(x) x = old_##x; old_##x = 0;
+  :: atomic { taken == 0 -> taken = 1; EACH(KEEP) printf("the snapshot is taken\n") }
+  :: atomic { taken == 1 -> taken = 2; server = 1; EACH(BACK) printf("the snapshot is back\n") }
 #endif
 #ifdef AGAIN
 #ifdef LEASE_BY_CALL
