@@ -128,16 +128,16 @@ func (r *read) wait(ctx context.Context, found store.Lookup) (store.Lookup, erro
 	for pause := lockPollMin; ; pause = min(2*pause, lockPollMax) {
 		lease := found.Lease
 		flight := flights.find(lease)
-		turn := flight.await(ctx, deadline.C, pause)
+		next := flight.await(ctx, deadline.C, pause)
 		switch {
-		case turn == ended:
+		case next == ended:
 			return found, ctx.Err()
-		case turn == landed && flight.payload != nil:
+		case next == landed && flight.payload != nil:
 			return store.Lookup{State: store.Hit, Payload: bytes.Clone(flight.payload)}, nil
 		}
 		var err error
 		found, err = r.acquire(ctx)
-		if turn == ask && flight != nil {
+		if next == ask && flight != nil {
 			// With the lease gone, what the scout has found holds for all who
 			// wait: a result is as new as this look-up, which comes after theirs.
 			if err == nil && (found.State != store.Busy || found.Lease.ID != lease.ID) {
