@@ -19,10 +19,13 @@
 --       10 what precedes a conjunction's name in its key
 --       11 for how many ms replicas of the database may lag behind; 0: the
 --       database that is read doesn't
---       12.. per table: k scheme1 .. schemek
+--       12 the version of the result that the caller has kept; empty: none
+--       13.. per table: k scheme1 .. schemek
 -- Returns {0} missing (peek only) | {1, offset, entry} hit, the payload starts
---       at offset (0-based) | {2, lease id} leased | {3, lease id} busy: that
---       lease is another's | {4} fenced: read the database, store nothing
+--       at offset (0-based), the version in the 22 bytes before it
+--       | {2, lease id} leased | {3, lease id} busy: that lease is another's
+--       | {4} fenced: read the database, store nothing
+--       | {5} unchanged: a hit, of the version that the caller has
 -- Complexity O(T + C) for a hit, C including the conjunctions that the entry
 --       names, O(T + C + schemes) for a miss; a set that is over its cap is
 --       halved, O(cap).
@@ -105,7 +108,11 @@ if entry and not fresh then
   if w then
     if kind == 'V' or kind == 'J' then
       local prefix = kind .. #w .. ':' .. w
-      if string.sub(entry, 1, #prefix) == prefix then return {1, start and start - 1 or #prefix, entry} end
+      local payload = (start or #prefix + 1) + 22
+      if string.sub(entry, 1, #prefix) == prefix and payload <= #entry + 1 then
+        if string.sub(entry, payload - 22, payload - 1) == ARGV[12] then return {5} end
+        return {1, payload - 1, entry}
+      end
     elseif kind == 'L' and lease ~= '0' then
       local bar = string.find(entry, '|', 1, true)
       if bar and string.sub(entry, bar + 1) == w and string.sub(entry, 2, #token + 1) ~= token then
@@ -171,7 +178,7 @@ if fresh then
   epoch = identity .. ':' .. id
 end
 
-local parts, a = {string.sub(epoch, #identity + 2)}, 12
+local parts, a = {string.sub(epoch, #identity + 2)}, 13
 for i = 4, first - 1 do
   local key, h, k = KEYS[i], tables[i], tonumber(ARGV[a])
   if not h.hash then

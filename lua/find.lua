@@ -6,7 +6,9 @@
 -- ARGV  1 token, random per call; empty only looks
 --       2 for how many ms a namespace settles of which invalidations may have been
 --         lost; 0: it needn't   3 meta in ms: how long its fences must live at least
--- Returns {epoch or "", 1 if fenced else 0, entry or ""}
+--       4 the version of the result that the caller has kept; empty: none
+-- Returns {epoch or "", 1 if fenced else 0, entry or ""}; an entry of the version
+--       that the caller has ends before its payload
 -- Complexity O(entry + fences).
 --
 -- Wrong types and garbage under any key count as missing.
@@ -20,6 +22,13 @@ if head[2] and string.sub(head[2], 1, #identity + 1) == identity .. ':' then
   epoch = string.sub(head[2], #identity + 2)
 end
 
+local entry = head[1] or ''
+if ARGV[4] ~= '' then
+  local size, from = string.match(entry, '^V(%d%d?%d?):()')
+  local payload = size and from + tonumber(size) + 22
+  if payload and string.sub(entry, payload - 22, payload - 1) == ARGV[4] then entry = string.sub(entry, 1, payload - 1) end
+end
+
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 local fields = redis.pcall('HGETALL', KEYS[3])
@@ -27,7 +36,7 @@ local settled = false
 for j = 1, fields.err and 0 or #fields, 2 do
   settled = settled or fields[j] == 'f:settle'
   if string.sub(fields[j], 1, 2) == 'f:' and (tonumber(fields[j + 1]) or 0) > now then
-    return {epoch, 1, head[1] or ''}
+    return {epoch, 1, entry}
   end
 end
 
@@ -52,4 +61,4 @@ if token ~= '' then
     if redis.call('PTTL', KEYS[3]) < life then redis.call('PEXPIRE', KEYS[3], 2 * life) end
   end
 end
-return {epoch, fenced, head[1] or ''}
+return {epoch, fenced, entry}

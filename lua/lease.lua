@@ -11,7 +11,7 @@ local token, witness = ARGV[1], ARGV[3]
 local entry = redis.pcall('GET', KEYS[1])
 if type(entry) == 'string' then
   local prefix = 'V' .. #witness .. ':' .. witness
-  if string.sub(entry, 1, #prefix) == prefix then return {1, #prefix, entry} end
+  if string.sub(entry, 1, #prefix) == prefix and #entry >= #prefix + 22 then return {1, #prefix + 22, entry} end
   local bar = string.sub(entry, 1, 1) == 'L' and string.find(entry, '|', 1, true)
   if bar and string.sub(entry, bar + 1) == witness and string.sub(entry, 2, #token + 1) ~= token then
     return {3, string.sub(entry, 2, bar - 1)}

@@ -57,7 +57,8 @@ end
 
 local names = {}
 for i = first, #KEYS do names[#names + 1] = string.sub(KEYS[i], #ARGV[9] + 1) end
-redis.call('SET', KEYS[1], 'J' .. #witness .. ':' .. witness .. #names .. ':' .. table.concat(names) .. ARGV[2], 'PX', ARGV[3])
+local version = string.sub(ARGV[1], 1, 22) -- as in save
+redis.call('SET', KEYS[1], 'J' .. #witness .. ':' .. witness .. #names .. ':' .. table.concat(names) .. version .. ARGV[2], 'PX', ARGV[3])
 
 if sets then
   for i = 2, first - 1 do redis.call('SREM', KEYS[i], name) end

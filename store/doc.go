@@ -45,7 +45,10 @@
 //	{ns}t:table  hash: g generation, sv version of the scheme list,
 //	             s:scheme for each scheme, f:id fences (ms of expiry)
 //	{ns}c:key    conjunction: a set of entries, or a stamp
-//	{ns}e:key    entry: "V" length ":" witness payload,
-//	             "J" length ":" witness number ":" key.. payload of one that
-//	             depends on joined rows, or "L" lease "|" witness
+//	{ns}e:key    entry: "V" length ":" witness version payload,
+//	             "J" length ":" witness number ":" key.. version payload of one
+//	             that depends on joined rows, or "L" lease "|" witness
+//
+// The version of an entry is the token of the look-up that took its lease: 22
+// characters that no other entry has, not even one with the same witness.
 package store

@@ -30,6 +30,9 @@ const (
 	// Fenced says that a transaction that writes to one of the tables is
 	// about to commit: read the database without storing.
 	Fenced
+	// Unchanged is a hit of the version that the caller has kept, whose payload
+	// did not travel. Revalidate only.
+	Unchanged
 )
 
 // String returns the state's name in lower case.
@@ -45,6 +48,8 @@ func (s State) String() string {
 		return "busy"
 	case Fenced:
 		return "fenced"
+	case Unchanged:
+		return "unchanged"
 	}
 	return "State(" + strconv.Itoa(int(s)) + ")"
 }
@@ -53,6 +58,7 @@ func (s State) String() string {
 type Lookup struct {
 	State   State
 	Payload []byte // of a hit; the caller's own
+	Version string // of a hit; no other entry has it, whenever it is stored
 
 	// Lease is the caller's own if it is Leased. If it is Busy it is the
 	// other holder's, so that callers in one process recognise each other;
@@ -69,6 +75,12 @@ type Lease struct {
 	joined []string // the tables of the Joined dependencies
 }
 
+// Version returns the version of the entry that Save makes of the lease.
+func (l Lease) Version() string { return l.ID[:min(versionLen, len(l.ID))] }
+
+// versionLen is the length of an entry's version, which is a token.
+const versionLen = encodedLen
+
 // Acquire looks an entry up before the database is read. If there is no valid
 // one it registers the dependencies and takes a lease. Entries must not be
 // stored for longer than ttl; what invalidates them is kept for longer.
@@ -77,11 +89,18 @@ type Lease struct {
 //
 // An error means that nothing is known: read the database, store nothing.
 func (s *Store) Acquire(ctx context.Context, key EntryKey, deps []Dependency, ttl time.Duration) (Lookup, error) {
+	return s.Revalidate(ctx, key, deps, ttl, "")
+}
+
+// Revalidate is Acquire by a caller who has kept the payload of a version. While
+// that is the valid one the answer is Unchanged, and the payload stays where it
+// is: what the caller has is as good as a hit.
+func (s *Store) Revalidate(ctx context.Context, key EntryKey, deps []Dependency, ttl time.Duration, have string) (Lookup, error) {
 	acquire := s.acquire
 	if s.keys.spread {
 		acquire = s.acquireSpread
 	}
-	l, err := acquire(ctx, key, deps, ttl)
+	l, err := acquire(ctx, key, deps, ttl, have)
 	if err != nil {
 		return Lookup{}, fmt.Errorf("store: acquire: %w", err)
 	}
@@ -94,10 +113,10 @@ func (s *Store) Acquire(ctx context.Context, key EntryKey, deps []Dependency, tt
 }
 
 // acquire is Acquire in one slot.
-func (s *Store) acquire(ctx context.Context, key EntryKey, deps []Dependency, ttl time.Duration) (Lookup, error) {
+func (s *Store) acquire(ctx context.Context, key EntryKey, deps []Dependency, ttl time.Duration, have string) (Lookup, error) {
 	m, name, joined := s.lookupMessage(key, deps)
 	m.Add(s.mode, len(deps), s.token(), s.leaseMS, max(1, (ttl+s.leaseTTL).Milliseconds()),
-		name, s.entries, s.maxConjSet, joined, s.conjunctions, s.settleMS)
+		name, s.entries, s.maxConjSet, joined, s.conjunctions, s.settleMS, have)
 	for _, d := range deps {
 		n := len(d.Schemes)
 		if d.Joined {
@@ -137,7 +156,7 @@ func (s *Store) peek(ctx context.Context, key EntryKey, deps []Dependency) (Look
 // lookupMessage begins a look-up with its keys. It returns the entry's name
 // and the number of joined tables besides.
 func (s *Store) lookupMessage(key EntryKey, deps []Dependency) (m lua.Message, name string, joined int) {
-	keys, args := 3+len(deps), 11+len(deps)
+	keys, args := 3+len(deps), 12+len(deps)
 	for _, d := range deps {
 		keys += len(d.Keys)
 		args += len(d.Schemes)
@@ -194,10 +213,10 @@ func readLookup(reply []any) (Lookup, error) {
 	case len(reply) == 3 && code == 1:
 		offset, ok1 := reply[1].(int64)
 		entry, ok2 := reply[2].(string)
-		if !ok1 || !ok2 || offset < 0 || offset > int64(len(entry)) {
+		if !ok1 || !ok2 || offset < versionLen || offset > int64(len(entry)) {
 			return Lookup{}, replyError("acquire", reply)
 		}
-		return Lookup{State: Hit, Payload: []byte(entry[offset:])}, nil
+		return Lookup{State: Hit, Payload: []byte(entry[offset:]), Version: entry[offset-versionLen : offset]}, nil
 	case len(reply) == 2 && (code == 2 || code == 3):
 		id, ok := reply[1].(string)
 		if !ok {
@@ -206,6 +225,8 @@ func readLookup(reply []any) (Lookup, error) {
 		return Lookup{State: State(code), Lease: Lease{ID: id}}, nil
 	case len(reply) == 1 && code == 4:
 		return Lookup{State: Fenced}, nil
+	case len(reply) == 1 && code == 5:
+		return Lookup{State: Unchanged}, nil
 	case len(reply) == 1 && reply[0] == int64(0):
 		return Lookup{State: Missing}, nil
 	}

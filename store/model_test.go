@@ -25,6 +25,7 @@ const (
 	readsTooEarly          // reads the database before it has looked the entry up
 	setsNoFence            // a strict writer announces nothing
 	namesNoRows            // stores as if no rows had been joined
+	asksNoVersion          // takes a valid entry for the one that it has kept
 )
 
 // query is a query over the rows of the model, with what it depends on. Rows of
@@ -134,7 +135,8 @@ type reader struct {
 	store *store.Store
 	query int // -1: idle
 	lease store.Lease
-	seen  int // -1: has not read the database yet
+	seen  int                  // -1: has not read the database yet
+	kept  map[int]store.Lookup // by query: hits, to be validated
 }
 
 type writer struct {
@@ -167,7 +169,7 @@ func newWorld(t require.TestingT, b backend, weak weakness, draw func(int, strin
 	}
 	w.past = [][]row{slices.Clone(w.rows["a"])}
 	for range 3 {
-		w.readers = append(w.readers, &reader{store: w.newStore(), query: -1})
+		w.readers = append(w.readers, &reader{store: w.newStore(), query: -1, kept: map[int]store.Lookup{}})
 	}
 	for range 2 {
 		w.writers = append(w.writers, &writer{store: w.newStore()})
@@ -296,8 +298,12 @@ func (w *world) read(ctx context.Context, r *reader) {
 			}
 		}
 		d := delivery{lease: r.lease, seen: r.seen, joined: w.joined(queries[r.query], r.seen)}
-		_, err := r.store.Save(ctx, d.lease, []byte(strconv.Itoa(d.seen)), ttl, d.joined...)
+		payload := []byte(strconv.Itoa(d.seen))
+		stored, err := r.store.Save(ctx, d.lease, payload, ttl, d.joined...)
 		require.NoError(w.t, err)
+		if stored {
+			r.kept[r.query] = store.Lookup{State: store.Hit, Payload: payload, Version: d.lease.Version()}
+		}
 		w.saved = append(w.saved, d)
 		r.query = -1
 	}
@@ -319,9 +325,16 @@ func (w *world) joined(q query, seen int) [][]conj.Key {
 func (w *world) lookUp(ctx context.Context, r *reader) {
 	token := fmt.Sprintf("%022d", len(w.sent))
 	undo := fixToken(r.store, token)
-	l, err := r.store.Acquire(ctx, entry(queries[r.query].name), queries[r.query].deps, ttl)
+	kept := r.kept[r.query]
+	l, err := r.store.Revalidate(ctx, entry(queries[r.query].name), queries[r.query].deps, ttl, kept.Version)
 	undo()
 	require.NoError(w.t, err)
+	switch {
+	case l.State == store.Unchanged, l.State == store.Hit && w.weak == asksNoVersion && kept.Version != "":
+		l = kept
+	case l.State == store.Hit:
+		r.kept[r.query] = l
+	}
 	w.sent = append(w.sent, call{token, r.query})
 	w.check(r.query, l)
 	if l.State == store.Leased {
@@ -449,7 +462,7 @@ func TestNoHitIsOlderThanACommitUnderFences(t *testing.T) {
 func TestTheModelNoticesAWeakenedProtocol(t *testing.T) {
 	for _, mode := range modes {
 		b := backend{client: realRedis(t), mode: mode}
-		for name, weak := range map[string]weakness{"ignores leases": ignoresLeases, "reads too early": readsTooEarly, "sets no fence": setsNoFence, "names no rows": namesNoRows} {
+		for name, weak := range map[string]weakness{"ignores leases": ignoresLeases, "reads too early": readsTooEarly, "sets no fence": setsNoFence, "names no rows": namesNoRows, "asks no version": asksNoVersion} {
 			if mode.spread && weak == namesNoRows {
 				continue // it depends on the whole table all the same
 			}

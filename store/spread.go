@@ -33,14 +33,14 @@ type spreadLookup struct {
 }
 
 // acquireSpread is Acquire in a spread namespace.
-func (s *Store) acquireSpread(ctx context.Context, key EntryKey, deps []Dependency, ttl time.Duration) (Lookup, error) {
+func (s *Store) acquireSpread(ctx context.Context, key EntryKey, deps []Dependency, ttl time.Duration, have string) (Lookup, error) {
 	token := s.token()
-	found, err := s.lookSpread(ctx, key, deps, token, milliseconds(ttl+s.leaseTTL))
+	found, err := s.lookSpread(ctx, key, deps, token, milliseconds(ttl+s.leaseTTL), have)
 	if err != nil {
 		return Lookup{}, err
 	}
-	if payload, ok := found.payload(); ok {
-		return Lookup{State: Hit, Payload: payload}, nil
+	if hit, ok := found.hit(have); ok {
+		return hit, nil
 	}
 	if found.fenced {
 		return Lookup{State: Fenced}, nil
@@ -59,22 +59,22 @@ func (s *Store) acquireSpread(ctx context.Context, key EntryKey, deps []Dependen
 
 // peekSpread is Peek in a spread namespace.
 func (s *Store) peekSpread(ctx context.Context, key EntryKey, deps []Dependency) (Lookup, error) {
-	found, err := s.lookSpread(ctx, key, deps, "", "0")
+	found, err := s.lookSpread(ctx, key, deps, "", "0", "")
 	if err != nil {
 		return Lookup{}, err
 	}
-	if payload, ok := found.payload(); ok {
-		return Lookup{State: Hit, Payload: payload}, nil
+	if hit, ok := found.hit(""); ok {
+		return hit, nil
 	}
 	return Lookup{State: Missing}, nil
 }
 
 // lookSpread asks for an entry and for what vouches for it, and registers it with a
 // token that is not empty.
-func (s *Store) lookSpread(ctx context.Context, key EntryKey, deps []Dependency, token, meta string) (spreadLookup, error) {
+func (s *Store) lookSpread(ctx context.Context, key EntryKey, deps []Dependency, token, meta, have string) (spreadLookup, error) {
 	r := s.keys.root(key)
 	calls := make([]lua.Call, 0, 1+len(deps))
-	calls = append(calls, lua.Call{Script: lua.Find, Keys: []string{s.keys.entry(key), r.epoch, r.fences}, Args: []any{token, s.settleMS, meta}})
+	calls = append(calls, lua.Call{Script: lua.Find, Keys: []string{s.keys.entry(key), r.epoch, r.fences}, Args: []any{token, s.settleMS, meta, have}})
 	for _, d := range deps {
 		calls = append(calls, s.vouch(d, token, meta))
 	}
@@ -153,17 +153,25 @@ func shorten(witness string) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// payload returns that of a valid entry.
-func (l spreadLookup) payload() ([]byte, bool) {
+// hit returns the result of a valid entry. Where it is of the version that the
+// caller has, its payload was left behind.
+func (l spreadLookup) hit(have string) (Lookup, bool) {
 	if l.witness == "" || !strings.HasPrefix(l.entry, "V") {
-		return nil, false
+		return Lookup{}, false
 	}
 	rest, ok := strings.CutPrefix(l.entry[1:], strconv.Itoa(len(l.witness))+":")
 	if !ok {
-		return nil, false
+		return Lookup{}, false
 	}
-	payload, ok := strings.CutPrefix(rest, l.witness)
-	return []byte(payload), ok
+	rest, ok = strings.CutPrefix(rest, l.witness)
+	if !ok || len(rest) < versionLen {
+		return Lookup{}, false
+	}
+	version, payload := rest[:versionLen], rest[versionLen:]
+	if version == have {
+		return Lookup{State: Unchanged}, true
+	}
+	return Lookup{State: Hit, Payload: []byte(payload), Version: version}, true
 }
 
 // dropAllSpread is dropAll in a spread namespace. Until all shards are done the

@@ -338,7 +338,7 @@ func (s *Store) epochs(ctx context.Context) (map[string]string, error) {
 	calls := make([]lua.Call, len(roots))
 	for i, r := range roots {
 		// Whatever it finds as an entry: only the epoch is of interest.
-		calls[i] = lua.Call{Script: lua.Find, Keys: []string{r.epoch, r.epoch, r.fences}, Args: []any{"", "0", "0"}}
+		calls[i] = lua.Call{Script: lua.Find, Keys: []string{r.epoch, r.epoch, r.fences}, Args: []any{"", "0", "0", ""}}
 	}
 	epochs := make(map[string]string, len(roots))
 	for i, cmd := range lua.Pipeline(ctx, s.client, calls) {
