@@ -5,13 +5,19 @@
 --
 -- Without a fence to set it only ever deletes, which a full server permits too.
 --
+-- It also tells those who keep results in their own memory, by a message of the
+-- letter "k", "t" or "a" for the op, the length of KEYS[1], ":", KEYS[1], and for
+-- "k" the last 22 characters of each conjunction. Where there are too many of
+-- these the message is that of the table. They may be out of reach, or the
+-- message forbidden: nothing depends on it.
+--
 -- KEYS  1 table hash, 2.. conjunctions
 --       "all": 1 fences of the namespace, 2 epoch
 -- ARGV  1 mode: "sets" | "stamps"
 --       2 op: "keys" | "table" | "all"
 --       3 the version of the scheme list that the conjunctions were built
 --         from: empty for none, "*" not to compare
---       4 what precedes an entry's name in its key
+--       4 what precedes an entry's name in its key; also the channel of the messages
 --       5 for how many ms the fence is set; 0: none is, and "settle" is dropped,
 --         so that those who read replicas begin to settle anew; -1: none is, and
 --         "settle" is left, which an earlier call for the same changes has set
@@ -55,6 +61,12 @@ local function done(dropped)
   for i = 1, hold == 0 and #names or 0 do
     if names[i] == 'f:settle' then redis.call('HDEL', key, 'f:settle') end
   end
+  local letter, tail = string.sub(op, 1, 1), ''
+  if op == 'keys' then
+    if #KEYS > 101 then letter = 't' end
+    for i = 2, letter == 'k' and #KEYS or 0 do tail = tail .. string.sub(KEYS[i], -22) end
+  end
+  redis.pcall('PUBLISH', ARGV[4], letter .. #key .. ':' .. key .. tail)
   return {0, dropped}
 end
 
