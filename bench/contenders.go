@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -31,6 +32,10 @@ type variant struct {
 	mode        cacheplugin.Mode
 	consistency cacheplugin.Consistency
 	embedded    bool
+	prefix      string // shared with other processes; empty: one of its own
+	// change, if set, changes the rest of the configuration. Its profile is
+	// that of all tables.
+	change func(*cacheplugin.Config, *cacheplugin.Profile)
 }
 
 var (
@@ -50,7 +55,29 @@ func (env *environment) plain(d *database) (setup, error) {
 	return setup{name: "GORM", db: db, close: func() { closeDB(db) }}, nil
 }
 
+// hitVariants are the ways to answer a hit, for the suites of hits.
+var hitVariants = []variant{setsVariant, stampsVariant}
+
+// mixedVariants are those that read and write.
+var mixedVariants = []variant{setsVariant, stampsVariant, setsStrict}
+
 var prefixes atomic.Int64
+
+// prefix returns a namespace that nothing else uses.
+func prefix() string { return fmt.Sprintf("bench-%d-%d", time.Now().UnixNano(), prefixes.Add(1)) }
+
+// config is the plugin's configuration: every query is cached.
+func (v variant) config(client redis.UniversalClient, prefix string) cacheplugin.Config {
+	profile := cacheplugin.Profile{Ops: cache.All, Timeout: time.Hour}
+	c := cacheplugin.Config{
+		Redis: client, Prefix: prefix, Mode: v.mode, Consistency: v.consistency,
+	}
+	if v.change != nil {
+		v.change(&c, &profile)
+	}
+	c.Profiles = cacheplugin.Profiles{"*": &profile}
+	return c
+}
 
 // plugged is GORM with the plugin, which caches every query, in a namespace of
 // its own.
@@ -63,19 +90,12 @@ func (env *environment) plugged(d *database, v variant) (setup, error) {
 	if v.embedded {
 		o = redis.Options{Addr: env.embedded.Addr()}
 	}
-	client, trips := counted(o)
-	plugin := cacheplugin.New(cacheplugin.Config{
-		Redis:       client,
-		Prefix:      fmt.Sprintf("bench-%d-%d", time.Now().UnixNano(), prefixes.Add(1)),
-		Profiles:    cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour}},
-		Mode:        v.mode,
-		Consistency: v.consistency,
-	})
+	client, trips := countedAt(o, d.distance)
+	plugin := cacheplugin.New(v.config(client, cmp.Or(v.prefix, prefix())))
 	if err := db.Use(plugin); err != nil {
 		return setup{}, errors.Join(err, client.Close())
 	}
 	return setup{name: v.name, db: db, plugin: plugin, trips: trips, close: func() {
-		_ = cacheplugin.InvalidateAll(db)
 		_ = plugin.Close(context.Background())
 		_ = client.Close()
 		closeDB(db)
@@ -90,31 +110,46 @@ func (env *environment) byHand(d *database) (setup, error) {
 	if err != nil {
 		return setup{}, err
 	}
-	client, trips := counted(*env.redis)
+	client, trips := countedAt(*env.redis, d.distance)
 	return setup{
 		name: "by hand, go-redis/cache", db: db, trips: trips, manual: rediscache.New(&rediscache.Options{Redis: client}),
 		close: func() { _ = client.Close(); closeDB(db) },
 	}, nil
 }
 
-// setups opens GORM alone, the plugin's variants and the cache by hand.
-func (env *environment) setups(d *database, manual bool, variants ...variant) (all []setup, err error) {
-	add := func(s setup, err error) error {
-		if err == nil {
-			all = append(all, s)
-		}
-		return err
-	}
-	if err := add(env.plain(d)); err != nil {
-		return all, err
-	}
+// setups opens GORM alone and the plugin's variants.
+func (env *environment) setups(d *database, open *opened, variants ...variant) ([]setup, error) {
+	s, err := open.setup(env.plain(d))
+	all := []setup{s}
 	for _, v := range variants {
-		if err := add(env.plugged(d, v)); err != nil {
-			return all, err
+		if err != nil {
+			break
 		}
+		s, err = open.setup(env.plugged(d, v))
+		all = append(all, s)
 	}
-	if manual {
-		return all, add(env.byHand(d))
+	return all, err
+}
+
+// contender is one that reports how many of its queries hit.
+func (s setup) contender(run func(context.Context, *lap) error) contender {
+	c := contender{name: s.name, trips: s.trips, run: run}
+	if s.plugin == nil {
+		return c
 	}
-	return all, nil
+	var before cacheplugin.Stats
+	c.begin = func() { before = s.plugin.Stats() }
+	c.figures = func() map[string]float64 { return hits(before, s.plugin.Stats()) }
+	return c
+}
+
+// hits returns the share of queries that the cache answered between two looks
+// at the counters.
+func hits(before, after cacheplugin.Stats) map[string]float64 {
+	// A miss whose result isn't stored counts as a skip, too.
+	h, m := after.Hits-before.Hits, after.Misses-before.Misses
+	if h+m == 0 {
+		return nil
+	}
+	return map[string]float64{"hit %": 100 * float64(h) / float64(h+m)}
 }

@@ -9,12 +9,14 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	mysqldriver "github.com/go-sql-driver/mysql"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
 	"github.com/redis/go-redis/v9"
 	"gorm.io/driver/mysql"
 	"gorm.io/driver/postgres"
@@ -38,6 +40,14 @@ type environment struct {
 type database struct {
 	name string
 	dsn  string
+	// distance is how much later answers of the database, and of the Redis of
+	// those who use it, arrive. Zero: nothing is in between.
+	distance time.Duration
+}
+
+// away returns the same database, further away.
+func (d *database) away(distance time.Duration) *database {
+	return &database{name: d.name, dsn: d.dsn, distance: distance}
 }
 
 // start starts the servers and fills the databases.
@@ -135,7 +145,8 @@ func (env *environment) create(name string) (*database, error) {
 		if err != nil {
 			return nil, err
 		}
-		cfg.DBName, cfg.ParseTime = own, true
+		// A row that is updated to what it is counts as on the others.
+		cfg.DBName, cfg.ParseTime, cfg.ClientFoundRows = own, true, true
 		d.dsn = cfg.FormatDSN()
 	}
 	db, err := d.open()
@@ -168,16 +179,11 @@ func execute(driver, dsn, text string) error {
 
 // open returns a handle of its own on the database.
 func (d *database) open() (*gorm.DB, error) {
-	var dialector gorm.Dialector
-	switch d.name {
-	case testenv.SQLite:
-		dialector = sqlite.Open(d.dsn)
-	case testenv.Postgres:
-		dialector = postgres.Open(d.dsn)
-	case testenv.MariaDB:
-		dialector = mysql.Open(d.dsn)
+	dialector, err := d.dialector()
+	if err != nil {
+		return nil, err
 	}
-	db, err := gorm.Open(dialector, &gorm.Config{Logger: logger.Discard, SkipDefaultTransaction: false})
+	db, err := gorm.Open(dialector, &gorm.Config{Logger: logger.Discard})
 	if err != nil {
 		return nil, err
 	}
@@ -188,6 +194,37 @@ func (d *database) open() (*gorm.DB, error) {
 	pool.SetMaxOpenConns(16)
 	pool.SetMaxIdleConns(16)
 	return db, nil
+}
+
+func (d *database) dialector() (gorm.Dialector, error) {
+	switch d.name {
+	case testenv.Postgres:
+		cfg, err := pgx.ParseConfig(d.dsn)
+		if err != nil {
+			return nil, err
+		}
+		if d.distance > 0 {
+			cfg.DialFunc = remote(d.distance)
+		}
+		return postgres.New(postgres.Config{Conn: stdlib.OpenDB(*cfg)}), nil
+	case testenv.MariaDB:
+		cfg, err := mysqldriver.ParseDSN(d.dsn)
+		if err != nil {
+			return nil, err
+		}
+		if d.distance > 0 {
+			cfg.Net = "tcp-" + d.distance.String()
+			dial := remote(d.distance)
+			mysqldriver.RegisterDialContext(cfg.Net, func(ctx context.Context, address string) (net.Conn, error) { return dial(ctx, "tcp", address) })
+		}
+		connector, err := mysqldriver.NewConnector(cfg)
+		if err != nil {
+			return nil, err
+		}
+		return mysql.New(mysql.Config{Conn: sql.OpenDB(connector), DSNConfig: cfg}), nil
+	default:
+		return sqlite.Open(d.dsn), nil
+	}
 }
 
 func closeDB(db *gorm.DB) {
@@ -226,28 +263,34 @@ func (env *environment) versions(ctx context.Context) []string {
 	return lines
 }
 
-// counted returns a client that counts its round trips. What is written in one
-// go (a command or a pipeline) is one round trip.
-func counted(o redis.Options) (*redis.Client, *atomic.Int64) {
-	trips := new(atomic.Int64)
-	o.Dialer = func(ctx context.Context, network, address string) (net.Conn, error) {
-		dialer := net.Dialer{Timeout: 5 * time.Second}
-		conn, err := dialer.DialContext(ctx, network, address)
+// flush empties both Redis.
+func (env *environment) flush(ctx context.Context) error {
+	env.embedded.FlushAll()
+	client := redis.NewClient(env.redis)
+	defer client.Close()
+	return client.FlushDB(ctx).Err()
+}
+
+// busy returns a function that tells how long Redis' thread has worked so far.
+func (env *environment) busy(open *opened) func(context.Context) (time.Duration, error) {
+	client := redis.NewClient(env.redis)
+	open.closeLater(func() { _ = client.Close() })
+	return func(ctx context.Context) (time.Duration, error) {
+		info, err := client.Info(ctx, "cpu").Result()
 		if err != nil {
-			return nil, err
+			return 0, err
 		}
-		return &countingConn{Conn: conn, writes: trips}, nil
+		var seconds float64
+		for line := range strings.Lines(info) {
+			name, value, _ := strings.Cut(strings.TrimSpace(line), ":")
+			if name == "used_cpu_user_main_thread" || name == "used_cpu_sys_main_thread" {
+				part, err := strconv.ParseFloat(value, 64)
+				if err != nil {
+					return 0, fmt.Errorf("INFO cpu, %s: %w", name, err)
+				}
+				seconds += part
+			}
+		}
+		return time.Duration(seconds * float64(time.Second)), nil
 	}
-	o.PoolSize = 32
-	return redis.NewClient(&o), trips
-}
-
-type countingConn struct {
-	net.Conn
-	writes *atomic.Int64
-}
-
-func (c *countingConn) Write(b []byte) (int, error) {
-	c.writes.Add(1)
-	return c.Conn.Write(b)
 }

@@ -2,12 +2,13 @@
 // limits of the machine it runs on.
 //
 //	go run .                          # everything, tables on standard output
-//	go run . -out ../docs/benchmarks  # and CSV, charts and benchstat's format
+//	go run . -out ../docs/benchmarks  # and Markdown, CSV, charts and benchstat's format
 //	go run . -works 'reads|writes' -databases sqlite -rounds 3
 //	go run . -scale                   # what grows with the number of entries
 //
 // It starts PostgreSQL, MariaDB and Redis itself, on free ports, or uses those
-// that the environment names (see package internal/testenv).
+// that the environment names (see package internal/testenv). The Redis is
+// emptied.
 //
 // Absolute times mean little on a machine that has something else to do. So
 // the contenders of one work take turns, in short slices and in another random
@@ -27,6 +28,8 @@ import (
 	"runtime"
 	"strings"
 	"time"
+
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
 func main() {
@@ -57,10 +60,10 @@ func parse(args []string) (options, error) {
 		databases string
 		flags     = flag.NewFlagSet("bench", flag.ContinueOnError)
 	)
-	flags.StringVar(&o.out, "out", "", "directory for CSV, SVG and benchstat files; none if empty")
-	flags.IntVar(&o.rounds, "rounds", 9, "rounds per work; each contender gets one slice a round")
-	flags.DurationVar(&o.slice, "slice", 150*time.Millisecond, "how long a contender's slice is")
-	flags.StringVar(&works, "works", ".", "suites to run, a regular expression: limits, reads, writes, mixed, processes, memory")
+	flags.StringVar(&o.out, "out", "", "directory for tables, CSV, SVG and benchstat files; none if empty")
+	flags.IntVar(&o.rounds, "rounds", 7, "rounds per work; each contender gets one slice a round")
+	flags.DurationVar(&o.slice, "slice", 60*time.Millisecond, "how long a contender's slice is")
+	flags.StringVar(&works, "works", ".", "suites to run, a regular expression: "+suiteNames())
 	flags.StringVar(&databases, "databases", "postgres,mariadb,sqlite", "databases to run on")
 	flags.BoolVar(&o.scale, "scale", false, "measure how costs grow with the number of entries, conjunctions and schemes instead")
 	flags.IntVar(&o.entries, "entries", 1_000_000, "entries of -scale")
@@ -85,7 +88,7 @@ func run(ctx context.Context, args []string) error {
 		return err
 	}
 	if o.worker != "" {
-		return work(ctx, o.worker)
+		return work(ctx, o.worker, os.Stdin, os.Stdout)
 	}
 	env, err := start(o.databases)
 	if err != nil {
@@ -93,35 +96,55 @@ func run(ctx context.Context, args []string) error {
 	}
 	defer env.stop()
 
-	report := newReport(os.Stdout, o.out, describe(ctx, env))
+	name := "results"
+	if o.scale {
+		name = "scale"
+	}
+	report := newReport(os.Stdout, o.out, name, describe(ctx, env, args))
 	if o.scale {
 		if err := env.scale(ctx, o, report); err != nil {
 			return err
 		}
 		return report.write()
 	}
+	return errors.Join(env.runSuites(ctx, o, report), report.write())
+}
+
+// runSuites measures what the options ask for. What has been measured is
+// reported even if something fails later.
+func (env *environment) runSuites(ctx context.Context, o options, r *report) error {
+	var failed []error
 	for _, suite := range suites {
 		if !o.works.MatchString(suite.name) {
 			continue
 		}
-		for _, database := range env.databases {
-			if suite.once && database != env.databases[0] {
-				break
+		for i, database := range env.databases {
+			if suite.once && i > 0 || suite.networked && database.name == testenv.SQLite {
+				continue
 			}
+			if err := ctx.Err(); err != nil {
+				return errors.Join(append(failed, err)...)
+			}
+			began := time.Now()
 			results, err := env.runSuite(ctx, o, suite, database)
 			if err != nil {
-				return fmt.Errorf("%s on %s: %w", suite.name, database.name, err)
+				failed = append(failed, fmt.Errorf("%s on %s: %w", suite.name, database.name, err))
 			}
-			report.add(results...)
+			r.add(results...)
+			r.took(suite, database, time.Since(began))
 		}
 	}
-	return report.write()
+	return errors.Join(failed...)
 }
 
 // describe names what was measured on.
-func describe(ctx context.Context, env *environment) []string {
+func describe(ctx context.Context, env *environment, args []string) []string {
 	lines := []string{
+		"go run . " + strings.Join(args, " ") + ", " + time.Now().UTC().Format(time.DateOnly),
 		fmt.Sprintf("%s %s/%s, %d CPUs: %s", runtime.Version(), runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), processor()),
+	}
+	if release, err := os.ReadFile("/proc/sys/kernel/osrelease"); err == nil {
+		lines = append(lines, "kernel "+strings.TrimSpace(string(release)))
 	}
 	return append(lines, env.versions(ctx)...)
 }

@@ -7,52 +7,69 @@ import (
 	"strings"
 
 	"github.com/redis/go-redis/v9"
+	"gorm.io/gorm"
+)
+
+// entries is how many entries the memory of one is taken from.
+const entries = 5000
+
+// The budget of an entry: its rows a fifth more, and some bytes.
+const (
+	budgetFactor = 1.2
+	budgetBytes  = 200
 )
 
 // memory measures what an entry takes in Redis beside its rows.
-func memory(ctx context.Context, env *environment, d *database) ([]group, error) {
-	const entries = 5000
+func memory(ctx context.Context, env *environment, d *database, open *opened) ([]group, error) {
+	plain, err := open.setup(env.plain(d))
+	if err != nil {
+		return nil, err
+	}
 	var groups []group
-	for _, w := range []struct {
-		readWork
-		n int
-	}{{readWork{"1 row", readWorks[0].run, nil}, 1}, {readWork{"20 rows", readWorks[1].run, nil}, 20}} {
-		plain, err := env.plain(d)
+	for _, w := range []readWork{
+		{name: "1 row", run: func(db *gorm.DB, i int) (any, error) {
+			var a []Article
+			return nil, expect(1, db.Where("id = ?", i+1).Limit(1).Find(&a))
+		}},
+		{name: "20 rows", run: func(db *gorm.DB, i int) (any, error) {
+			var all []Article
+			return nil, expect(20, db.Where("tag_id = ? AND words <> ?", i%tags, -1-i).Find(&all))
+		}},
+	} {
+		payload, _, err := record(plain.db, w)
 		if err != nil {
 			return nil, err
 		}
-		payload, _, err := record(plain.db, w.readWork)
-		plain.close()
-		if err != nil {
-			return nil, err
-		}
-		g := group{work: "memory per entry, " + w.name}
-		for _, v := range []variant{setsVariant, stampsVariant} {
-			used, err := env.memoryOf(ctx, d, v, entries, w.n)
+		rows := float64(len(payload))
+		g := group{work: w.name}
+		for _, v := range hitVariants {
+			used, err := env.memoryOf(ctx, d, v, w)
 			if err != nil {
 				return nil, err
 			}
-			g.contenders = append(g.contenders, contender{
-				name: v.name, run: func(context.Context, int) error { return nil },
-				after: func() map[string]float64 {
-					return map[string]float64{
-						"bytes per entry": used, "rows' bytes": float64(len(payload)), "beside 1.2 x rows": used - 1.2*float64(len(payload)),
-					}
-				},
-			})
+			g.contenders = append(g.contenders, contender{name: v.name, figures: func() map[string]float64 {
+				budget := budgetFactor*rows + budgetBytes
+				return map[string]float64{"bytes": used, "rows' bytes": rows, "budget": budget, "of the budget %": 100 * used / budget}
+			}})
 		}
 		groups = append(groups, g)
 	}
 	return groups, nil
 }
 
-// memoryOf caches entries of n rows each and returns what Redis needs for one.
-func (env *environment) memoryOf(ctx context.Context, d *database, v variant, entries, n int) (float64, error) {
+// memoryOf fills an empty Redis with entries and returns what it needs for one.
+func (env *environment) memoryOf(ctx context.Context, d *database, v variant, w readWork) (float64, error) {
+	if err := env.flush(ctx); err != nil {
+		return 0, err
+	}
 	s, err := env.plugged(d, v)
 	if err != nil {
 		return 0, err
 	}
 	defer s.close()
+	if _, err := w.run(s.db.WithContext(ctx), entries); err != nil { // connections, scripts
+		return 0, err
+	}
 	client := redis.NewClient(env.redis)
 	defer client.Close()
 	before, err := usedMemory(ctx, client)
@@ -60,14 +77,7 @@ func (env *environment) memoryOf(ctx context.Context, d *database, v variant, en
 		return 0, err
 	}
 	for i := range entries {
-		var all []Article
-		q := s.db.WithContext(ctx)
-		if n == 1 {
-			q = q.Where("id = ?", i+1).Limit(1)
-		} else {
-			q = q.Where("tag_id = ? AND words <> ?", i%tags, -1-i)
-		}
-		if err := q.Find(&all).Error; err != nil {
+		if _, err := w.run(s.db.WithContext(ctx), i); err != nil {
 			return 0, err
 		}
 	}
@@ -75,10 +85,10 @@ func (env *environment) memoryOf(ctx context.Context, d *database, v variant, en
 	if err != nil {
 		return 0, err
 	}
-	if stored := s.plugin.Stats().Stores; stored < int64(entries) {
+	if stored := s.plugin.Stats().Stores; stored < entries {
 		return 0, fmt.Errorf("%d of %d entries were stored", stored, entries)
 	}
-	return float64(after-before) / float64(entries), nil
+	return float64(after-before) / entries, nil
 }
 
 // usedMemory is what Redis has allocated.

@@ -14,6 +14,7 @@ const (
 	tags     = 500 // 20 articles each
 	articles = 10_000
 	shelves  = 10 // 1,000 articles each
+	comments = 2 * articles
 )
 
 // Author writes articles.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	rediscache "github.com/go-redis/cache/v9"
@@ -16,46 +17,9 @@ type readWork struct {
 	dest func() any // for the cache by hand
 }
 
-var readWorks = []readWork{
-	{"First by key", func(db *gorm.DB, i int) (any, error) {
-		var a Article
-		return &a, db.First(&a, i%100+1).Error
-	}, func() any { return new(Article) }},
-	{"Find 20 rows", func(db *gorm.DB, i int) (any, error) {
-		var all []Article
-		return &all, expect(len(all), db.Where("tag_id = ?", i%100).Find(&all))
-	}, func() any { return new([]Article) }},
-	{"Find 1000 rows", func(db *gorm.DB, i int) (any, error) {
-		var all []Article
-		return &all, db.Where("shelf = ?", i%shelves).Find(&all).Error
-	}, func() any { return new([]Article) }},
-	{"Count", func(db *gorm.DB, i int) (any, error) {
-		var n int64
-		return &n, db.Model(&Article{}).Where("shelf = ? AND published = ?", i%shelves, true).Count(&n).Error
-	}, func() any { return new(int64) }},
-	{"Aggregate", func(db *gorm.DB, i int) (any, error) {
-		var sums []struct {
-			TagID int
-			Words int64
-		}
-		return &sums, db.Model(&Article{}).Select("tag_id, SUM(words) AS words").Where("shelf = ?", i%shelves).Group("tag_id").Find(&sums).Error
-	}, func() any {
-		return new([]struct {
-			TagID int
-			Words int64
-		})
-	}},
-	{"Join of 3 tables", func(db *gorm.DB, i int) (any, error) {
-		var rows []joined
-		return &rows, db.Model(&Article{}).Select("articles.id, articles.title, authors.name AS author, comments.text").
-			Joins("JOIN authors ON authors.id = articles.author_id").
-			Joins("JOIN comments ON comments.article_id = articles.id").
-			Where("articles.tag_id = ?", i%100).Find(&rows).Error
-	}, func() any { return new([]joined) }},
-	{"Preload", func(db *gorm.DB, i int) (any, error) {
-		var all []Article
-		return &all, db.Preload("Author").Preload("Comments").Where("tag_id = ?", i%100).Find(&all).Error
-	}, nil},
+type tagSum struct {
+	TagID int
+	Words int64
 }
 
 type joined struct {
@@ -65,16 +29,62 @@ type joined struct {
 	Text   string
 }
 
-func expect(_ int, db *gorm.DB) error {
-	if db.Error == nil && db.RowsAffected == 0 {
-		return gorm.ErrRecordNotFound
-	}
-	return db.Error
+var readWorks = []readWork{
+	{"First by key", func(db *gorm.DB, i int) (any, error) {
+		var a Article
+		return &a, expect(1, db.First(&a, i%100+1))
+	}, func() any { return new(Article) }},
+	{"Find 20 rows", func(db *gorm.DB, i int) (any, error) {
+		var all []Article
+		return &all, expect(20, db.Where("tag_id = ?", i%100).Find(&all))
+	}, func() any { return new([]Article) }},
+	{"Find 1000 rows", func(db *gorm.DB, i int) (any, error) {
+		var all []Article
+		return &all, expect(1000, db.Where("shelf = ?", i%shelves).Find(&all))
+	}, func() any { return new([]Article) }},
+	{"Count", func(db *gorm.DB, i int) (any, error) {
+		var n int64
+		return &n, expect(1, db.Model(&Article{}).Where("shelf = ? AND published = ?", i%shelves, true).Count(&n))
+	}, func() any { return new(int64) }},
+	{"Aggregate", func(db *gorm.DB, i int) (any, error) {
+		var sums []tagSum
+		return &sums, expect(tags/shelves, db.Model(&Article{}).Select("tag_id, SUM(words) AS words").Where("shelf = ?", i%shelves).Group("tag_id").Find(&sums))
+	}, func() any { return new([]tagSum) }},
+	{"Join of 3 tables", func(db *gorm.DB, i int) (any, error) {
+		var rows []joined
+		return &rows, expect(40, db.Model(&Article{}).Select("articles.id, articles.title, authors.name AS author, comments.text").
+			Joins("JOIN authors ON authors.id = articles.author_id").
+			Joins("JOIN comments ON comments.article_id = articles.id").
+			Where("articles.tag_id = ?", i%100).Find(&rows))
+	}, func() any { return new([]joined) }},
+	{"Preload", func(db *gorm.DB, i int) (any, error) {
+		var all []Article
+		return &all, expect(20, db.Preload("Author").Preload("Comments").Where("tag_id = ?", i%100).Find(&all))
+	}, nil},
 }
 
+// expect returns what a statement's error is, or that another number of rows
+// came back or was written than must.
+func expect(rows int, done *gorm.DB) error {
+	if done.Error == nil && done.RowsAffected != int64(rows) {
+		return wrongRows{done.RowsAffected, int64(rows)}
+	}
+	return done.Error
+}
+
+// wrongRows is a statement's number of rows that is not what it must be.
+type wrongRows struct{ got, want int64 }
+
+// Error implements error.
+func (e wrongRows) Error() string { return fmt.Sprintf("%d rows instead of %d", e.got, e.want) }
+
 // reads measures hits: every query has been asked before.
-func reads(ctx context.Context, env *environment, d *database) ([]group, error) {
-	setups, err := env.setups(d, true, setsVariant, stampsVariant, embeddedVariant)
+func reads(_ context.Context, env *environment, d *database, open *opened) ([]group, error) {
+	setups, err := env.setups(d, open, slices.Concat(hitVariants, []variant{embeddedVariant})...)
+	if err != nil {
+		return nil, err
+	}
+	manual, err := open.setup(env.byHand(d))
 	if err != nil {
 		return nil, err
 	}
@@ -82,52 +92,31 @@ func reads(ctx context.Context, env *environment, d *database) ([]group, error) 
 	for _, w := range readWorks {
 		g := group{work: w.name}
 		for _, s := range setups {
-			if s.manual != nil {
-				if w.dest != nil {
-					g.contenders = append(g.contenders, s.reader(w.name+" by hand", w))
-				}
-				continue
-			}
-			g.contenders = append(g.contenders, contender{
-				name: s.name, trips: s.trips, warm: 200,
-				run: repeat(func(ctx context.Context, i int) error {
-					_, err := w.run(s.db.WithContext(ctx), i)
-					return err
-				}),
-				after: func() map[string]float64 {
-					if s.plugin == nil {
-						return nil
-					}
-					n := s.plugin.Stats()
-					return map[string]float64{"hit %": 100 * float64(n.Hits) / float64(n.Hits+n.Misses+n.Skips)}
-				},
-			})
+			g.contenders = append(g.contenders, s.reader(w))
+		}
+		if w.dest != nil {
+			g.contenders = append(g.contenders, manual.reader(w))
 		}
 		groups = append(groups, g)
 	}
-	closeWithLast(groups, setups)
 	return groups, nil
 }
 
-// reader is the cache by hand.
-func (s setup) reader(prefix string, w readWork) contender {
-	return contender{name: s.name, trips: s.trips, warm: 200, run: repeat(func(ctx context.Context, i int) error {
-		return s.manual.Once(&rediscache.Item{
-			Ctx: ctx, Key: fmt.Sprintf("bench:%s:%d", prefix, i%100), Value: w.dest(), TTL: time.Hour,
-			Do: func(*rediscache.Item) (any, error) { return w.run(s.db.WithContext(ctx), i) },
-		})
-	})}
-}
-
-// closeWithLast closes the setups with the last contender.
-func closeWithLast(groups []group, setups []setup) {
-	if len(groups) == 0 {
-		return
+// reader asks a work's queries, all of them once before it is measured.
+func (s setup) reader(w readWork) contender {
+	ask := func(ctx context.Context, i int) error {
+		_, err := w.run(s.db.WithContext(ctx), i)
+		return err
 	}
-	last := groups[len(groups)-1].contenders
-	last[len(last)-1].close = func() {
-		for _, s := range setups {
-			s.close()
+	if s.manual != nil {
+		ask = func(ctx context.Context, i int) error {
+			return s.manual.Once(&rediscache.Item{
+				Ctx: ctx, Key: fmt.Sprintf("bench:by hand:%s:%d", w.name, i%100), Value: w.dest(), TTL: time.Hour,
+				Do: func(*rediscache.Item) (any, error) { return w.run(s.db.WithContext(ctx), i) },
+			})
 		}
 	}
+	c := s.contender(repeat(ask))
+	c.warm = 100
+	return c
 }

@@ -5,7 +5,6 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"image/color"
 	"io"
 	"maps"
 	"math"
@@ -16,25 +15,23 @@ import (
 	"strings"
 	"text/tabwriter"
 	"time"
-
-	"gonum.org/v1/plot"
-	"gonum.org/v1/plot/plotter"
-	"gonum.org/v1/plot/vg"
 )
 
 // report prints results as they come and writes them to files at the end.
 type report struct {
 	out       io.Writer
 	directory string
+	name      string // of the files
 	machine   []string
 	results   []result
+	times     []string // what the suites took
 }
 
-func newReport(out io.Writer, directory string, machine []string) *report {
+func newReport(out io.Writer, directory, name string, machine []string) *report {
 	for _, line := range machine {
 		fmt.Fprintln(out, line)
 	}
-	return &report{out: out, directory: directory, machine: machine}
+	return &report{out: out, directory: directory, name: name, machine: machine}
 }
 
 func (r *report) add(results ...result) {
@@ -44,34 +41,91 @@ func (r *report) add(results ...result) {
 	for _, x := range results {
 		if head := x.suite + " / " + x.work + " / " + x.database; head != last {
 			last = head
-			fmt.Fprintf(w, "\n%s\tmedian\tratio\trange\tallocs\tbytes\tround trips\t\n", head)
+			fmt.Fprintf(w, "\n%s\tmedian\tratio\trange\tops/s\tallocs\tbytes\tround trips\t\n", head)
 		}
-		low, high := spread(x.ratios)
-		fmt.Fprintf(w, "  %s\t%s\t%.2f\t%.2f..%.2f\t%.0f\t%.0f\t%.2f\t%s\n", x.contender,
-			time.Duration(median(x.ns)).Round(10*time.Nanosecond), median(x.ratios), low, high, x.allocs, x.bytes, x.trips, extras(x.extra))
+		fmt.Fprintf(w, "  %s\t%s\n", x.contender, strings.Join(append(x.cells(), x.number(x.bytes), x.tripCell(), extras(x.extra)), "\t"))
 	}
 	_ = w.Flush()
+}
+
+// took notes how long a suite took on a database.
+func (r *report) took(s suite, d *database, t time.Duration) {
+	r.times = append(r.times, fmt.Sprintf("%s on %s %s", s.name, d.name, t.Round(time.Second)))
+	fmt.Fprintf(r.out, "\n%s on %s took %s\n", s.name, d.name, t.Round(time.Second))
+}
+
+// cells are a result's time, ratio, range, rate and allocations, for people.
+func (x result) cells() []string {
+	if len(x.ns) == 0 {
+		return []string{"-", "-", "-", "-", "-"}
+	}
+	ns := median(x.ns)
+	low, high := spread(x.ratios)
+	return []string{
+		duration(ns), fmt.Sprintf("%.2f", median(x.ratios)), fmt.Sprintf("%.2f..%.2f", low, high),
+		fmt.Sprintf("%.0f", 1e9/ns), x.number(x.allocs),
+	}
+}
+
+func (x result) tripCell() string {
+	if len(x.ns) == 0 {
+		return "-"
+	}
+	return strconv.FormatFloat(math.Round(x.trips*100)/100, 'f', -1, 64)
+}
+
+// number is a count of what is made for one operation, or a dash where it
+// isn't known.
+func (x result) number(n float64) string {
+	if len(x.ns) == 0 || math.IsNaN(n) {
+		return "-"
+	}
+	return fmt.Sprintf("%.0f", n)
+}
+
+// duration is a time in nanoseconds, to three digits.
+func duration(ns float64) string {
+	switch {
+	case ns < 1e3:
+		return fmt.Sprintf("%.3g ns", ns)
+	case ns < 1e6:
+		return fmt.Sprintf("%.3g µs", ns/1e3)
+	case ns < 1e9:
+		return fmt.Sprintf("%.3g ms", ns/1e6)
+	default:
+		return fmt.Sprintf("%.3g s", ns/1e9)
+	}
 }
 
 func extras(extra map[string]float64) string {
 	var parts []string
 	for _, name := range slices.Sorted(maps.Keys(extra)) {
-		parts = append(parts, fmt.Sprintf("%s %.4g", name, extra[name]))
+		parts = append(parts, name+" "+digits(extra[name]))
 	}
 	return strings.Join(parts, ", ")
 }
 
-// write writes results.csv, results.txt (for benchstat) and a chart a suite.
+// digits is a figure to three digits before the point or as many as it has.
+func digits(f float64) string {
+	if math.Abs(f) >= 100 {
+		return fmt.Sprintf("%.0f", f)
+	}
+	return fmt.Sprintf("%.3g", f)
+}
+
+// write writes the report's files: Markdown, CSV, lines for benchstat, and a
+// chart of each suite.
 func (r *report) write() error {
-	if r.directory == "" {
+	if r.directory == "" || len(r.results) == 0 {
 		return nil
 	}
 	if err := os.MkdirAll(r.directory, 0o755); err != nil {
 		return err
 	}
 	return errors.Join(
-		r.file("results.csv", r.csv),
-		r.file("results.txt", r.benchstat),
+		r.file(r.name+".csv", r.csv),
+		r.file(r.name+".txt", r.benchstat),
+		r.file(r.name+".md", r.markdown),
 		r.charts(),
 	)
 }
@@ -86,17 +140,26 @@ func (r *report) file(name string, write func(io.Writer) error) error {
 }
 
 func (r *report) csv(out io.Writer) error {
+	if err := r.comment(out); err != nil {
+		return err
+	}
 	w := csv.NewWriter(out)
-	header := []string{"suite", "work", "database", "contender", "baseline", "ns_median", "ratio_median", "ratio_low", "ratio_high", "allocs", "bytes", "round_trips", "extra"}
+	header := []string{"suite", "work", "database", "contender", "baseline", "ns_median", "ratio_median", "ratio_low", "ratio_high", "ops_per_second", "allocs", "bytes", "round_trips", "extra"}
 	if err := w.Write(header); err != nil {
 		return err
 	}
-	number := func(x float64) string { return strconv.FormatFloat(x, 'g', 5, 64) }
+	number := func(x float64) string {
+		if math.IsNaN(x) {
+			return ""
+		}
+		return strconv.FormatFloat(x, 'g', 5, 64)
+	}
 	for _, x := range r.results {
 		low, high := spread(x.ratios)
+		ns := median(x.ns)
 		if err := w.Write([]string{
-			x.suite, x.work, x.database, x.contender, x.baseline, number(median(x.ns)),
-			number(median(x.ratios)), number(low), number(high), number(x.allocs), number(x.bytes), number(x.trips), extras(x.extra),
+			x.suite, x.work, x.database, x.contender, x.baseline, number(ns),
+			number(median(x.ratios)), number(low), number(high), number(1e9 / ns), number(x.allocs), number(x.bytes), number(x.trips), extras(x.extra),
 		}); err != nil {
 			return err
 		}
@@ -105,96 +168,39 @@ func (r *report) csv(out io.Writer) error {
 	return w.Error()
 }
 
+// comment writes what was measured on, as lines that readers of the formats
+// pass over.
+func (r *report) comment(out io.Writer) error {
+	for _, line := range r.machine {
+		if _, err := fmt.Fprintln(out, "# "+line); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // benchstat writes one line a round in the format of Go's benchmarks, so that
 // benchstat compares runs and columns (benchstat -col /contender results.txt).
 func (r *report) benchstat(out io.Writer) error {
-	var all error
-	put := func(format string, args ...any) {
-		_, err := fmt.Fprintf(out, format, args...)
-		all = errors.Join(all, err)
-	}
-	for _, line := range r.machine {
-		put("# %s\n", line)
+	if err := r.comment(out); err != nil {
+		return err
 	}
 	name := func(s string) string {
-		return strings.NewReplacer(" ", "_", "/", "-", ",", "").Replace(s)
+		return strings.NewReplacer(" ", "_", "/", "-", ",", "", "'", "").Replace(s)
 	}
 	for _, x := range r.results {
 		for _, ns := range x.ns {
-			put("Benchmark%s/work=%s/database=%s/contender=%s 1 %.1f ns/op %.1f allocs/op %.2f trips/op\n",
-				name(x.suite), name(x.work), name(x.database), name(x.contender), ns, x.allocs, x.trips)
+			line := fmt.Sprintf("Benchmark%s/work=%s/database=%s/contender=%s 1 %.1f ns/op", name(x.suite), name(x.work), name(x.database), name(x.contender), ns)
+			if !math.IsNaN(x.allocs) {
+				line += fmt.Sprintf(" %.1f allocs/op", x.allocs)
+			}
+			if _, err := fmt.Fprintf(out, "%s %.2f trips/op\n", line, x.trips); err != nil {
+				return err
+			}
 		}
 	}
-	return all
+	return nil
 }
-
-// charts draws, for each suite and database, the ratios to the baseline.
-func (r *report) charts() error {
-	type chart struct{ suite, database string }
-	byChart := map[chart][]result{}
-	for _, x := range r.results {
-		c := chart{x.suite, x.database}
-		byChart[c] = append(byChart[c], x)
-	}
-	var all error
-	for c, results := range byChart {
-		name := c.suite
-		if c.database != "-" {
-			name += "-" + c.database
-		}
-		all = errors.Join(all, draw(filepath.Join(r.directory, name+".svg"), c.suite+" on "+c.database, results))
-	}
-	return all
-}
-
-func draw(path, title string, results []result) error {
-	p := plot.New()
-	p.Title.Text = title
-	p.X.Label.Text = "time, relative to the first of each group (logarithmic)"
-	p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-	p.BackgroundColor = color.White
-
-	var (
-		labels []string
-		points plotter.XYs
-		errs   []struct{ Low, High float64 }
-	)
-	for _, x := range slices.Backward(results) {
-		low, high := spread(x.ratios)
-		m := median(x.ratios)
-		if m <= 0 || math.IsInf(m, 0) || math.IsNaN(m) {
-			continue
-		}
-		points = append(points, plotter.XY{X: m, Y: float64(len(labels))})
-		errs = append(errs, struct{ Low, High float64 }{m - low, high - m})
-		labels = append(labels, x.work+": "+x.contender)
-	}
-	if len(points) == 0 {
-		return nil
-	}
-	scatter, err := plotter.NewScatter(points)
-	if err != nil {
-		return err
-	}
-	scatter.Radius = vg.Points(3)
-	scatter.Color = color.RGBA{R: 0x1f, G: 0x4e, B: 0x99, A: 0xff}
-	bars, err := plotter.NewXErrorBars(struct {
-		plotter.XYer
-		plotter.XErrorer
-	}{points, xErrors(errs)})
-	if err != nil {
-		return err
-	}
-	grid := plotter.NewGrid()
-	p.Add(grid, bars, scatter)
-	p.NominalY(labels...)
-	return p.Save(22*vg.Centimeter, vg.Length(3+0.55*float64(len(labels)))*vg.Centimeter, path)
-}
-
-type xErrors []struct{ Low, High float64 }
-
-// XError implements plotter.XErrorer.
-func (e xErrors) XError(i int) (float64, float64) { return e[i].Low, e[i].High }
 
 func median(values []float64) float64 {
 	if len(values) == 0 {
