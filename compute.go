@@ -62,6 +62,11 @@ var errNoTimeout = errors.New("no timeout: set one, or a profile for the samples
 //
 // The context is the handle's; set it by db.WithContext.
 func Compute(db *gorm.DB, c Computation, compute func(context.Context) ([]byte, error)) (value []byte, hit bool, err error) {
+	return computed(db, c, compute, false)
+}
+
+// computed is Compute, which stores the value at once where that is asked for.
+func computed(db *gorm.DB, c Computation, compute func(context.Context) ([]byte, error), atOnce bool) (value []byte, hit bool, err error) {
 	ctx := db.Statement.Context
 	var skip *NotStoredError
 	defer func() {
@@ -123,11 +128,12 @@ func Compute(db *gorm.DB, c Computation, compute func(context.Context) ([]byte, 
 		return value, false, err
 	}
 	kept = true
-	r.save(context.WithoutCancel(ctx), found.Lease, bytes.Clone(value), 0) // the caller may change its own
+	r.atOnce = atOnce
+	r.save(saving{read: r, ctx: context.WithoutCancel(ctx), lease: found.Lease, payload: bytes.Clone(value)}) // the caller may change its own
 	return value, false, nil
 }
 
-// StoreComputed stores a value as if it had just been computed.
+// StoreComputed stores a value as if it had just been computed, before it returns.
 func StoreComputed(db *gorm.DB, c Computation, value []byte) error {
 	e, err := engineOf(db)
 	if err != nil || e == nil {
@@ -136,7 +142,7 @@ func StoreComputed(db *gorm.DB, c Computation, value []byte) error {
 	if err := DiscardComputed(db, c); err != nil {
 		return err
 	}
-	_, _, err = Compute(db, c, func(context.Context) ([]byte, error) { return value, nil })
+	_, _, err = computed(db, c, func(context.Context) ([]byte, error) { return value, nil }, true)
 	return err
 }
 

@@ -194,6 +194,15 @@ type Config struct {
 	// Defaults to 1,000.
 	MaxImages int
 
+	// StoreQueue is how many results may wait to be stored, so that the reader of
+	// a missing result doesn't wait for Redis to take it: a goroutine sends them,
+	// several in one round trip. They take up four times MaxBytes at most. What
+	// finds no room is not stored (ReasonQueueFull). Until a result is stored,
+	// queries for the same are misses. Plugin.Close stores what waits.
+	//
+	// Defaults to 0: a result is stored before its reader has its end.
+	StoreQueue int
+
 	// ShadowReads is the share of the hits, from 0 to 1, that are checked: the
 	// database is asked for the result as well, in the background, and a
 	// difference that is still there after ShadowDelay is reported as EventStale,
@@ -285,6 +294,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if !(c.ShadowReads >= 0 && c.ShadowReads <= 1) {
 		return c, configError("ShadowReads", c.ShadowReads, "use a share from 0 to 1, such as 1e-4")
+	}
+	if c.StoreQueue < 0 {
+		return c, configError("StoreQueue", c.StoreQueue, "use the number of results that may wait, or zero to store each at once")
 	}
 	if c.ReplicaLag < 0 {
 		return c, configError("ReplicaLag", c.ReplicaLag, "use how far replicas may lag behind, or zero to read from sources")

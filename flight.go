@@ -10,7 +10,7 @@ import (
 )
 
 // flight is the computation of a missing result by this process: from the
-// moment that it has the lease until the result is there.
+// moment that it has the lease until the result is stored.
 //
 // Others of the process may wait for it here instead of asking Redis again and
 // again, but only those whose own look-up has found this very lease to be valid.
@@ -23,7 +23,8 @@ import (
 // invalidation, or the lease's end, must free them even if the flight never
 // lands.
 type flight struct {
-	landed  chan struct{} // closed at its end
+	landed  chan struct{} // closed when there is a result, or will be none
+	down    bool          // it is closed
 	payload []byte        // nil if there is no result for others
 	scout   chan struct{} // holds the one right to be the scout
 }
@@ -50,16 +51,24 @@ func (f *flights) find(lease store.Lease) *flight {
 	return f.byID[lease.ID]
 }
 
-// land ends a flight. The payload must not be changed afterwards; nil sends those
-// who wait back to Redis.
+// land gives the result to those who wait, and to those who find its lease until
+// end. The payload must not be changed afterwards; nil sends those who wait back
+// to Redis.
 func (f *flights) land(lease store.Lease, payload []byte) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if one := f.byID[lease.ID]; one != nil {
-		delete(f.byID, lease.ID)
-		one.payload = payload
+	if one := f.byID[lease.ID]; one != nil && !one.down {
+		one.payload, one.down = payload, true
 		close(one.landed)
 	}
+}
+
+// end forgets a flight, once its result is stored or won't be.
+func (f *flights) end(lease store.Lease) {
+	f.land(lease, nil)
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	delete(f.byID, lease.ID)
 }
 
 // acquire is a look-up that takes the lease of a missing result.
@@ -142,6 +151,7 @@ func (r *read) wait(ctx context.Context, found store.Lookup) (store.Lookup, erro
 			// wait: a result is as new as this look-up, which comes after theirs.
 			if err == nil && (found.State != store.Busy || found.Lease.ID != lease.ID) {
 				flights.land(lease, bytes.Clone(found.Payload))
+				flights.end(lease)
 			}
 			flight.relieve()
 		}

@@ -105,6 +105,10 @@ func (k EventKind) String() string {
 // because what it depends on had been invalidated while it was read.
 const ReasonRefused = "invalidated while it was read"
 
+// ReasonQueueFull is the reason of the skip of a result that was not stored
+// because as many were waiting as Config.StoreQueue has room for.
+const ReasonQueueFull = "the store queue is full"
+
 // Event is one thing that the plugin did. Fields that don't concern the kind
 // are zero.
 type Event struct {
@@ -149,6 +153,8 @@ type Stats struct {
 	// Refused are results that were not stored because what they depend on
 	// had been invalidated while they were read.
 	Refused int64
+	// Overflowed are results that were not stored because StoreQueue was full.
+	Overflowed int64
 	// Invalidations counts tables dropped from, one for each commit; Dropped the
 	// results dropped, of which a table dropped whole counts as one.
 	Invalidations, Dropped int64
@@ -164,13 +170,13 @@ type Stats struct {
 }
 
 type counters struct {
-	hits, misses, stores, skips, refused, invalidations, dropped, queued, repaired, shadowReads, stale, errors atomic.Int64
+	hits, misses, stores, skips, refused, overflowed, invalidations, dropped, queued, repaired, shadowReads, stale, errors atomic.Int64
 }
 
 func (c *counters) snapshot() Stats {
 	return Stats{
 		Hits: c.hits.Load(), Misses: c.misses.Load(), Stores: c.stores.Load(), Skips: c.skips.Load(),
-		Refused: c.refused.Load(), Invalidations: c.invalidations.Load(), Dropped: c.dropped.Load(),
+		Refused: c.refused.Load(), Overflowed: c.overflowed.Load(), Invalidations: c.invalidations.Load(), Dropped: c.dropped.Load(),
 		Queued: c.queued.Load(), Repaired: c.repaired.Load(),
 		ShadowReads: c.shadowReads.Load(), Stale: c.stale.Load(), Errors: c.errors.Load(),
 	}

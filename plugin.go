@@ -37,6 +37,7 @@ type Plugin struct {
 	limiter  logLimiter
 	shadows  *shadows // nil without ShadowReads
 	flights  *flights
+	queue    *storeQueue
 
 	mu       sync.Mutex
 	started  bool
@@ -146,6 +147,7 @@ func (p *Plugin) start(ctx context.Context) error {
 	if err := p.check(ctx); err != nil {
 		return err
 	}
+	p.queue = newStoreQueue(config, p.storeAll)
 	if config.ShadowReads > 0 {
 		p.shadows = newShadows(config)
 	}
@@ -172,7 +174,7 @@ func (p *Plugin) check(ctx context.Context) error {
 	return nil
 }
 
-// Close flushes what is queued and ends what runs in the background, as long
+// Close stores and flushes what is queued and ends what runs in the background, as long
 // as the context allows. Handles that the plugin is installed on must not be
 // used after it.
 func (p *Plugin) Close(ctx context.Context) error {
@@ -194,7 +196,7 @@ func (p *Plugin) Close(ctx context.Context) error {
 	if p.shadows != nil {
 		p.shadows.close(ctx)
 	}
-	var errs []error
+	errs := []error{p.queue.close(ctx)}
 	for _, j := range again {
 		errs = append(errs, p.flush(ctx, j))
 	}

@@ -32,6 +32,7 @@ type read struct {
 	mark    uint64
 	peek    bool // a clean transaction: look up, but store nothing
 	drain   bool // complete the copy of a result that is read in part
+	atOnce  bool // store the result before going on, whatever StoreQueue says
 
 	space  *space
 	key    store.EntryKey
@@ -170,7 +171,7 @@ func (r *read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 				e.observe(after, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: reason, Unstored: true, Rows: rec.Rows})
 				return
 			}
-			r.save(after, lease, rec.Payload, rec.Rows, joined.keys()...)
+			r.save(saving{read: r, ctx: after, lease: lease, payload: rec.Payload, rows: rec.Rows, joined: joined.keys()})
 		},
 	})
 	if err != nil {
@@ -192,43 +193,74 @@ func (r *read) outdated(rows *sql.Rows) bool {
 }
 
 func (r *read) release(ctx context.Context, lease store.Lease) {
+	defer r.engine.flights.end(lease)
+	if r.queue(saving{read: r, ctx: ctx, lease: lease, dropped: true}) == queued {
+		return
+	}
 	if err := r.space.store.Release(ctx, lease); err != nil {
 		r.engine.failed(ctx, "a lease could not be released", r.table, err)
 	}
-	r.engine.flights.land(lease, nil)
 }
 
-func (r *read) save(ctx context.Context, lease store.Lease, payload []byte, rows int, joined ...[]conj.Key) {
+// save stores a result, now or behind the reader's back, and gives it at once to
+// those of this process who wait for it.
+func (r *read) save(s saving) {
 	e := r.engine
-	start := time.Now()
+	if !r.storable(s.ctx) {
+		r.release(s.ctx, s.lease)
+		return
+	}
+	e.flights.land(s.lease, s.payload) // also if it is refused: those who wait began before
+	switch r.queue(s) {
+	case queued:
+	case overflow:
+		e.flights.end(s.lease)
+		e.counters.overflowed.Add(1)
+		e.observe(s.ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: ReasonQueueFull, Unstored: true, Rows: s.rows})
+	default:
+		start := time.Now()
+		stored, err := r.space.store.Save(s.ctx, s.lease, s.payload, r.timeout, s.joined...)
+		e.flights.end(s.lease)
+		r.saved(s, start, stored, err)
+	}
+}
+
+func (r *read) queue(s saving) queueing {
+	if r.atOnce {
+		return notQueued
+	}
+	return r.engine.queue.add(s)
+}
+
+// storable tells whether a result may be stored still, and reports if not.
+func (r *read) storable(ctx context.Context) bool {
 	// The tables may have other identities now than those that were
 	// registered: a partition was attached, a view replaced.
 	if r.catalog.Version() != r.version {
-		r.release(ctx, lease)
-		e.observe(ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: "definitions have changed meanwhile", Unstored: true})
-		return
+		r.engine.observe(ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: "definitions have changed meanwhile", Unstored: true})
+		return false
 	}
 	// An invalidation that came to be queued after our look-up will drop what
 	// we store, but only later: store nothing that this process would bypass.
-	if r.space.guard.Bypass(r.tables...) {
-		r.release(ctx, lease)
-		return
-	}
-	e.flights.land(lease, payload) // also if it is refused: those who wait began before
-	stored, err := r.space.store.Save(ctx, lease, payload, r.timeout, joined...)
+	return !r.space.guard.Bypass(r.tables...)
+}
+
+// saved reports what became of a result.
+func (r *read) saved(s saving, start time.Time, stored bool, err error) {
+	e := r.engine
 	switch {
 	case err != nil:
-		e.failed(ctx, "a result could not be stored", r.table, err)
+		e.failed(s.ctx, "a result could not be stored", r.table, err)
 	case !stored:
 		e.counters.refused.Add(1)
-		e.observe(ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: ReasonRefused, Unstored: true})
+		e.observe(s.ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: ReasonRefused, Unstored: true})
 	default:
 		if r.local {
-			e.local.put(r.mark, r.key, payload, r.tables, r.timeout)
+			e.local.put(r.mark, r.key, s.payload, r.tables, r.timeout)
 		}
-		e.observe(ctx, Event{
+		e.observe(s.ctx, Event{
 			Kind: EventStore, Table: r.table, Op: r.op, Key: r.key.String(),
-			Rows: rows, Bytes: len(payload), Duration: time.Since(start),
+			Rows: s.rows, Bytes: len(s.payload), Duration: time.Since(start),
 		})
 	}
 }

@@ -33,6 +33,8 @@ func TestOfThoseWhoWaitForAFlightOneAsksRedisAtATime(t *testing.T) {
 	for range crowd - 2 {
 		require.Equal(t, landed, <-turns)
 	}
+	require.Equal(t, landed, fs.find(lease).await(ctx, nil, time.Hour), "who comes before it is stored")
+	fs.end(lease)
 	require.Nil(t, fs.find(lease))
 	fs.land(lease, nil) // a second landing, of a lease that was given up
 	cancel()

@@ -143,6 +143,16 @@ type Pipeliner interface {
 // which somebody else may have made known in between: the last time that each
 // of them is executed it is in order. Calls are not atomic together.
 func Pipeline(ctx context.Context, c Pipeliner, calls []Call) []*redis.Cmd {
+	return pipeline(ctx, c, calls, true)
+}
+
+// PipelineAnyOrder is Pipeline for calls whose order doesn't matter: no call that
+// was executed is sent again.
+func PipelineAnyOrder(ctx context.Context, c Pipeliner, calls []Call) []*redis.Cmd {
+	return pipeline(ctx, c, calls, false)
+}
+
+func pipeline(ctx context.Context, c Pipeliner, calls []Call, ordered bool) []*redis.Cmd {
 	results := make([]*redis.Cmd, len(calls))
 	pipe := c.Pipeline()
 	for i, call := range calls {
@@ -156,7 +166,7 @@ func Pipeline(ctx context.Context, c Pipeliner, calls []Call) []*redis.Cmd {
 	for i, call := range calls {
 		if redis.HasErrorPrefix(results[i].Err(), "NOSCRIPT") {
 			unknown = append(unknown, call.Script)
-		} else if !slices.Contains(unknown, call.Script) {
+		} else if !ordered || !slices.Contains(unknown, call.Script) {
 			continue
 		}
 		if pipe == nil {

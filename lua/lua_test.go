@@ -114,6 +114,25 @@ func TestPipelineKeepsTheOrderIfAScriptBecomesKnownMeanwhile(t *testing.T) {
 	})
 }
 
+func TestPipelineAnyOrderExecutesEachCallOnce(t *testing.T) {
+	onEachServer(t, func(t *testing.T, client redis.UniversalClient) {
+		ctx := t.Context()
+		push := lua.New(`return redis.call('RPUSH', KEYS[1], ARGV[1]) -- once`)
+		client.AddHook(&between{do: func() { require.NoError(t, push.Run(ctx, client, []string{"other"}, "x").Err()) }})
+		var calls []lua.Call
+		for _, arg := range []string{"1", "2", "3"} {
+			calls = append(calls, lua.Call{Script: push, Keys: []string{"once"}, Args: []any{arg}})
+		}
+		require.NoError(t, client.Del(ctx, "once").Err())
+		for _, r := range lua.PipelineAnyOrder(ctx, client, calls) {
+			require.NoError(t, r.Err())
+		}
+		list, err := client.LRange(ctx, "once", 0, -1).Result()
+		require.NoError(t, err)
+		require.ElementsMatch(t, []string{"1", "2", "3"}, list)
+	})
+}
+
 func TestPipelineReportsTheLossOfTheServerForEveryCall(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()

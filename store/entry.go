@@ -243,23 +243,9 @@ func readLookup(reply []any) (Lookup, error) {
 // conjunctions of the rows that the result shows; where they can't be told, that
 // of the whole table.
 func (s *Store) Save(ctx context.Context, lease Lease, payload []byte, ttl time.Duration, joined ...[]conj.Key) (stored bool, err error) {
-	switch {
-	case len(joined) != len(lease.joined):
-		err = fmt.Errorf("%w: %d lists of joined rows for %d joined tables", ErrJoined, len(joined), len(lease.joined))
-	case len(joined) == 0 || s.keys.spread: // there the whole tables remain
-		stored, err = s.withLease(ctx, lua.Save, lease, nil, payload, milliseconds(ttl))
-	default:
-		var keys []string
-		for _, table := range lease.joined {
-			keys = append(keys, s.ConjunctionName(table, wholeTable(table)))
-		}
-		for i, rows := range joined {
-			for _, k := range rows {
-				keys = append(keys, s.ConjunctionName(lease.joined[i], k))
-			}
-		}
-		stored, err = s.withLease(ctx, lua.SaveJoined, lease, keys, payload, milliseconds(ttl),
-			s.mode, len(joined), encode(lease.Key), s.entries, s.maxConjSet, s.conjunctions)
+	call, err := s.saving(Saving{Lease: lease, Payload: payload, TTL: ttl, Joined: joined})
+	if err == nil {
+		stored, err = s.withLease(ctx, call)
 	}
 	if err != nil {
 		return false, fmt.Errorf("store: save: %w", err)
@@ -270,17 +256,16 @@ func (s *Store) Save(ctx context.Context, lease Lease, payload []byte, ttl time.
 // Release gives a lease up, so that those who wait for it need not wait until
 // it runs out.
 func (s *Store) Release(ctx context.Context, lease Lease) error {
-	if _, err := s.withLease(ctx, lua.Release, lease, nil); err != nil {
+	if _, err := s.withLease(ctx, s.releasing(lease)); err != nil {
 		return fmt.Errorf("store: release: %w", err)
 	}
 	return nil
 }
 
-func (s *Store) withLease(ctx context.Context, script *lua.Script, lease Lease, more []string, args ...any) (bool, error) {
-	keys := append([]string{s.EntryName(lease.Key)}, more...)
-	args = append([]any{lease.ID}, args...)
+// withLease executes a call that needs a lease, and reports whether it was there.
+func (s *Store) withLease(ctx context.Context, call lua.Call) (bool, error) {
 	n, err := direct(ctx, s, func(ctx context.Context, c redis.UniversalClient) (int64, error) {
-		return script.Run(ctx, c, keys, args...).Int64()
+		return call.Script.Run(ctx, c, call.Keys, call.Args...).Int64()
 	})
 	return n == 1, err
 }

@@ -38,6 +38,7 @@ func NewStats(read func() cacheplugin.Stats, o Options) *Stats {
 	add("stores", "Results that were stored.", func(s cacheplugin.Stats) int64 { return s.Stores })
 	add("skips", "Queries that were not looked up or not stored.", func(s cacheplugin.Stats) int64 { return s.Skips })
 	add("refused", "Results that were not stored because what they depend on was invalidated while they were read.", func(s cacheplugin.Stats) int64 { return s.Refused })
+	add("overflowed", "Results that were not stored because the store queue was full.", func(s cacheplugin.Stats) int64 { return s.Overflowed })
 	add("invalidations", "Tables that were dropped from.", func(s cacheplugin.Stats) int64 { return s.Invalidations })
 	add("dropped", "Results that invalidations have dropped.", func(s cacheplugin.Stats) int64 { return s.Dropped })
 	add("queued", "Invalidations that had to be queued.", func(s cacheplugin.Stats) int64 { return s.Queued })
