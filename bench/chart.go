@@ -105,11 +105,21 @@ func number(names *[]string, name string) int {
 	return len(*names) - 1
 }
 
-// colors tell series apart, also for those who don't see red and green as two
-// (the palette of Okabe and Ito, and grays).
+// colors tell series apart: most of them also for those who don't see red and
+// green as two (the palette of Okabe and Ito comes first).
 var colors = []color.RGBA{
-	{0x77, 0x77, 0x77, 0xff}, {0x00, 0x72, 0xb2, 0xff}, {0xd5, 0x5e, 0x00, 0xff}, {0x00, 0x9e, 0x73, 0xff}, {0xcc, 0x79, 0xa7, 0xff},
-	{0xe6, 0x9f, 0x00, 0xff}, {0x56, 0xb4, 0xe9, 0xff}, {0x00, 0x00, 0x00, 0xff}, {0xa0, 0x52, 0x2d, 0xff}, {0x8a, 0x2b, 0xe2, 0xff},
+	{0x77, 0x77, 0x77, 0xff}, {0x00, 0x72, 0xb2, 0xff}, {0xd5, 0x5e, 0x00, 0xff}, {0x56, 0xb4, 0xe9, 0xff}, {0xe6, 0x9f, 0x00, 0xff},
+	{0x00, 0x9e, 0x73, 0xff}, {0xcc, 0x79, 0xa7, 0xff}, {0x00, 0x00, 0x00, 0xff}, {0xa0, 0x52, 0x2d, 0xff}, {0x8a, 0x2b, 0xe2, 0xff},
+	{0x9a, 0xcd, 0x32, 0xff}, {0xff, 0x14, 0x93, 0xff},
+}
+
+// colorOf gives a contender the same color in all charts.
+func colorOf(series string) color.RGBA {
+	i := slices.IndexFunc(allVariants, func(v variant) bool { return v.name == series })
+	if series == byHandName {
+		i = len(allVariants)
+	}
+	return colors[(i+1)%len(colors)] // GORM alone is gray, as what has no color of its own
 }
 
 const (
@@ -156,7 +166,7 @@ func (c *chart) save(path string) error {
 	}
 	if legendHeight > 0 {
 		for i, name := range c.series {
-			keys[i%legendAcross].Add(name, mark{style(i)})
+			keys[i%legendAcross].Add(name, mark{style(name)})
 		}
 	}
 	title := plots[0].Title.TextStyle
@@ -228,7 +238,7 @@ func (c *chart) panel(index int) (*plot.Plot, error) {
 	grid := plotter.NewGrid()
 	grid.Horizontal.Width = 0
 	p.Add(grid, baselines{len(c.labels)})
-	for i := range c.series {
+	for i, series := range c.series {
 		var points plotter.XYs
 		var ranges xErrors
 		for _, d := range c.dots {
@@ -247,7 +257,7 @@ func (c *chart) panel(index int) (*plot.Plot, error) {
 		if err != nil {
 			return nil, err
 		}
-		scatter.GlyphStyle = style(i)
+		scatter.GlyphStyle = style(series)
 		bars, err := plotter.NewXErrorBars(struct {
 			plotter.XYer
 			plotter.XErrorer
@@ -255,7 +265,7 @@ func (c *chart) panel(index int) (*plot.Plot, error) {
 		if err != nil {
 			return nil, err
 		}
-		bars.LineStyle.Color, bars.CapWidth = colors[i%len(colors)], 3
+		bars.LineStyle.Color, bars.CapWidth = colorOf(series), 3
 		p.Add(bars, scatter)
 	}
 	// The data must not move the ends.
@@ -306,8 +316,8 @@ func longest(texts []string) int {
 	return n
 }
 
-func style(series int) draw.GlyphStyle {
-	return draw.GlyphStyle{Color: colors[series%len(colors)], Radius: vg.Points(3), Shape: draw.CircleGlyph{}}
+func style(series string) draw.GlyphStyle {
+	return draw.GlyphStyle{Color: colorOf(series), Radius: vg.Points(3), Shape: draw.CircleGlyph{}}
 }
 
 // mark is a series' dot in the legend.

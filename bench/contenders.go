@@ -46,6 +46,9 @@ var (
 	embeddedVariant = variant{name: "plugin, sets, embedded Redis", mode: cacheplugin.ConjunctionSets, embedded: true}
 )
 
+// allVariants are what the suites choose from.
+var allVariants = []variant{setsVariant, stampsVariant, setsStrict, stampsStrict, embeddedVariant}
+
 // plain is GORM alone.
 func (env *environment) plain(d *database) (setup, error) {
 	db, err := d.open()
@@ -57,6 +60,9 @@ func (env *environment) plain(d *database) (setup, error) {
 
 // hitVariants are the ways to answer a hit, for the suites of hits.
 var hitVariants = []variant{setsVariant, stampsVariant}
+
+// missVariants are the ways to keep what is missing.
+var missVariants = []variant{setsVariant, stampsVariant}
 
 // mixedVariants are those that read and write.
 var mixedVariants = []variant{setsVariant, stampsVariant, setsStrict}
@@ -102,6 +108,8 @@ func (env *environment) plugged(d *database, v variant) (setup, error) {
 	}}, nil
 }
 
+const byHandName = "by hand, go-redis/cache"
+
 // byHand is the cache that programs write themselves: look up by a key of
 // one's own, msgpack, never invalidated but by time. It promises nothing, and
 // so is a limit more than a peer.
@@ -112,7 +120,7 @@ func (env *environment) byHand(d *database) (setup, error) {
 	}
 	client, trips := countedAt(*env.redis, d.distance)
 	return setup{
-		name: "by hand, go-redis/cache", db: db, trips: trips, manual: rediscache.New(&rediscache.Options{Redis: client}),
+		name: byHandName, db: db, trips: trips, manual: rediscache.New(&rediscache.Options{Redis: client}),
 		close: func() { _ = client.Close(); closeDB(db) },
 	}, nil
 }

@@ -6,6 +6,7 @@ import "strings"
 var suites = []suite{
 	{name: "limits", title: "A hit, in relation to what no cache below GORM can beat", once: true, make: limits},
 	{name: "reads", title: "Hits, in relation to GORM alone", make: reads},
+	{name: "misses", title: "Misses, in relation to GORM alone", make: misses},
 	{name: "throughput", title: "Hits in one goroutine and in many, in relation to GORM alone", make: throughput},
 	{name: "growth", title: "Hits by values in a list and writes by schemes of the table, in relation to GORM alone", make: growth},
 	{name: "writes", title: "Writes, in relation to GORM alone", make: writes},
