@@ -2,6 +2,7 @@ package cacheplugin
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -104,6 +105,18 @@ type Config struct {
 	// InsideOut, and costs a miss one more round trip. All processes of a Prefix
 	// must agree: a process that finds others that don't refuses to start.
 	Spread bool
+
+	// DirectConnections affirms that Redis is reached directly: that a connection
+	// to it ends when the server restarts. So it is with a single server and with
+	// Sentinel, also through NAT and proxies of TCP, but not through those that
+	// speak Redis' protocol and keep a client's connection when the server
+	// behind it changes (Envoy, Twemproxy, Redis Enterprise): there results would be
+	// stale after a failover. In return the server is asked who it is once per
+	// connection and not in each look-up, and a hit is a few plain reads in one
+	// round trip where otherwise it is a script: a server serves about twice as many.
+	// A miss costs one round trip more. Redis must be a *redis.Client; look-ups have
+	// connections of their own with its options. Not with Spread.
+	DirectConnections bool
 
 	// OnReadError says what a query gets when Redis fails.
 	//
@@ -306,6 +319,14 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Spread && c.Mode != InsideOut {
 		return c, configError("Spread", c.Spread, "set Mode to InsideOut, or leave Spread out")
+	}
+	if c.DirectConnections {
+		if _, ok := c.Redis.(*redis.Client); !ok {
+			return c, configError("DirectConnections", fmt.Sprintf("true, with a %T", c.Redis), "it needs a *redis.Client of one server or of Sentinel: leave it out")
+		}
+		if c.Spread {
+			return c, configError("DirectConnections", true, "leave it or Spread out")
+		}
 	}
 	switch c.OnReadError {
 	case 0:

@@ -19,22 +19,23 @@ import (
 )
 
 // conform runs a test of the behaviours that we owe on each database, seeded
-// with testmodel's rows. Both modes and prepared statements are covered by a
-// run each on SQLite, and by one run together on the others.
+// with testmodel's rows. Both modes, prepared statements and direct connections
+// are covered by a run each on SQLite, and by one run together on the others.
 func conform(t *testing.T, o options, test func(t *testing.T, c *seeded)) {
 	t.Helper()
 	for _, env := range testenv.Databases(t) {
-		variants := []variant{{"sets", cacheplugin.ConjunctionSets, false}}
+		variants := []variant{{"sets", cacheplugin.ConjunctionSets, false, false}}
 		if env.Name == testenv.SQLite {
-			variants = append(variants, variant{"prepared", cacheplugin.ConjunctionSets, true}, variant{"inside-out", cacheplugin.InsideOut, false})
+			variants = append(variants, variant{"prepared", cacheplugin.ConjunctionSets, true, false},
+				variant{"inside-out", cacheplugin.InsideOut, false, false}, variant{"direct", cacheplugin.ConjunctionSets, false, true})
 		} else {
-			variants = append(variants, variant{"inside-out prepared", cacheplugin.InsideOut, true})
+			variants = append(variants, variant{"inside-out prepared direct", cacheplugin.InsideOut, true, true})
 		}
 		for _, v := range variants {
 			t.Run(env.Name+"/"+v.name, func(t *testing.T) {
 				t.Parallel()
 				o := o
-				o.config.Mode, o.gorm.PrepareStmt = v.mode, v.prepare
+				o.config.Mode, o.gorm.PrepareStmt, o.config.DirectConnections = v.mode, v.prepare, v.direct
 				test(t, newSeeded(t, env, o))
 			})
 		}
@@ -45,6 +46,7 @@ type variant struct {
 	name    string
 	mode    cacheplugin.Mode
 	prepare bool
+	direct  bool
 }
 
 // seeded is a fixture with testmodel's tables and rows. The rows were written

@@ -90,6 +90,14 @@ func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
 		{"braces in Prefix", func(c *cacheplugin.Config) { c.Prefix = "my{app}" }, []string{"Prefix", "leave them out"}},
 		{"an unknown Mode", func(c *cacheplugin.Config) { c.Mode = 9 }, []string{"Mode", "InsideOut"}},
 		{"Spread sets", func(c *cacheplugin.Config) { c.Spread = true }, []string{"Spread", "Mode", "InsideOut"}},
+		{"direct connections to a cluster", func(c *cacheplugin.Config) {
+			cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"localhost:1"}})
+			t.Cleanup(func() { _ = cluster.Close() })
+			c.Redis, c.DirectConnections = cluster, true
+		}, []string{"DirectConnections", "*redis.Client", "Sentinel"}},
+		{"direct connections and Spread", func(c *cacheplugin.Config) {
+			c.Mode, c.Spread, c.DirectConnections = cacheplugin.InsideOut, true, true
+		}, []string{"DirectConnections", "Spread"}},
 		{"Queue for reads", func(c *cacheplugin.Config) { c.OnReadError = cacheplugin.Queue }, []string{"OnReadError", "Fallback or Return"}},
 		{"Fallback for writes", func(c *cacheplugin.Config) { c.OnInvalidateError = cacheplugin.Fallback }, []string{"OnInvalidateError", "Queue or Return"}},
 		{"an unknown OnUnknownWrite", func(c *cacheplugin.Config) { c.OnUnknownWrite = 9 }, []string{"OnUnknownWrite", "Warn"}},

@@ -30,9 +30,14 @@ func onEachTopology(t *testing.T, models []any, test func(t *testing.T, f *fixtu
 		"InsideOut/Strict":       {Mode: cacheplugin.InsideOut, Consistency: cacheplugin.Strict},
 		"Spread":                 {Mode: cacheplugin.InsideOut, Spread: true},
 		"Spread/Strict":          {Mode: cacheplugin.InsideOut, Spread: true, Consistency: cacheplugin.Strict},
+		"ConjunctionSets/direct": {DirectConnections: true},
+		"InsideOut/direct":       {Mode: cacheplugin.InsideOut, DirectConnections: true, Consistency: cacheplugin.Strict},
 	}
 	for topology, client := range clients {
 		for name, c := range configs {
+			if topology == "cluster" && c.DirectConnections {
+				continue // refused
+			}
 			t.Run(topology+"/"+name, func(t *testing.T) {
 				c.Redis = client
 				c.DBSpecific = true

@@ -35,9 +35,14 @@ local sets, n, token, lease = ARGV[1] == 'sets', tonumber(ARGV[2]), ARGV[3], ARG
 local first, last = 4 + n, #KEYS - tonumber(ARGV[9]) -- of the conjunctions that are known
 
 -- A server that restarted or was promoted may have lost invalidations; it has
--- another replication id then. Embedded servers have none at all.
+-- another replication id then. Embedded servers have none at all. One that was a
+-- master a moment ago, and has kept its clients, lags behind its own.
 local info = redis.pcall('INFO', 'replication')
-local identity = type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or 'none'
+if type(info) ~= 'string' then info = '' end
+if string.find(info, 'role:slave', 1, true) then
+  return redis.error_reply('READONLY a replica answers no look-ups')
+end
+local identity = string.match(info, 'master_replid:(%x+)') or 'none'
 
 local head = redis.call('MGET', KEYS[1], KEYS[2])  -- nil, not an error, for a wrong type
 local entry, epoch = head[1], head[2]

@@ -100,7 +100,7 @@ func (s *Store) Revalidate(ctx context.Context, key EntryKey, deps []Dependency,
 	if s.keys.spread {
 		acquire = s.acquireSpread
 	}
-	l, err := acquire(ctx, key, deps, ttl, have)
+	l, err := s.lookUp(ctx, key, deps, have, func() (Lookup, error) { return acquire(ctx, key, deps, ttl, have) })
 	if err != nil {
 		return Lookup{}, fmt.Errorf("store: acquire: %w", err)
 	}
@@ -139,7 +139,7 @@ func (s *Store) Peek(ctx context.Context, key EntryKey, deps []Dependency) (Look
 	if s.keys.spread {
 		peek = s.peekSpread
 	}
-	l, err := peek(ctx, key, deps)
+	l, err := s.lookUp(ctx, key, deps, "", func() (Lookup, error) { return peek(ctx, key, deps) })
 	if err != nil {
 		return Lookup{}, fmt.Errorf("store: peek: %w", err)
 	}

@@ -72,6 +72,10 @@ type Options struct {
 	// of each other's invalidations. See Store.Check.
 	Spread bool
 
+	// Identified, if set, sends look-ups, stores and releases: it must have been
+	// made of Client. Look-ups are cheaper for the server then. Not with Spread.
+	Identified *Identified
+
 	// LeaseTTL is how long a reader may take to produce a missing result. A
 	// slower one's result is not stored; others who wait for it go on after
 	// this time at the latest. Defaults to 10 seconds.
@@ -95,10 +99,11 @@ type Options struct {
 }
 
 // Store is a cache in one namespace of a Redis server or cluster. It is safe
-// for concurrent use. It needs no closing; the client remains the caller's.
+// for concurrent use. It needs no closing; the clients remain the caller's.
 type Store struct {
 	client   redis.UniversalClient
 	direct   redis.UniversalClient // client with our timeout; nil if it can't be had
+	reads    *Identified           // whose client direct is then; or nil
 	leaseTTL time.Duration
 	timeout  time.Duration
 	settle   time.Duration
@@ -143,6 +148,8 @@ func New(o Options) (*Store, error) {
 		return nil, configError("Mode", o.Mode, "use ConjunctionSets or InsideOut")
 	case o.Spread && o.Mode != InsideOut:
 		return nil, configError("Spread", true, "it needs Mode InsideOut: a set of entries can only drop those in its own slot")
+	case o.Spread && o.Identified != nil:
+		return nil, configError("Identified", "set", "a spread namespace has its identities in each table: leave it out, or Spread")
 	case o.LeaseTTL < time.Millisecond:
 		return nil, configError("LeaseTTL", o.LeaseTTL, "it must be at least a millisecond; zero takes the default")
 	case o.Settle < 0:
@@ -173,6 +180,9 @@ func New(o Options) (*Store, error) {
 		entries:      keys.tag + "e:",
 		conjunctions: keys.tag + "c:",
 		token:        randomToken,
+	}
+	if o.Identified != nil {
+		s.reads, s.direct = o.Identified, o.Identified.client
 	}
 	if o.Settle > 0 {
 		s.settleMS = milliseconds(o.Settle)

@@ -24,19 +24,30 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 type backend struct {
 	client redis.UniversalClient
 	mode   variant
+	reads  *store.Identified // for all stores; nil: open makes one for each that needs one
 }
 
-// variant is a mode and a layout of keys.
+// variant is a mode, a layout of keys, and whether connections know their
+// server's identity.
 type variant struct {
 	store.Mode
-	spread bool
+	spread, identified bool
 }
 
 func (v variant) String() string {
-	if v.spread {
+	switch {
+	case v.spread:
 		return v.Mode.String() + " spread"
+	case v.identified:
+		return v.Mode.String() + " identified"
 	}
 	return v.Mode.String()
+}
+
+// on reports whether the variant can be had with a client.
+func (v variant) on(client redis.UniversalClient) bool {
+	_, ok := client.(*redis.Client)
+	return ok || !v.identified
 }
 
 // cluster reports whether the backend is one, whose client costs more per call.
@@ -46,8 +57,8 @@ func (b backend) cluster() bool {
 }
 
 var (
-	inOneSlot = []variant{{Mode: store.ConjunctionSets}, {Mode: store.InsideOut}}
-	modes     = append(inOneSlot[:2:2], variant{Mode: store.InsideOut, spread: true})
+	inOneSlot = []variant{{Mode: store.ConjunctionSets}, {Mode: store.InsideOut}, {Mode: store.ConjunctionSets, identified: true}, {Mode: store.InsideOut, identified: true}}
+	modes     = append(inOneSlot[:4:4], variant{Mode: store.InsideOut, spread: true})
 )
 
 // onEach runs a test in every mode, on a real server and a Redis Cluster (if
@@ -73,6 +84,9 @@ func onEachOf(t *testing.T, modes []variant, test func(t *testing.T, b backend))
 	}
 	for _, mode := range modes {
 		for name, client := range servers {
+			if !mode.on(client) {
+				continue
+			}
 			t.Run(fmt.Sprintf("%v/%s", mode, name), func(t *testing.T) {
 				test(t, backend{client: client, mode: mode})
 			})
@@ -91,9 +105,21 @@ func (b backend) open(t testing.TB, change ...func(*store.Options)) *store.Store
 	for _, f := range change {
 		f(&o)
 	}
+	if o.Identified = b.reads; b.mode.identified && b.reads == nil {
+		o.Identified = identified(t, o.Client, o.Timeout)
+	}
 	s, err := store.New(o)
 	require.NoError(t, err)
 	return s
+}
+
+// identified returns a client whose connections know their server's identity.
+func identified(t testing.TB, client redis.UniversalClient, timeout time.Duration) *store.Identified {
+	t.Helper()
+	d, err := store.NewIdentified(client, timeout)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = d.Close() })
+	return d
 }
 
 func in(namespace string) func(*store.Options) {

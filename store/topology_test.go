@@ -45,6 +45,9 @@ func onEachGroup(t *testing.T, test func(t *testing.T, g group, mode variant, na
 				return clusterGroup(t, names.TableName("a"))
 			},
 		}
+		if mode.identified {
+			delete(starts, "cluster")
+		}
 		if mode.spread {
 			starts["cluster, the entry's node"] = func(t *testing.T, names *store.Store) group {
 				return clusterGroup(t, names.EntryName(entry("q")))
@@ -55,10 +58,11 @@ func onEachGroup(t *testing.T, test func(t *testing.T, g group, mode variant, na
 				t.Parallel()
 				// The table and the entry of a spread namespace are on different nodes.
 				ns := newNamespace()
-				names := backend{client: testenv.Cluster(t), mode: mode}.open(t, in(ns))
+				b := backend{client: testenv.Cluster(t), mode: variant{Mode: mode.Mode, spread: mode.spread}}
+				names := b.open(t, in(ns))
 				for mode.spread && third(t, names.TableName("a")) == third(t, names.EntryName(entry("q"))) {
 					ns = newNamespace()
-					names = backend{client: testenv.Cluster(t), mode: mode}.open(t, in(ns))
+					names = b.open(t, in(ns))
 				}
 				test(t, start(t, names), mode, ns)
 			})
@@ -358,6 +362,9 @@ func TestASlotOnItsWayToAnotherMasterServesNothingOld(t *testing.T) {
 	client := c.Client(t)
 	ctx := t.Context()
 	for _, mode := range modes {
+		if !mode.on(client) {
+			continue
+		}
 		// Whichever key goes first.
 		for first := range 4 {
 			t.Run(fmt.Sprintf("%v/%d", mode, first), func(t *testing.T) {
@@ -415,6 +422,9 @@ func TestASlotOnItsWayToAnotherMasterServesNothingOld(t *testing.T) {
 // Over and over, there and back, while the namespace is read and written.
 func TestNothingOldIsServedWhileASlotMovesUnderLoad(t *testing.T) {
 	for _, mode := range modes {
+		if mode.identified {
+			continue // not on a cluster
+		}
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()
 			ns := newNamespace()
