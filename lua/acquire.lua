@@ -15,24 +15,23 @@
 --       3 token, random per call       4 lease in ms; 0 only looks (peek)
 --       5 meta in ms: how long tables and conjunctions must live at least
 --       6 the entry's name inside sets 7 what precedes that name in its key
---       8 cap of a set's size          9 the number of provisional conjunctions
---       10 what precedes a conjunction's name in its key
---       11 for how many ms replicas of the database may lag behind; 0: the
+--       8 the number of provisional conjunctions
+--       9 what precedes a conjunction's name in its key
+--       10 for how many ms replicas of the database may lag behind; 0: the
 --       database that is read doesn't
---       12 the version of the result that the caller has kept; empty: none
---       13.. per table: k scheme1 .. schemek
+--       11 the version of the result that the caller has kept; empty: none
+--       12.. per table: k scheme1 .. schemek
 -- Returns {0} missing (peek only) | {1, offset, entry} hit, the payload starts
 --       at offset (0-based), the version in the 22 bytes before it
 --       | {2, lease id} leased | {3, lease id} busy: that lease is another's
 --       | {4} fenced: read the database, store nothing
 --       | {5} unchanged: a hit, of the version that the caller has
 -- Complexity O(T + C) for a hit, C including the conjunctions that the entry
---       names, O(T + C + schemes) for a miss; a set that is over its cap is
---       halved, O(cap).
+--       names, O(T + C + schemes) for a miss.
 --
 -- Wrong types and garbage under any key count as missing and are overwritten.
 local sets, n, token, lease = ARGV[1] == 'sets', tonumber(ARGV[2]), ARGV[3], ARGV[4]
-local first, last = 4 + n, #KEYS - tonumber(ARGV[9]) -- of the conjunctions that are known
+local first, last = 4 + n, #KEYS - tonumber(ARGV[8]) -- of the conjunctions that are known
 
 -- A server that restarted or was promoted may have lost invalidations; it has
 -- another replication id then. Embedded servers have none at all. One that was a
@@ -59,7 +58,7 @@ if entry and not fresh then
     start = count and names + 22 * tonumber(count)
     if start and start <= #entry + 1 then
       besides = {}
-      for i = names, start - 1, 22 do besides[#besides + 1] = ARGV[10] .. string.sub(entry, i, i + 21) end
+      for i = names, start - 1, 22 do besides[#besides + 1] = ARGV[9] .. string.sub(entry, i, i + 21) end
     else
       kind = '' -- not ours
     end
@@ -115,7 +114,7 @@ if entry and not fresh then
       local prefix = kind .. #w .. ':' .. w
       local payload = (start or #prefix + 1) + 22
       if string.sub(entry, 1, #prefix) == prefix and payload <= #entry + 1 then
-        if string.sub(entry, payload - 22, payload - 1) == ARGV[12] then return {5} end
+        if string.sub(entry, payload - 22, payload - 1) == ARGV[11] then return {5} end
         return {1, payload - 1, entry}
       end
     elseif kind == 'L' and lease ~= '0' then
@@ -153,7 +152,7 @@ end
 -- so long, and what is left of it once it has run out says that none was lost.
 -- Of a table without it, or a namespace that begins anew, that isn't known: they
 -- settle first.
-local settle = tonumber(ARGV[11])
+local settle = tonumber(ARGV[10])
 if settle > 0 then
   local held = false
   local function hold(i)
@@ -183,7 +182,7 @@ if fresh then
   epoch = identity .. ':' .. id
 end
 
-local parts, a = {string.sub(epoch, #identity + 2)}, 13
+local parts, a = {string.sub(epoch, #identity + 2)}, 12
 for i = 4, first - 1 do
   local key, h, k = KEYS[i], tables[i], tonumber(ARGV[a])
   if not h.hash then
@@ -229,22 +228,23 @@ witness = witness .. provisional
 redis.call('SET', KEYS[1], 'L' .. id .. '|' .. witness, 'PX', lease)
 
 if sets then
-  local cap = tonumber(ARGV[8])
   for i = first, #KEYS do
     local key = KEYS[i]
     local size = redis.pcall('SCARD', key)
     if type(size) ~= 'number' then
       redis.call('UNLINK', key)
-    elseif size >= cap then
-      -- Members leave a set only together with their entries. This entry may
-      -- be one of them: then its lease is lost, which costs one store.
-      for _ = 1, math.ceil(size / 2000) do
-        local names = redis.call('SPOP', key, math.min(1000, math.ceil(size / 2)))
-        for j = 1, #names do names[j] = ARGV[7] .. names[j] end
-        if #names > 0 then redis.call('UNLINK', unpack(names)) end
-      end
+      size = 0
     end
     redis.call('SADD', key, ARGV[6])
+    -- Entries that expire or are evicted leave their names behind. Each look-up
+    -- adds one name at most and takes up to three dead ones away, so that these
+    -- stay at about a third of a set, whatever its size.
+    if size > 64 then
+      local some = redis.call('SRANDMEMBER', key, 3)
+      for j = 1, #some do
+        if redis.call('EXISTS', ARGV[7] .. some[j]) == 0 then redis.call('SREM', key, some[j]) end
+      end
+    end
   end
 end
 

@@ -4,6 +4,6 @@ package lua
 func Sources() map[string]string {
 	return map[string]string{
 		"acquire": acquireSource, "save": saveSource, "savejoined": saveJoinedSource, "release": releaseSource,
-		"invalidate": invalidateSource, "identity": identitySource, "find": findSource, "vouch": vouchSource, "lease": leaseSource,
+		"invalidate": invalidateSource, "reclaim": reclaimSource, "identity": identitySource, "find": findSource, "vouch": vouchSource, "lease": leaseSource,
 	}
 }

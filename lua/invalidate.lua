@@ -3,7 +3,15 @@
 -- drops fences, after it: while one is up nothing new is stored. After a commit
 -- it may set one too, that of replicas of the database which are yet to follow.
 --
--- Without a fence to set it only ever deletes, which a full server permits too.
+-- Without a fence to set it only ever deletes and renames, which a full server
+-- permits too.
+--
+-- A hit verifies that every one of its sets names the entry, and only a look-up
+-- that replaces the entry makes it a member again: a set that is gone has dropped
+-- all of its entries, leases included. The entries of small sets are unlinked at
+-- once. A set that exceeds what is unlinked in one call is taken away under another
+-- name, whatever its size in O(1), and the caller has reclaim unlink what it names,
+-- a few at a time.
 --
 -- It also tells those who keep results in their own memory, by a message of the
 -- letter "k", "t" or "a" for the op, the length of KEYS[1], ":", KEYS[1], and for
@@ -18,19 +26,21 @@
 --       3 the version of the scheme list that the conjunctions were built
 --         from: empty for none, "*" not to compare
 --       4 what precedes an entry's name in its key; also the channel of the messages
---       5 for how many ms the fence is set; 0: none is, and "settle" is dropped,
+--       5 how many entries are unlinked at once, at most
+--       6 for how many ms the fence is set; 0: none is, and "settle" is dropped,
 --         so that those who read replicas begin to settle anew; -1: none is, and
 --         "settle" is left, which an earlier call for the same changes has set
---       6.. fence ids: the one that is set, if one is, then any to be dropped
--- Returns {0, dropped}, dropped being entries (sets), stamps, or 1 for a table
---       that had a generation or for a namespace that had an epoch
+--       7.. fence ids: the one that is set, if one is, then any to be dropped
+-- Returns {0, dropped, garbage..}, dropped being entries (sets), stamps, or 1 for
+--       a table that had a generation or for a namespace that had an epoch;
+--       garbage the keys of sets that were taken away
 --       | {1, version, scheme..} nothing was dropped, no fence either: the list
 --       has changed, build the conjunctions from this one. A fence to be set
 --       is up: nothing is added to this list as long as it is.
--- Complexity O(C + members) for sets, O(C) for stamps, O(schemes) for a table,
---       O(1) for everything; O(fences) besides.
+-- Complexity O(C + entries unlinked at once) for sets, O(C) for stamps, O(schemes)
+--       for a table, O(1) for everything; O(fences) besides.
 local sets, op, version, key = ARGV[1] == 'sets', ARGV[2], ARGV[3], KEYS[1]
-local hold = tonumber(ARGV[5])
+local hold = tonumber(ARGV[6])
 
 local names = redis.pcall('HKEYS', key)
 if names.err then
@@ -43,7 +53,7 @@ if hold > 0 then
   -- is the one that a full server refuses.
   local time = redis.call('TIME')
   local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
-  local set = 'f:' .. ARGV[6]
+  local set = 'f:' .. ARGV[7]
   -- Another process may have set it for longer.
   local upto = math.max(now + hold, tonumber(redis.call('HGET', key, set) or 0) or 0)
   redis.call('HSET', key, set, string.format('%.0f', upto))
@@ -57,7 +67,7 @@ end
 
 -- Fences fall last, when nothing is left that they protect from.
 local function done(dropped)
-  for i = hold > 0 and 7 or 6, #ARGV do redis.call('HDEL', key, 'f:' .. ARGV[i]) end
+  for i = hold > 0 and 8 or 7, #ARGV do redis.call('HDEL', key, 'f:' .. ARGV[i]) end
   for i = 1, hold == 0 and #names or 0 do
     if names[i] == 'f:settle' then redis.call('HDEL', key, 'f:settle') end
   end
@@ -73,14 +83,15 @@ end
 if op == 'all' then return done(redis.call('UNLINK', KEYS[2])) end
 
 if op == 'table' then
-  local dropped = 0
+  local dropped, fields = 0, {}
   for _, name in ipairs(names) do
     -- Fences belong to other writers.
     if string.sub(name, 1, 2) ~= 'f:' then
-      redis.call('HDEL', key, name)
+      fields[#fields + 1] = name
       if name == 'g' then dropped = 1 end
     end
   end
+  for i = 1, #fields, 1000 do redis.call('HDEL', key, unpack(fields, i, math.min(i + 999, #fields))) end
   return done(dropped)
 end
 
@@ -98,22 +109,35 @@ if version ~= '*' and #names > 0 then
 end
 
 local dropped = 0
+if not sets then
+  for i = 2, #KEYS, 1000 do dropped = dropped + redis.call('UNLINK', unpack(KEYS, i, math.min(i + 999, #KEYS))) end
+  return done(dropped)
+end
+
+local budget, taken, suffix = tonumber(ARGV[5]), {}, nil
 for i = 2, #KEYS do
-  if sets then
-    local cursor = '0'
-    repeat
-      local page = redis.pcall('SSCAN', KEYS[i], cursor, 'COUNT', 1000)
-      if page.err then break end
-      cursor = page[1]
-      local members = page[2]
-      for j = 1, #members do members[j] = ARGV[4] .. members[j] end
-      for j = 1, #members, 1000 do
-        dropped = dropped + redis.call('UNLINK', unpack(members, j, math.min(j + 999, #members)))
-      end
-    until cursor == '0'
-    redis.call('UNLINK', KEYS[i])
-  else
-    dropped = dropped + redis.call('UNLINK', KEYS[i])
+  local conjunction = KEYS[i]
+  local size = redis.pcall('SCARD', conjunction)
+  if type(size) ~= 'number' then
+    redis.call('UNLINK', conjunction) -- not ours
+  elseif size > budget then
+    if not suffix then
+      local time = redis.call('TIME')
+      suffix = ':' .. time[1] .. '.' .. time[2]
+    end
+    local garbage = string.sub(conjunction, 1, -25) .. 'x:' .. string.sub(conjunction, -22) .. suffix
+    redis.call('RENAME', conjunction, garbage)
+    -- Should nobody reclaim it: by then that would have been done.
+    redis.call('PEXPIRE', garbage, 600000)
+    taken[#taken + 1] = garbage
+    dropped = dropped + size
+  elseif size > 0 then
+    local names = redis.call('SMEMBERS', conjunction)
+    for j = 1, size do names[j] = ARGV[4] .. names[j] end
+    dropped = dropped + redis.call('UNLINK', conjunction, unpack(names)) - 1
+    budget = budget - size
   end
 end
-return done(dropped)
+local reply = done(dropped)
+for i = 1, #taken do reply[2 + i] = taken[i] end
+return reply

@@ -3,7 +3,7 @@
 // Every step of a read or a write that touches Redis is one script: acquire
 // (the look-up before a read, which on a miss registers what the result will
 // depend on), save, savejoined and release (after the read), and invalidate
-// (after a commit). Where the keys lie in several slots, acquire is three: find,
+// (after a commit), which may leave entries to reclaim. Where the keys lie in several slots, acquire is three: find,
 // vouch for each table, and on a miss lease. Package store builds their keys and arguments; nothing but
 // a script changes a key of the protocol. Each file opens with its keys,
 // arguments, reply and complexity.
@@ -41,6 +41,9 @@ var vouchSource string
 //go:embed lease.lua
 var leaseSource string
 
+//go:embed reclaim.lua
+var reclaimSource string
+
 //go:embed identity.lua
 var identitySource string
 
@@ -51,6 +54,7 @@ var (
 	SaveJoined = New(saveJoinedSource)
 	Release    = New(releaseSource)
 	Invalidate = New(invalidateSource)
+	Reclaim    = New(reclaimSource)
 	Find       = New(findSource)
 	Vouch      = New(vouchSource)
 	Lease      = New(leaseSource)

@@ -9,10 +9,9 @@
 -- KEYS  1 entry, 2..1+p provisional conjunctions, 2+p.. those of the joined rows
 -- ARGV  1 lease id   2 payload   3 ttl in ms   4 mode: "sets" | "stamps"   5 p
 --       6 the entry's name inside sets      7 what precedes that name in its key
---       8 cap of a set's size               9 what precedes a conjunction's name
+--       8 what precedes a conjunction's name
 -- Returns 1 stored | 0 the lease is lost
--- Complexity O(payload + conjunctions); a set that is at its cap loses 1000 of
---       its entries.
+-- Complexity O(payload + conjunctions).
 --
 -- A conjunction may be both provisional and one of the joined rows': the result
 -- depends on the whole table then.
@@ -56,7 +55,7 @@ else
 end
 
 local names = {}
-for i = first, #KEYS do names[#names + 1] = string.sub(KEYS[i], #ARGV[9] + 1) end
+for i = first, #KEYS do names[#names + 1] = string.sub(KEYS[i], #ARGV[8] + 1) end
 local version = string.sub(ARGV[1], 1, 22) -- as in save
 redis.call('SET', KEYS[1], 'J' .. #witness .. ':' .. witness .. #names .. ':' .. table.concat(names) .. version .. ARGV[2], 'PX', ARGV[3])
 
@@ -66,14 +65,15 @@ if sets then
     local size = redis.pcall('SCARD', KEYS[i])
     if type(size) ~= 'number' then
       redis.call('UNLINK', KEYS[i])
-    elseif size >= tonumber(ARGV[8]) then
-      -- Members leave a set only together with their entries, this one not
-      -- excepted, which costs one store.
-      local left = redis.call('SPOP', KEYS[i], math.min(1000, math.ceil(size / 2)))
-      for j = 1, #left do left[j] = ARGV[7] .. left[j] end
-      if #left > 0 then redis.call('UNLINK', unpack(left)) end
+      size = 0
     end
     redis.call('SADD', KEYS[i], name)
+    if size > 64 then -- as in acquire
+      local some = redis.call('SRANDMEMBER', KEYS[i], 3)
+      for j = 1, #some do
+        if redis.call('EXISTS', ARGV[7] .. some[j]) == 0 then redis.call('SREM', KEYS[i], some[j]) end
+      end
+    end
   end
 end
 for i = first, #KEYS do

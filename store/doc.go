@@ -23,6 +23,12 @@
 // that no write falls in between. The entry carries the names of these
 // conjunctions, and a hit verifies them like all others.
 //
+// In mode ConjunctionSets a write drops a few entries by unlinking them, and many
+// by taking away their set, which takes the same time whatever is in it: a hit
+// verifies that its sets name it. What the set named is unlinked a little at a
+// time, by Guard in the background. Names whose entries have expired leave a set
+// as others come.
+//
 // A writer that must not leave old entries even if it is killed after its
 // COMMIT calls Fence before: it drops the same entries in advance and keeps
 // the tables from taking new ones until Invalidate drops the fence, or until it
@@ -45,6 +51,7 @@
 //	{ns}t:table  hash: g generation, sv version of the scheme list,
 //	             s:scheme for each scheme, f:id fences (ms of expiry)
 //	{ns}c:key    conjunction: a set of entries, or a stamp
+//	{ns}x:key:t  garbage: a set that was taken away, and when
 //	{ns}e:key    entry: "V" length ":" witness version payload,
 //	             "J" length ":" witness number ":" key.. version payload of one
 //	             that depends on joined rows, or "L" lease "|" witness

@@ -116,7 +116,7 @@ func (s *Store) Revalidate(ctx context.Context, key EntryKey, deps []Dependency,
 func (s *Store) acquire(ctx context.Context, key EntryKey, deps []Dependency, ttl time.Duration, have string) (Lookup, error) {
 	m, name, joined := s.lookupMessage(key, deps)
 	m.Add(s.mode, len(deps), s.token(), s.leaseMS, max(1, (ttl+s.leaseTTL).Milliseconds()),
-		name, s.entries, s.maxConjSet, joined, s.conjunctions, s.settleMS, have)
+		name, s.entries, joined, s.conjunctions, s.settleMS, have)
 	for _, d := range deps {
 		n := len(d.Schemes)
 		if d.Joined {
@@ -149,14 +149,14 @@ func (s *Store) Peek(ctx context.Context, key EntryKey, deps []Dependency) (Look
 // peek is Peek in one slot.
 func (s *Store) peek(ctx context.Context, key EntryKey, deps []Dependency) (Lookup, error) {
 	m, name, joined := s.lookupMessage(key, deps)
-	m.Add(s.mode, len(deps), "", 0, 0, name, "", "", joined, s.conjunctions)
+	m.Add(s.mode, len(deps), "", 0, 0, name, "", joined, s.conjunctions)
 	return s.lookup(ctx, m)
 }
 
 // lookupMessage begins a look-up with its keys. It returns the entry's name
 // and the number of joined tables besides.
 func (s *Store) lookupMessage(key EntryKey, deps []Dependency) (m lua.Message, name string, joined int) {
-	keys, args := 3+len(deps), 12+len(deps)
+	keys, args := 3+len(deps), 11+len(deps)
 	for _, d := range deps {
 		keys += len(d.Keys)
 		args += len(d.Schemes)

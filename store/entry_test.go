@@ -1,7 +1,6 @@
 package store_test
 
 import (
-	"context"
 	"strings"
 	"testing"
 	"time"
@@ -186,32 +185,4 @@ func TestALiveFenceForbidsLeasesAndAnOldOneIsRemoved(t *testing.T) {
 		require.Equal(t, store.Leased, acquire(t, s, "q2", on("a", "2")).State)
 		require.Zero(t, b.client.HExists(ctx, s.TableName("a"), "f:w1").Val())
 	})
-}
-
-func TestASetAtItsCapIsHalvedTogetherWithItsEntries(t *testing.T) {
-	const bound = 8
-	for _, mode := range modes {
-		if mode.Mode != store.ConjunctionSets {
-			continue
-		}
-		onEach(t, func(t *testing.T, b backend) {
-			if b.mode != mode {
-				return
-			}
-			s := b.open(t, func(o *store.Options) { o.MaxConjSet = bound })
-			name := func(i int) string { return "q" + string(rune('a'+i)) }
-			for i := range 50 {
-				if l := acquire(t, s, name(i), on("a", "1")); l.State == store.Leased {
-					save(t, s, l.Lease, "result")
-				}
-				require.LessOrEqual(t, b.client.SCard(context.Background(), s.ConjunctionName("a", key("a", byGroup, "1"))).Val(), int64(bound))
-			}
-			invalidate(t, s, changed("a", row{"1", "1"}))
-			for i := range 50 {
-				l, err := s.Peek(t.Context(), entry(name(i)), []store.Dependency{on("a", "1")})
-				require.NoError(t, err)
-				require.Equal(t, store.Missing, l.State)
-			}
-		})
-	}
 }

@@ -12,6 +12,12 @@ func SetToken(s *Store, token func() string) (undo func()) {
 	return func() { s.token = old }
 }
 
+// SetUnlinked replaces the number of entries that an invalidation unlinks at once.
+func SetUnlinked(s *Store, n string) { s.unlinked = n }
+
+// AddGarbage has a guard reclaim what reports tell of.
+func AddGarbage(g *Guard, reports []Report) { g.garbage.add(reports) }
+
 // HoldWorker gives the guard a clock and keeps its background goroutine from
 // ever trying, so that a test decides when the queue is drained.
 func HoldWorker(g *Guard, now func() time.Time) {

@@ -14,7 +14,10 @@ import (
 
 const (
 	// keysPerCall bounds how long one script call keeps Redis busy.
-	keysPerCall = 1000
+	keysPerCall = 500
+	// unlinkedAtOnce is how many entries a call unlinks itself. Of more their set
+	// is taken away, and they are reclaimed.
+	unlinkedAtOnce = "500"
 	// callsPerRound bounds what must be done within one Timeout.
 	callsPerRound = 100
 	// schemeRounds is how often an invalidation follows a list of schemes
@@ -43,9 +46,14 @@ type Report struct {
 	Whole bool // the whole table was dropped
 	Keys  int  // how many conjunctions were dropped
 	// Dropped is the number of entries and leases that were dropped in mode
-	// ConjunctionSets, of stamps in mode InsideOut. It is 1 for a whole table
-	// that had entries: how many is not known.
+	// ConjunctionSets, of a large set that of all names in it, some of which may
+	// have expired; of stamps in mode InsideOut. It is 1 for a whole table that had
+	// entries: how many is not known.
 	Dropped int
+	// Garbage are the keys of large sets that were taken away. Their entries are
+	// dropped and take up memory until they expire or Reclaim unlinks them, which
+	// Guard has done in the background.
+	Garbage []string
 }
 
 // schemeList is a table's list of schemes as of a version.
@@ -236,7 +244,7 @@ func (s *Store) calls(w *tableWork, whole bool, fences fencing) []lua.Call {
 	table := s.TableName(w.table)
 	if w.whole {
 		w.keys = nil
-		return []lua.Call{{Script: lua.Invalidate, Keys: []string{table}, Args: fences.args(true, true, s.mode, "table", "", s.entries)}}
+		return []lua.Call{{Script: lua.Invalidate, Keys: []string{table}, Args: fences.args(true, true, s.mode, "table", "", s.entries, s.unlinked)}}
 	}
 
 	// The version is compared by the first call only. After a commit the
@@ -261,7 +269,7 @@ func (s *Store) calls(w *tableWork, whole bool, fences fencing) []lua.Call {
 			keys = append(keys, s.ConjunctionName(w.table, wholeTable(w.table)))
 		}
 		first, last := start == 0, start+keysPerCall >= len(w.keys)
-		calls = append(calls, lua.Call{Script: lua.Invalidate, Keys: keys, Args: fences.args(first, last, s.mode, "keys", version, s.entries)})
+		calls = append(calls, lua.Call{Script: lua.Invalidate, Keys: keys, Args: fences.args(first, last, s.mode, "keys", version, s.entries, s.unlinked)})
 		version = "*"
 	}
 	return calls
@@ -306,6 +314,13 @@ func (s *Store) outcome(w *tableWork, results []*redis.Cmd) (report Report, retr
 		case int64(0):
 			n, _ := reply[1].(int64)
 			report.Dropped += int(n)
+			for _, v := range reply[2:] {
+				garbage, ok := v.(string)
+				if !ok {
+					return report, false, replyError("invalidate", reply)
+				}
+				report.Garbage = append(report.Garbage, garbage)
+			}
 		case int64(1):
 			list, err := newSchemeList(reply[1:])
 			if err != nil {
@@ -370,7 +385,7 @@ func (s *Store) dropAll(ctx context.Context, fences fencing) error {
 
 // dropRoot returns the call that drops all that an epoch vouches for.
 func (s *Store) dropRoot(r root, fences fencing) lua.Call {
-	return lua.Call{Script: lua.Invalidate, Keys: []string{r.fences, r.epoch}, Args: fences.args(true, true, s.mode, "all", "", s.entries)}
+	return lua.Call{Script: lua.Invalidate, Keys: []string{r.fences, r.epoch}, Args: fences.args(true, true, s.mode, "all", "", s.entries, s.unlinked)}
 }
 
 // dropMovingRoot does the same key by key, and at no time without the fence.
@@ -380,7 +395,7 @@ func (s *Store) dropMovingRoot(ctx context.Context, c redis.UniversalClient, r r
 			return err
 		}
 	}
-	err := lua.Invalidate.Run(ctx, c, []string{r.fences}, fences.args(true, true, s.mode, "table", "", s.entries)...).Err()
+	err := lua.Invalidate.Run(ctx, c, []string{r.fences}, fences.args(true, true, s.mode, "table", "", s.entries, s.unlinked)...).Err()
 	if err != nil || fences.hold == 0 {
 		return err
 	}

@@ -285,36 +285,6 @@ func TestTheConjunctionsOfJoinedRowsOutliveTheEntry(t *testing.T) {
 	})
 }
 
-func TestASetOfJoinedRowsStaysBelowItsCap(t *testing.T) {
-	const bound = 8
-	for _, mode := range modes {
-		onEachInOneSlot(t, func(t *testing.T, b backend) {
-			if b.mode.Mode != store.ConjunctionSets || b.mode != mode {
-				return
-			}
-			s := b.open(t, func(o *store.Options) { o.MaxConjSet = bound })
-			kept := 0
-			for i := range 50 {
-				name := fmt.Sprint(i)
-				if l := acquire(t, s, name, joinedTo("b")); l.State == store.Leased {
-					saveJoined(t, s, l.Lease, name, ids("b", "7"))
-				}
-				require.LessOrEqual(t, b.client.SCard(t.Context(), s.ConjunctionName("b", key("b", byID, "7"))).Val(), int64(bound))
-			}
-			for i := range 50 {
-				if l, err := s.Peek(t.Context(), entry(fmt.Sprint(i)), []store.Dependency{joinedTo("b")}); err == nil && l.State == store.Hit {
-					kept++
-				}
-			}
-			require.Positive(t, kept)
-			invalidate(t, s, changed("b", row{"7", "1"}))
-			for i := range 50 {
-				requireMiss(t, s, fmt.Sprint(i), joinedTo("b"))
-			}
-		})
-	}
-}
-
 func TestGarbageForAJoinedEntryOnlyMisses(t *testing.T) {
 	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		s := b.open(t)

@@ -56,6 +56,16 @@ func (k keyspace) conjunction(table string, key conj.Key) string {
 	return string(appendEncoded(append(b, "c:"...), key))
 }
 
+// origin returns the conjunction whose set has been taken away under a key. Its
+// name is followed by the time.
+func (k keyspace) origin(garbage string) (conjunction string, ok bool) {
+	rest, ok := strings.CutPrefix(garbage, k.tag+"x:")
+	if !ok || len(rest) < encodedLen {
+		return "", false
+	}
+	return k.tag + "c:" + rest[:encodedLen], true
+}
+
 // shard returns the tag of a shard.
 func (k keyspace) shard(n byte) string { return k.tag + hex.EncodeToString([]byte{n}) + "}" }
 
@@ -119,7 +129,7 @@ func (k keyspace) classify(key string) (keyKind, string) {
 	switch {
 	case strings.HasPrefix(rest, "e:"):
 		return entryKey, tag
-	case strings.HasPrefix(rest, "c:"):
+	case strings.HasPrefix(rest, "c:"), strings.HasPrefix(rest, "x:"):
 		return conjunctionKey, ""
 	case strings.HasPrefix(rest, "t:"):
 		return tableKey, rest[len("t:"):]

@@ -117,6 +117,7 @@ type world struct {
 	writers []*writer
 	sent    []call // look-ups, to be delivered again
 	saved   []delivery
+	garbage []string // sets that invalidations have taken away
 
 	obliging []obligation
 	stale    string // the first hit that was too old
@@ -178,7 +179,7 @@ func newWorld(t require.TestingT, b backend, weak weakness, draw func(int, strin
 }
 
 func (w *world) newStore() *store.Store {
-	s, err := store.New(store.Options{Client: w.client, Identified: w.reads, Namespace: w.namespace, Mode: w.mode.Mode, Spread: w.mode.spread, MaxConjSet: 4, Timeout: 10 * time.Second})
+	s, err := store.New(store.Options{Client: w.client, Identified: w.reads, Namespace: w.namespace, Mode: w.mode.Mode, Spread: w.mode.spread, Timeout: 10 * time.Second})
 	require.NoError(w.t, err)
 	return s
 }
@@ -199,7 +200,11 @@ func (w *world) check(query int, l store.Lookup) {
 
 // step lets one of those who run make its next move.
 func (w *world) step(ctx context.Context) {
-	switch w.draw(25, "move") {
+	switch w.draw(26, "move") {
+	case 25: // what is left of a set that was taken away is reclaimed, perhaps once more
+		if len(w.garbage) > 0 {
+			require.NoError(w.t, w.readers[0].store.Reclaim(ctx, w.garbage[w.draw(len(w.garbage), "garbage")]))
+		}
 	case 24:
 		w.expire(ctx)
 	case 0, 1, 2, 3, 4, 5, 6, 7, 8, 9:
@@ -370,15 +375,19 @@ func (w *world) write(ctx context.Context, x *writer) {
 		}
 		x.fence = store.NewFenceID()
 		if w.weak != setsNoFence {
-			_, err := x.store.Fence(ctx, x.fence, []store.Change{changed(x.table, x.images...)}, time.Hour)
+			w.some(x)
+			reports, err := x.store.Fence(ctx, x.fence, []store.Change{changed(x.table, x.images...)}, time.Hour)
 			require.NoError(w.t, err)
+			w.discard(reports)
 		}
 	default:
 		if w.strict && w.draw(3, "killed") == 0 {
 			w.fences = append(w.fences, x.fence)
 		} else {
-			_, err := x.store.Invalidate(ctx, []store.Change{changed(x.table, x.images...)}, x.fence)
+			w.some(x)
+			reports, err := x.store.Invalidate(ctx, []store.Change{changed(x.table, x.images...)}, x.fence)
 			require.NoError(w.t, err)
+			w.discard(reports)
 			w.oblige(x)
 		}
 		x.commit, x.fence = 0, ""
@@ -391,6 +400,17 @@ func (w *world) choose(x *writer) {
 	x.row = w.draw(2, "row")
 	old := w.rows[x.table][x.row]
 	x.images = []row{old, {old.id, strconv.Itoa(w.draw(2, "group"))}}
+}
+
+// some has a writer unlink some entries itself and take larger sets away.
+func (w *world) some(x *writer) {
+	store.SetUnlinked(x.store, []string{"0", "1", "3", "500"}[w.draw(4, "unlinked at once")])
+}
+
+func (w *world) discard(reports []store.Report) {
+	for _, r := range reports {
+		w.garbage = append(w.garbage, r.Garbage...)
+	}
 }
 
 // oblige has later hits see a writer's commit.

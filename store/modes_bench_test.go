@@ -31,7 +31,7 @@ func BenchmarkModes(b *testing.B) {
 			}
 			stores := map[variant]*store.Store{}
 			for _, mode := range modes {
-				stores[mode] = backend{client: realRedis(b), mode: mode}.open(b, func(o *store.Options) { o.MaxConjSet = 1_000_000 })
+				stores[mode] = backend{client: realRedis(b), mode: mode}.open(b)
 			}
 			deps := []store.Dependency{on("a", "1")}
 			for b.Loop() {

@@ -96,7 +96,7 @@ func (s *Store) saving(one Saving) (lua.Call, error) {
 			keys = append(keys, s.ConjunctionName(lease.joined[i], k))
 		}
 	}
-	args = append(args, s.mode, len(joined), encode(lease.Key), s.entries, s.maxConjSet, s.conjunctions)
+	args = append(args, s.mode, len(joined), encode(lease.Key), s.entries, s.conjunctions)
 	return lua.Call{Script: lua.SaveJoined, Keys: keys, Args: args}, nil
 }
 

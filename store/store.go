@@ -44,10 +44,9 @@ func (m Mode) String() string {
 
 // The defaults of Options.
 const (
-	DefaultNamespace  = "cacheplugin"
-	DefaultLeaseTTL   = 10 * time.Second
-	DefaultTimeout    = 500 * time.Millisecond
-	DefaultMaxConjSet = 10_000
+	DefaultNamespace = "cacheplugin"
+	DefaultLeaseTTL  = 10 * time.Second
+	DefaultTimeout   = 500 * time.Millisecond
 )
 
 // Options configure a Store. Only Client is required.
@@ -91,11 +90,6 @@ type Options struct {
 	// lag behind by as much. All processes that share a namespace must use the
 	// same. Defaults to 0.
 	Settle time.Duration
-
-	// MaxConjSet is the number of entries at which a conjunction's set is
-	// halved, dropping the entries that leave it. It bounds what one
-	// invalidation costs Redis. ConjunctionSets only. Defaults to 10,000.
-	MaxConjSet int
 }
 
 // Store is a cache in one namespace of a Redis server or cluster. It is safe
@@ -114,7 +108,7 @@ type Store struct {
 
 	// Keys and arguments of the scripts that never change. In one slot epoch
 	// and fences are those of the namespace.
-	epoch, fences, mode, leaseMS, settleMS, maxConjSet, entries, conjunctions any
+	epoch, fences, mode, leaseMS, settleMS, unlinked, entries, conjunctions any
 
 	schemes    sync.Map // table ID -> *schemeList
 	registered sync.Map // table ID -> *[]conj.Scheme, not in schemes yet
@@ -135,9 +129,6 @@ func New(o Options) (*Store, error) {
 	if o.Timeout == 0 {
 		o.Timeout = DefaultTimeout
 	}
-	if o.MaxConjSet == 0 {
-		o.MaxConjSet = DefaultMaxConjSet
-	}
 	if err := checkClient(o.Client); err != nil {
 		return nil, err
 	}
@@ -156,8 +147,6 @@ func New(o Options) (*Store, error) {
 		return nil, configError("Settle", o.Settle, "it must not be negative; zero if the database that is read doesn't lag behind")
 	case o.Timeout < 0:
 		return nil, configError("Timeout", o.Timeout, "it must be positive; zero takes the default")
-	case o.MaxConjSet < 2:
-		return nil, configError("MaxConjSet", o.MaxConjSet, "it must be at least 2; zero takes the default")
 	}
 
 	keys := newKeyspace(o.Namespace, o.Spread)
@@ -176,7 +165,7 @@ func New(o Options) (*Store, error) {
 		leaseMS:      milliseconds(o.LeaseTTL),
 		settle:       o.Settle,
 		settleMS:     "0",
-		maxConjSet:   strconv.Itoa(o.MaxConjSet),
+		unlinked:     unlinkedAtOnce,
 		entries:      keys.tag + "e:",
 		conjunctions: keys.tag + "c:",
 		token:        randomToken,

@@ -263,14 +263,13 @@ func TestAWrongOptionIsNamed(t *testing.T) {
 	replicas := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"127.0.0.1:1"}, RouteByLatency: true})
 	defer replicas.Close()
 	for name, o := range map[string]store.Options{
-		"Client is <nil>":                               {},
-		"Client is a *redis.Ring":                       {Client: ring},
-		"Client is a cluster client with":               {Client: replicas},
-		`Namespace is "a{b}"`:                           {Client: client, Namespace: "a{b}"},
-		"Mode is Mode(7)":                               {Client: client, Mode: 7},
-		"LeaseTTL is -1s":                               {Client: client, LeaseTTL: -time.Second},
-		"Timeout is -1s":                                {Client: client, Timeout: -time.Second},
-		"MaxConjSet is 1: it must be at least 2; zero ": {Client: client, MaxConjSet: 1},
+		"Client is <nil>":                 {},
+		"Client is a *redis.Ring":         {Client: ring},
+		"Client is a cluster client with": {Client: replicas},
+		`Namespace is "a{b}"`:             {Client: client, Namespace: "a{b}"},
+		"Mode is Mode(7)":                 {Client: client, Mode: 7},
+		"LeaseTTL is -1s":                 {Client: client, LeaseTTL: -time.Second},
+		"Timeout is -1s":                  {Client: client, Timeout: -time.Second},
 	} {
 		_, err := store.New(o)
 		require.ErrorIs(t, err, store.ErrConfig)

@@ -166,7 +166,7 @@ type Survey struct {
 	// for their expiry. Conjunctions that are dropped in mode InsideOut leave
 	// entries that are not told from valid ones here.
 	Entries, Leases, Invalid Usage
-	// Conjunctions are sets or stamps; Tables the schemes of tables.
+	// Conjunctions are sets, those that wait to be reclaimed included, or stamps; Tables the schemes of tables.
 	Conjunctions, Tables Usage
 	// ByTable are the entries by the tables that they read; one that reads
 	// several counts for each. ManyTables are those with so many tables that

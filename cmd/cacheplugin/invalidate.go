@@ -177,6 +177,7 @@ func (a *app) invalidateTables(ctx context.Context, targets []string, rows condi
 				t.Reason = reasons[r.Table]
 			}
 			result.Tables = append(result.Tables, t)
+			_ = s.Reclaim(ctx, r.Garbage...) // they are dropped: what can't be freed now expires
 		}
 	}
 	slices.SortFunc(result.Tables, func(x, y invalidatedTable) int {

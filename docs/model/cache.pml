@@ -18,10 +18,15 @@
  *                  STRONG  not older than what is committed
  *        Mode:     STAMPS  InsideOut; else ConjunctionSets
  *                  TRUST   ConjunctionSets: a hit does not look at the sets
+ *                  LAZY    ConjunctionSets: an invalidation may take a set away
+ *                          and leave its entries and leases, which are reclaimed
+ *                          later or never
  *        Writers:  FENCE   drop and fence before COMMIT
  *                  BARE    only fence, drop nothing before COMMIT
  *                  SPLIT   read the sets in one call and drop in another
  *        Readers:  LATE    schemes are registered with the result, not before
+ *                  ADOPT   with LAZY: one who finds a lease that the sets don't
+ *                          name makes it their member again and waits for it
  *        Faults:   KILL    a writer dies between COMMIT and invalidation
  *                  SHORT   a fence may run out before COMMIT
  *                  EVICT=n Redis loses n keys of any kind
@@ -73,6 +78,9 @@ byte schemes;                            /* registered, a mask */
 byte fences;                             /* up, a mask of writers */
 byte stamp[2];                           /* of the conjunctions; 0: none */
 byte members[2];                         /* of the conjunctions' sets, masks of queries */
+#ifdef LAZY
+byte garbage[2];                         /* of the sets that were taken away */
+#endif
 byte kind[3], has[3], holder[3];         /* the entries */
 byte vouched[3];                         /* the generation in an entry's witness */
 byte vouch0[3], vouch1[3];               /* the stamps in it */
@@ -86,6 +94,9 @@ byte server, epoch, era[3], lent[NR];    /* the epoch in an entry's witness, and
 byte taken;                              /* 0: no snapshot yet, 1: one to fall back to, 2: done */
 byte old_generation, old_schemes, old_epoch, old_fences;
 byte old_stamp[2], old_members[2], old_kind[3], old_has[3], old_holder[3], old_era[3], old_vouched[3], old_vouch0[3], old_vouch1[3];
+#ifdef LAZY
+byte old_garbage[2];
+#endif
 #endif
 #ifdef REPLICA
 byte replica[3];                         /* the version of each result there */
@@ -179,11 +190,24 @@ byte n;                                  /* scratch, zero between steps */
 #ifdef STAMPS
 #define DROP(c) if :: HAS(images & schemes, c) -> stamp[c] = 0 :: else fi
 #else
-#define DROP(c) if :: HAS(images & schemes, c) -> \
-    if :: HAS(members[c], 0) -> CLEAR(0) :: else fi; \
-    if :: HAS(members[c], 1) -> CLEAR(1) :: else fi; \
-    if :: HAS(members[c], 2) -> CLEAR(2) :: else fi; \
+#ifdef LAZY
+#define TAKE_AWAY(c) :: garbage[c] = garbage[c] | members[c]
+#else
+#define TAKE_AWAY(c)
+#endif
+#define DROP(c) if :: HAS(images & schemes, c) && members[c] != 0 -> \
+    if :: if :: HAS(members[c], 0) -> CLEAR(0) :: else fi; \
+          if :: HAS(members[c], 1) -> CLEAR(1) :: else fi; \
+          if :: HAS(members[c], 2) -> CLEAR(2) :: else fi \
+    TAKE_AWAY(c) fi; \
     members[c] = 0 :: else fi
+#endif
+
+/* Whether the lease of an entry counts: one that the sets don't name is taken over. */
+#ifdef LAZY
+#define LEASED(q) (kind[q] == LEASE && (!HAS(ON(q), 0) || HAS(members[0], q)) && (!HAS(ON(q), 1) || HAS(members[1], q)))
+#else
+#define LEASED(q) (kind[q] == LEASE)
 #endif
 
 #define REST FINISH q = 0; seen = 0; given[me] = 0; given0[me] = 0; given1[me] = 0
@@ -202,8 +226,14 @@ again:
     :: else
     fi;
     if
-    :: kind[q] == LEASE -> printf("R%d: %d is leased\n", me, q); REST; goto again
-    :: kind[q] != LEASE && fences != 0 -> printf("R%d: %d is fenced\n", me, q); REST; goto again
+#ifdef ADOPT
+    :: kind[q] == LEASE ->
+       if :: HAS(ON(q), 0) -> members[0] = members[0] | (1 << q) :: else fi;
+       if :: HAS(ON(q), 1) -> members[1] = members[1] | (1 << q) :: else fi;
+       printf("R%d: %d is leased and a member again\n", me, q); REST; goto again
+#endif
+    :: LEASED(q) -> printf("R%d: %d is leased\n", me, q); REST; goto again
+    :: !LEASED(q) && fences != 0 -> printf("R%d: %d is fenced\n", me, q); REST; goto again
     :: else
     fi;
 #ifdef SETTLE
@@ -356,6 +386,15 @@ proctype World() {
   :: atomic { kind[0] == LEASE -> CLEAR(0); printf("the lease of 0 runs out\n") }
   :: atomic { kind[1] == LEASE -> CLEAR(1); printf("the lease of 1 runs out\n") }
   :: atomic { kind[2] == LEASE -> CLEAR(2); printf("the lease of 2 runs out\n") }
+#ifdef LAZY
+/* reclaim.lua, member by member: it keeps what has been made a member anew */
+#define RECLAIM(c, q) :: atomic { HAS(garbage[c], q) -> garbage[c] = garbage[c] & (255 - (1 << (q))); \
+       if :: !HAS(members[c], q) && kind[q] != NOTHING -> CLEAR(q); printf("entry %d is reclaimed\n", q) :: else fi }
+  RECLAIM(0, 0)
+  RECLAIM(0, 2)
+  RECLAIM(1, 1)
+  RECLAIM(1, 2)
+#endif
 #ifdef FENCE
 #ifdef SHORT
 #define OUT(w) true
@@ -398,7 +437,12 @@ proctype World() {
 #endif
 #endif
 #ifdef RESTORE
-#define EACH(copy) copy(generation) copy(schemes) copy(epoch) copy(fences) copy(stamp[0]) copy(stamp[1]) copy(members[0]) copy(members[1]) \
+#ifdef LAZY
+#define TAKEN(copy) copy(garbage[0]) copy(garbage[1])
+#else
+#define TAKEN(copy)
+#endif
+#define EACH(copy) copy(generation) copy(schemes) copy(epoch) copy(fences) copy(stamp[0]) copy(stamp[1]) copy(members[0]) copy(members[1]) TAKEN(copy) \
   ENTRY(copy, 0) ENTRY(copy, 1) ENTRY(copy, 2)
 #define ENTRY(copy, q) copy(kind[q]) copy(has[q]) copy(holder[q]) copy(era[q]) copy(vouched[q]) copy(vouch0[q]) copy(vouch1[q])
 #define KEEP(x) old_##x = x;
@@ -424,7 +468,7 @@ proctype World() {
 #endif
 #define REPEAT(r) :: atomic { sent[r] != 0 -> q = sent[r] - 1; sent[r] = 0; \
        if \
-       :: kind[q] == LEASE || fences != 0 || (kind[q] == VALUE && VALID(q)) -> skip \
+       :: LEASED(q) || fences != 0 || (kind[q] == VALUE && VALID(q)) -> skip \
        :: else -> \
           if :: generation == 0 -> REMAKE(r); schemes = 0 :: else fi; \
           schemes = schemes | ON(q); CLEAR(q); JOIN(0, USED0); JOIN(1, USED1); \

@@ -18,6 +18,9 @@
  *                          commit that has returned and changed it
  *                  STRONG  not older than what is committed
  *        Mode:     STAMPS  InsideOut; else ConjunctionSets
+ *                  LAZY    ConjunctionSets: an invalidation may take a set away
+ *                          and leave its entries and leases, which are reclaimed
+ *                          later or never
  *        Writers:  FENCE   drop and fence before COMMIT
  *                  CHUNKS  an invalidation of b takes two calls, the row's
  *                          conjunction being in the first
@@ -69,6 +72,9 @@ byte schemes;                            /* registered, a mask */
 byte fences[2];                          /* around a and b, masks of writers */
 byte stamp[4];                           /* of the conjunctions; 0: none */
 byte members[4];                         /* of the conjunctions' sets, masks of queries */
+#ifdef LAZY
+byte garbage;                            /* of the sets that were taken away */
+#endif
 byte kind[3], holder[3];                 /* the entries */
 byte has0[3], has1[3], has2[3];          /* the versions that they show */
 bit shows;                               /* the row of b that entry 0 names */
@@ -118,11 +124,24 @@ byte n;                                  /* scratch, zero between steps */
 #ifdef STAMPS
 #define DROP(c, known) if :: HAS(known, SCHEME(c)) -> stamp[c] = 0 :: else fi
 #else
-#define DROP(c, known) if :: HAS(known, SCHEME(c)) -> \
-    if :: HAS(members[c], 0) -> CLEAR(0) :: else fi; \
-    if :: HAS(members[c], 1) -> CLEAR(1) :: else fi; \
-    if :: HAS(members[c], 2) -> CLEAR(2) :: else fi; \
+#ifdef LAZY
+#define TAKE_AWAY(c) :: garbage = garbage | members[c]
+#else
+#define TAKE_AWAY(c)
+#endif
+#define DROP(c, known) if :: HAS(known, SCHEME(c)) && members[c] != 0 -> \
+    if :: if :: HAS(members[c], 0) -> CLEAR(0) :: else fi; \
+          if :: HAS(members[c], 1) -> CLEAR(1) :: else fi; \
+          if :: HAS(members[c], 2) -> CLEAR(2) :: else fi \
+    TAKE_AWAY(c) fi; \
     members[c] = 0 :: else fi
+#endif
+
+/* Whether the lease of an entry counts: one that the sets don't name is taken over. */
+#ifdef LAZY
+#define LEASED(q) (kind[q] == LEASE && (q != 0 || (HAS(members[A], 0) && HAS(members[B], 0))) && (q != 1 || HAS(members[B], 1)) && (q != 2 || HAS(members[ROW(0)], 2)))
+#else
+#define LEASED(q) (kind[q] == LEASE)
 #endif
 #define DROP_ALL(known) if :: row == 0 -> DROP(A, known) :: row == 1 -> DROP(B, known); DROP(ROW(0), known) :: else -> DROP(B, known); DROP(ROW(1), known) fi
 
@@ -162,8 +181,8 @@ again:
     :: else
     fi;
     if
-    :: kind[q] == LEASE -> printf("R%d: %d is leased\n", me, q); REST; goto again
-    :: kind[q] != LEASE && (fences[1] != 0 || (q == 0 && fences[0] != 0)) -> printf("R%d: %d is fenced\n", me, q); REST; goto again
+    :: LEASED(q) -> printf("R%d: %d is leased\n", me, q); REST; goto again
+    :: !LEASED(q) && (fences[1] != 0 || (q == 0 && fences[0] != 0)) -> printf("R%d: %d is fenced\n", me, q); REST; goto again
     :: else
     fi;
     if :: generation == 0 -> DRAW(USED, generation); schemes = 0 :: else fi;
@@ -329,6 +348,15 @@ proctype World() {
 #if NW > 1
   :: atomic { HAS(fences[0] | fences[1], 1) && over[1] -> fences[0] = fences[0] & 253; fences[1] = fences[1] & 253; printf("the fence of W1 runs out\n") }
 #endif
+#endif
+#ifdef LAZY
+/* reclaim.lua, whatever the entry is now: one that is a member anew and is dropped
+ * all the same only costs a hit. */
+#define RECLAIM(q) :: atomic { HAS(garbage, q) -> garbage = garbage & (255 - (1 << (q))); \
+       if :: kind[q] != NOTHING -> CLEAR(q); printf("entry %d is reclaimed\n", q) :: else fi }
+  RECLAIM(0)
+  RECLAIM(1)
+  RECLAIM(2)
 #endif
 #if EVICT > 0
 #define LOSE(c) (stamp[c] | members[c]) != 0 -> stamp[c] = 0; members[c] = 0; printf("conjunction %d is lost\n", c)
