@@ -155,9 +155,12 @@ func (d *decision) scope() []string {
 // pinned compiles a query that cache.On limits.
 func (e *engine) pinned(ctx context.Context, base *database, pool gorm.ConnPool, tx *txn.Tx, query string, on []string) (*conj.Plan, error) {
 	plan, err := base.planOn(ctx, pool, query, keep(tx), on)
+	if err == nil {
+		return plan, nil
+	}
 	var pin *conj.PinError
 	if errors.As(err, &pin) {
 		return nil, configError("cache.On", pin.Column, pin.Problem+": "+pin.Remedy)
 	}
-	return plan, err
+	return nil, err
 }

@@ -110,6 +110,10 @@ func (r *read) open(ctx context.Context) (driver.Rows, error) {
 }
 
 func (r *read) hit(ctx context.Context, payload []byte, start time.Time) {
+	if r.engine.config.Observer == nil {
+		r.engine.counters.hits.Add(1)
+		return
+	}
 	n, _ := rowset.Count(payload) // decoded already: it counts
 	r.engine.observe(ctx, Event{
 		Kind: EventHit, Table: r.table, Op: r.op, Key: r.key.String(), Rows: n, Bytes: len(payload), Duration: since(start),

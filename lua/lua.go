@@ -112,7 +112,7 @@ func (m *Message) Add(args ...any) { m.args = append(m.args, args...) }
 // Send executes the call.
 func (m Message) Send(ctx context.Context, c redis.UniversalClient) *redis.Cmd {
 	cmd := m.send(ctx, c)
-	if redis.HasErrorPrefix(cmd.Err(), "NOSCRIPT") {
+	if err := cmd.Err(); err != nil && redis.HasErrorPrefix(err, "NOSCRIPT") {
 		m.args[0], m.args[1] = "eval", m.script.source
 		cmd = m.send(ctx, c)
 	}

@@ -69,9 +69,13 @@ func withTimeout(client redis.UniversalClient, d time.Duration) redis.UniversalC
 
 // observe tells the breaker of a call's outcome and names our own timeout.
 func (s *Store) observe(ctx context.Context, err error) error {
+	if err == nil {
+		s.breaker.observe(nil)
+		return nil
+	}
 	// The caller's own haste says nothing about the server.
 	if ctx.Err() != nil {
-		if err != nil && !errors.Is(err, ctx.Err()) {
+		if !errors.Is(err, ctx.Err()) {
 			err = fmt.Errorf("%w: %w", ctx.Err(), err)
 		}
 		return err
