@@ -48,9 +48,11 @@ func direct[T any](ctx context.Context, s *Store, f func(context.Context, redis.
 	if s.direct == nil {
 		return bounded(ctx, s, f)
 	}
-	limited, cancel := context.WithTimeout(ctx, s.timeout)
-	defer cancel()
-	value, err := f(limited, s.direct)
+	if err := ctx.Err(); err != nil {
+		var none T
+		return none, err
+	}
+	value, err := f(s.deadlines.begin(ctx), s.direct)
 	return value, s.observe(ctx, err)
 }
 

@@ -48,3 +48,12 @@ func (s Seen) ID() string {
 	}
 	return s.identity.id
 }
+
+// Deadlines are the contexts of calls on the caller's goroutine.
+type Deadlines struct{ all deadlines }
+
+// NewDeadlines returns contexts that end after a time.
+func NewDeadlines(after time.Duration) *Deadlines { return &Deadlines{deadlines{after: after}} }
+
+// Begin returns a context that begins now.
+func (d *Deadlines) Begin(caller context.Context) context.Context { return d.all.begin(caller) }

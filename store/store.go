@@ -95,13 +95,14 @@ type Options struct {
 // Store is a cache in one namespace of a Redis server or cluster. It is safe
 // for concurrent use. It needs no closing; the clients remain the caller's.
 type Store struct {
-	client   redis.UniversalClient
-	direct   redis.UniversalClient // client with our timeout; nil if it can't be had
-	reads    *Identified           // whose client direct is then; or nil
-	leaseTTL time.Duration
-	timeout  time.Duration
-	settle   time.Duration
-	breaker  breaker
+	client    redis.UniversalClient
+	direct    redis.UniversalClient // client with our timeout; nil if it can't be had
+	reads     *Identified           // whose client direct is then; or nil
+	leaseTTL  time.Duration
+	timeout   time.Duration
+	deadlines deadlines
+	settle    time.Duration
+	breaker   breaker
 
 	namespace string
 	keys      keyspace
@@ -158,6 +159,7 @@ func New(o Options) (*Store, error) {
 		direct:       withTimeout(o.Client, o.Timeout),
 		leaseTTL:     o.LeaseTTL,
 		timeout:      o.Timeout,
+		deadlines:    deadlines{after: o.Timeout},
 		breaker:      breaker{now: time.Now, probe: o.Timeout},
 		namespace:    o.Namespace,
 		keys:         keys,
