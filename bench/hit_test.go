@@ -1,3 +1,5 @@
+//go:build unix
+
 package main
 
 import (
@@ -8,6 +10,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -97,17 +100,25 @@ func takeTurns(b *testing.B, all []*sliced) {
 	for done := 0; done < b.N; done += size {
 		for _, c := range all {
 			pprof.Do(context.Background(), pprof.Labels("contender", c.name), func(context.Context) {
-				start := time.Now()
+				start := processorTime(b)
 				for range size {
 					if err := c.run(); err != nil {
 						b.Fatal(err)
 					}
 				}
-				c.ns = append(c.ns, float64(time.Since(start).Nanoseconds())/size)
+				c.ns = append(c.ns, float64(processorTime(b)-start)/size)
 			})
 		}
 	}
 	b.StopTimer()
+}
+
+// processorTime is what the process has used so far, the collector's share of it
+// included: of a machine that others use, too, it tells more than the clock does.
+func processorTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	require.NoError(b, syscall.Getrusage(syscall.RUSAGE_SELF, &u))
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // stillness makes connections that, once it is on, answer whatever they are

@@ -92,22 +92,40 @@ func (s *Script) Run(ctx context.Context, c redis.Scripter, keys []string, args 
 // argument, which on the way of every hit saves the copies that Run makes.
 type Message struct {
 	script *Script
-	args   []any // EVALSHA, digest, number of keys, keys and arguments
+	args   []any    // EVALSHA, digest, number of keys, keys and arguments
+	texts  []string // what args point to
 }
 
 // evalSHA are the words before the keys.
 const evalSHA = 3
 
-// Message begins a call with room for so many keys and arguments. Exactly that
-// many keys are to be added first.
-func (s *Script) Message(keys, args int) Message {
-	m := Message{script: s, args: make([]any, evalSHA, evalSHA+keys+args)}
+// Message begins a call with room for so many keys and arguments, and for as
+// many texts among them. Exactly that many keys are to be added first.
+func (s *Script) Message(keys, args, texts int) Message {
+	m := Message{script: s, args: make([]any, evalSHA, evalSHA+keys+args), texts: make([]string, 0, texts)}
 	m.args[0], m.args[1], m.args[2] = "evalsha", s.hash, keys
 	return m
 }
 
 // Add adds keys, then arguments.
 func (m *Message) Add(args ...any) { m.args = append(m.args, args...) }
+
+// AddText adds a key, or an argument, as a pointer to it, which go-redis takes
+// as well and which needs no place of its own on the heap.
+func (m *Message) AddText(text string) {
+	m.texts = append(m.texts, text)
+	m.args = append(m.args, &m.texts[len(m.texts)-1])
+}
+
+// Spell replaces the pointers by their texts, for a client whose hooks may look
+// at the arguments.
+func (m *Message) Spell() {
+	for i, arg := range m.args {
+		if text, ok := arg.(*string); ok {
+			m.args[i] = *text
+		}
+	}
+}
 
 // Send executes the call.
 func (m Message) Send(ctx context.Context, c redis.UniversalClient) *redis.Cmd {

@@ -154,11 +154,12 @@ func TestAMessageIsSentToAServerThatDoesNotKnowTheScript(t *testing.T) {
 	client := testenv.Redis(t)
 	script := lua.New("return {KEYS[1], ARGV[1], ARGV[2]} -- " + t.Name())
 	for _, known := range []bool{false, true} {
-		m := script.Message(1, 2)
-		m.Add("{key}", "a")
+		m := script.Message(1, 2, 2)
+		m.AddText("{key}")
 		m.Add(7)
+		m.AddText("a")
 		reply, err := m.Send(ctx, client).Slice()
 		require.NoError(t, err, "known: %v", known)
-		require.Equal(t, []any{"{key}", "a", "7"}, reply)
+		require.Equal(t, []any{"{key}", "7", "a"}, reply)
 	}
 }

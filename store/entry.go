@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
@@ -115,8 +117,12 @@ func (s *Store) Revalidate(ctx context.Context, key EntryKey, deps []Dependency,
 // acquire is Acquire in one slot.
 func (s *Store) acquire(ctx context.Context, key EntryKey, deps []Dependency, ttl time.Duration, have string) (Lookup, error) {
 	m, name, joined := s.lookupMessage(key, deps)
-	m.Add(s.mode, len(deps), s.token(), s.leaseMS, max(1, (ttl+s.leaseTTL).Milliseconds()),
-		name, s.entries, joined, s.conjunctions, s.settleMS, have)
+	m.Add(s.mode, len(deps))
+	m.AddText(s.token())
+	m.Add(s.leaseMS, max(1, (ttl+s.leaseTTL).Milliseconds()))
+	m.AddText(name)
+	m.Add(s.entries, joined, s.conjunctions, s.settleMS)
+	m.AddText(have)
 	for _, d := range deps {
 		n := len(d.Schemes)
 		if d.Joined {
@@ -124,7 +130,7 @@ func (s *Store) acquire(ctx context.Context, key EntryKey, deps []Dependency, tt
 		}
 		m.Add(n)
 		for _, scheme := range d.Schemes {
-			m.Add(string(scheme))
+			m.AddText(string(scheme))
 		}
 		if d.Joined {
 			m.Add("") // the whole table's
@@ -149,35 +155,49 @@ func (s *Store) Peek(ctx context.Context, key EntryKey, deps []Dependency) (Look
 // peek is Peek in one slot.
 func (s *Store) peek(ctx context.Context, key EntryKey, deps []Dependency) (Lookup, error) {
 	m, name, joined := s.lookupMessage(key, deps)
-	m.Add(s.mode, len(deps), "", 0, 0, name, "", joined, s.conjunctions)
+	m.Add(s.mode, len(deps), "", 0, 0)
+	m.AddText(name)
+	m.Add("", joined, s.conjunctions)
 	return s.lookup(ctx, m)
 }
 
 // lookupMessage begins a look-up with its keys. It returns the entry's name
 // and the number of joined tables besides.
 func (s *Store) lookupMessage(key EntryKey, deps []Dependency) (m lua.Message, name string, joined int) {
-	keys, args := 3+len(deps), 11+len(deps)
+	keys, args, texts, size := 3+len(deps), 11+len(deps), 4+len(deps), 0
 	for _, d := range deps {
+		size += len(d.Table)
+		texts += len(d.Keys) + len(d.Schemes)
 		keys += len(d.Keys)
 		args += len(d.Schemes)
 		if d.Joined {
-			keys, args, joined = keys+1, args+1, joined+1
+			keys, args, texts, joined = keys+1, args+1, texts+1, joined+1
 		}
 	}
-	m = lua.Acquire.Message(keys, args)
-	entry := s.keys.entry(key)
-	m.Add(entry, s.epoch, s.fences)
+	m = lua.Acquire.Message(keys, args, texts)
+	var room [96]byte
+	var names strings.Builder // in one piece
+	names.Grow(size + (keys-2)*(len(s.keys.tag)+len("e:")+encodedLen))
+	add := func(name []byte) string {
+		start := names.Len()
+		names.Write(name)
+		text := names.String()[start:]
+		m.AddText(text)
+		return text
+	}
+	entry := add(s.keys.appendEntry(room[:0], key))
+	m.Add(s.epoch, s.fences)
 	for _, d := range deps {
-		m.Add(s.TableName(d.Table))
+		add(s.keys.appendTable(room[:0], d.Table))
 	}
 	for _, d := range deps {
 		for _, k := range d.Keys {
-			m.Add(s.ConjunctionName(d.Table, k))
+			add(s.keys.appendConjunction(room[:0], d.Table, k))
 		}
 	}
 	for _, d := range deps {
 		if d.Joined {
-			m.Add(s.ConjunctionName(d.Table, wholeTable(d.Table)))
+			add(s.keys.appendConjunction(room[:0], d.Table, wholeTable(d.Table)))
 		}
 	}
 	return m, entry[len(entry)-encodedLen:], joined
@@ -195,6 +215,9 @@ func joinedTables(deps []Dependency) []string {
 }
 
 func (s *Store) lookup(ctx context.Context, m lua.Message) (Lookup, error) {
+	if s.direct == nil {
+		m.Spell()
+	}
 	reply, err := direct(ctx, s, func(ctx context.Context, c redis.UniversalClient) ([]any, error) {
 		return m.Send(ctx, c).Slice()
 	})
@@ -216,7 +239,7 @@ func readLookup(reply []any) (Lookup, error) {
 		if !ok1 || !ok2 || offset < versionLen || offset > int64(len(entry)) {
 			return Lookup{}, replyError("acquire", reply)
 		}
-		return Lookup{State: Hit, Payload: []byte(entry[offset:]), Version: entry[offset-versionLen : offset]}, nil
+		return Lookup{State: Hit, Payload: payloadOf(entry, int(offset)), Version: entry[offset-versionLen : offset]}, nil
 	case len(reply) == 2 && (code == 2 || code == 3):
 		id, ok := reply[1].(string)
 		if !ok {
@@ -231,6 +254,13 @@ func readLookup(reply []any) (Lookup, error) {
 		return Lookup{State: Missing}, nil
 	}
 	return Lookup{}, replyError("acquire", reply)
+}
+
+// payloadOf returns what comes behind the offset without copying it. The text is
+// a reply that go-redis has made for this caller alone, in memory of its own, so
+// that nobody else sees what the caller does to it.
+func payloadOf(entry string, offset int) []byte {
+	return unsafe.Slice(unsafe.StringData(entry), len(entry))[offset:]
 }
 
 // Save stores the result of a lease for ttl, which must not be longer than

@@ -33,27 +33,41 @@ func newKeyspace(namespace string, spread bool) keyspace {
 
 func (k keyspace) entry(key EntryKey) string {
 	var room [96]byte
-	b := append(room[:0], k.tag...)
+	return string(k.appendEntry(room[:0], key))
+}
+
+func (k keyspace) appendEntry(b []byte, key EntryKey) []byte {
+	b = append(b, k.tag...)
 	if k.spread {
 		b = append(hex.AppendEncode(b, key[:1]), '}')
 	}
-	return string(appendEncoded(append(b, "e:"...), key))
+	return appendEncoded(append(b, "e:"...), key)
 }
 
 func (k keyspace) table(table string) string {
+	var room [96]byte
+	return string(k.appendTable(room[:0], table))
+}
+
+func (k keyspace) appendTable(b []byte, table string) []byte {
+	b = append(b, k.tag...)
 	if k.spread {
-		return k.tag + table + "}t"
+		return append(append(b, table...), "}t"...)
 	}
-	return k.tag + "t:" + table
+	return append(append(b, "t:"...), table...)
 }
 
 func (k keyspace) conjunction(table string, key conj.Key) string {
 	var room [96]byte
-	b := append(room[:0], k.tag...)
+	return string(k.appendConjunction(room[:0], table, key))
+}
+
+func (k keyspace) appendConjunction(b []byte, table string, key conj.Key) []byte {
+	b = append(b, k.tag...)
 	if k.spread {
 		b = append(append(b, table...), '}')
 	}
-	return string(appendEncoded(append(b, "c:"...), key))
+	return appendEncoded(append(b, "c:"...), key)
 }
 
 // origin returns the conjunction whose set has been taken away under a key. Its

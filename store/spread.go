@@ -171,7 +171,7 @@ func (l spreadLookup) hit(have string) (Lookup, bool) {
 	if version == have {
 		return Lookup{State: Unchanged}, true
 	}
-	return Lookup{State: Hit, Payload: []byte(payload), Version: version}, true
+	return Lookup{State: Hit, Payload: payloadOf(payload, 0), Version: version}, true
 }
 
 // dropAllSpread is dropAll in a spread namespace. Until all shards are done the
