@@ -129,7 +129,7 @@ func TestPeekLeavesNoTrace(t *testing.T) {
 		mine := lease(t, s, "q", on("a", "1"))
 		require.Equal(t, store.Missing, peek().State)
 		require.True(t, save(t, s, mine, "result"))
-		require.Equal(t, store.Lookup{State: store.Hit, Payload: []byte("result")}, peek())
+		require.Equal(t, store.Lookup{State: store.Hit, Payload: []byte("result"), Version: mine.Version()}, peek())
 		invalidate(t, s, changed("a", row{"7", "1"}))
 		require.Equal(t, store.Missing, peek().State)
 	})
