@@ -47,7 +47,8 @@ func BenchmarkHit(b *testing.B) {
 				})
 				require.NoError(b, db.Use(plugin))
 				b.Cleanup(func() { require.NoError(b, plugin.Close(context.Background())) })
-				payload := gorm.db.Statement.ConnPool.(*memoryPool).payload
+				payload, _, err := record(gorm.db, w)
+				require.NoError(b, err)
 				ctx := context.Background()
 				require.NoError(b, client.Set(ctx, "bench:still", payload, time.Hour).Err())
 

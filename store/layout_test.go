@@ -51,7 +51,7 @@ func TestSpreadNeedsStamps(t *testing.T) {
 // In a spread namespace rows that only the result names count as their whole
 // table.
 func TestASpreadEntryDependsOnTheWholeOfItsJoinedTables(t *testing.T) {
-	onEachOf(t, modes[2:3], func(t *testing.T, b backend) {
+	onEachOf(t, modes[len(inOneSlot):], func(t *testing.T, b backend) {
 		s := b.open(t)
 		deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 		l := lease(t, s, "q", deps...)
@@ -69,7 +69,7 @@ func TestASpreadEntryDependsOnTheWholeOfItsJoinedTables(t *testing.T) {
 
 // The entries of a cluster's namespace are on all nodes, and so are its tables.
 func TestASpreadNamespaceIsOnAllNodes(t *testing.T) {
-	onEachOf(t, modes[2:3], func(t *testing.T, b backend) {
+	onEachOf(t, modes[len(inOneSlot):], func(t *testing.T, b backend) {
 		if !b.cluster() {
 			return
 		}
