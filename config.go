@@ -244,6 +244,15 @@ type Config struct {
 	// Defaults to 0: what is stored is read from sources.
 	ReplicaLag time.Duration
 
+	// NearCache, if set, keeps results in the process's memory, too, in front of
+	// Redis. By default one that is kept is served when Redis has confirmed that
+	// it is valid still: the promise is the same, and the payload need not travel
+	// again. Where Profile.MaxStale, or cache.MaxStale, permits it, it is served
+	// for that long without asking Redis.
+	//
+	// Defaults to nil: nothing is kept but what LocalGet asks for.
+	NearCache *NearCache
+
 	// RequireRedis makes db.Use fail when Redis does not answer. Otherwise
 	// the plugin warns and works without the cache until it does.
 	RequireRedis bool

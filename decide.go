@@ -87,7 +87,11 @@ func (e *engine) decide(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, qu
 	if err != nil || reason != "" {
 		return nil, reason, err
 	}
-	adm := d.admit(cache.Of(db.Statement))
+	settings := cache.Of(db.Statement)
+	if settings != nil && settings.MaxStale != nil && *settings.MaxStale < 0 {
+		return nil, "", configError("cache.MaxStale", *settings.MaxStale, "use for how long the result may be served without asking Redis, or zero to ask each time")
+	}
+	adm := d.admit(settings)
 	if adm.reason != "" {
 		if adm.unasked {
 			return nil, "", nil
@@ -98,7 +102,6 @@ func (e *engine) decide(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, qu
 		engine: e, pool: d.pool, filler: d.pool, query: query, args: args,
 		table: d.table, op: d.op, timeout: adm.timeout, lock: adm.lock,
 		peek: d.tx != nil, drain: !row,
-		local: d.profile.LocalGet && d.op == cache.Get && d.tx == nil && !leased(ctx),
 		space: d.space, key: d.key,
 		catalog: d.base.catalog, version: d.version, joined: d.joined,
 	}
@@ -118,6 +121,7 @@ func (e *engine) decide(ctx context.Context, db *gorm.DB, pool gorm.ConnPool, qu
 	if e.shadows != nil && d.shadowed(ctx, cache.Of(db.Statement)) {
 		rd.plan = d.plan
 	}
+	e.useNear(ctx, rd, &d, settings)
 	if reason := rd.space.reason(rd.tables); reason != "" {
 		return nil, reason, nil
 	}

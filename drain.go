@@ -215,7 +215,7 @@ func (p *Plugin) repair(ctx context.Context, rows []outboxRow) error {
 		if err := s.store.InvalidateAll(ctx); err != nil {
 			return err
 		}
-		p.local.clear()
+		s.near.Clear()
 		p.observe(ctx, Event{Kind: EventRepair, Table: "*", Whole: true, Duration: time.Since(start)})
 	}
 	for id, list := range changes {
@@ -226,9 +226,7 @@ func (p *Plugin) repair(ctx context.Context, rows []outboxRow) error {
 		start := time.Now()
 		reports, err := s.store.Invalidate(ctx, list)
 		took := time.Since(start)
-		for _, c := range list {
-			p.local.drop(c.Table)
-		}
+		s.near.Drop(list...)
 		for _, r := range reports {
 			p.observe(ctx, Event{Kind: EventRepair, Table: r.Table, Whole: r.Whole, Keys: r.Keys, Dropped: r.Dropped, Duration: took})
 		}

@@ -111,7 +111,9 @@ func (p *Plugin) setFence(ctx context.Context, j *journal) error {
 func (p *Plugin) setFenceOnce(ctx context.Context, j *journal, f *fence) error {
 	for s := range j.everything {
 		f.spaces[s] = struct{}{}
-		if err := s.guard.FenceAll(ctx, f.id, p.fenceLife()); err != nil {
+		err := s.guard.FenceAll(ctx, f.id, p.fenceLife())
+		s.near.Clear()
+		if err != nil {
 			return err
 		}
 	}
@@ -120,6 +122,7 @@ func (p *Plugin) setFenceOnce(ctx context.Context, j *journal, f *fence) error {
 			f.tables[changeKey{s, c.Table}] = struct{}{}
 		}
 		reports, err := s.guard.Fence(ctx, f.id, list, p.fenceLife())
+		s.near.Drop(list...)
 		for _, r := range reports {
 			j.tables[changeKey{s, r.Table}].early += r.Dropped
 		}

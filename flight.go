@@ -73,7 +73,7 @@ func (f *flights) end(lease store.Lease) {
 
 // acquire is a look-up that takes the lease of a missing result.
 func (r *read) acquire(ctx context.Context) (store.Lookup, error) {
-	found, err := r.space.store.Acquire(ctx, r.key, r.deps, r.timeout)
+	found, err := r.askStore(ctx)
 	if err == nil && found.State == store.Leased {
 		r.engine.flights.begin(found.Lease)
 	}

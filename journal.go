@@ -161,7 +161,7 @@ func (p *Plugin) flush(ctx context.Context, j *journal) error {
 	for s := range j.everything {
 		start := time.Now()
 		err := s.guard.InvalidateAll(ctx, fences...)
-		p.local.clear()
+		s.near.Clear()
 		p.observe(ctx, Event{Kind: EventInvalidate, Table: "*", Whole: true, Duration: time.Since(start)})
 		errs = append(errs, p.flushed(ctx, err))
 	}
@@ -169,9 +169,7 @@ func (p *Plugin) flush(ctx context.Context, j *journal) error {
 		start := time.Now()
 		reports, err := s.guard.Invalidate(ctx, list, fences...)
 		took := time.Since(start)
-		for _, c := range list {
-			p.local.drop(c.Table)
-		}
+		s.near.Drop(list...)
 		for _, r := range reports {
 			images, early := 0, 0
 			if c := j.tables[changeKey{s, r.Table}]; c != nil {

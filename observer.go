@@ -127,6 +127,9 @@ type Event struct {
 	Unstored bool
 	// Rows and Bytes are the size of a result.
 	Rows, Bytes int
+	// Near says that a hit came out of the process's own memory (NearCache,
+	// LocalGet), Validated that Redis had been asked and confirmed it.
+	Near, Validated bool
 	// Whole says that a table was dropped whole, Images how many row images
 	// were looked at, Keys how many conjunctions, Dropped how many results.
 	Whole                 bool
@@ -150,6 +153,9 @@ type Stats struct {
 	// Hits, Misses, Stores and Skips count queries. One whose result was read
 	// and not stored is a miss and a skip.
 	Hits, Misses, Stores, Skips int64
+	// NearHits are those of the hits that came out of the process's own memory,
+	// NearValidated those of these that Redis had confirmed.
+	NearHits, NearValidated int64
 	// Refused are results that were not stored because what they depend on
 	// had been invalidated while they were read.
 	Refused int64
@@ -170,15 +176,27 @@ type Stats struct {
 }
 
 type counters struct {
-	hits, misses, stores, skips, refused, overflowed, invalidations, dropped, queued, repaired, shadowReads, stale, errors atomic.Int64
+	hits, misses, stores, skips, nearHits, nearValidated, refused, overflowed, invalidations, dropped, queued, repaired, shadowReads, stale, errors atomic.Int64
 }
 
 func (c *counters) snapshot() Stats {
 	return Stats{
 		Hits: c.hits.Load(), Misses: c.misses.Load(), Stores: c.stores.Load(), Skips: c.skips.Load(),
+		NearHits: c.nearHits.Load(), NearValidated: c.nearValidated.Load(),
 		Refused: c.refused.Load(), Overflowed: c.overflowed.Load(), Invalidations: c.invalidations.Load(), Dropped: c.dropped.Load(),
 		Queued: c.queued.Load(), Repaired: c.repaired.Load(),
 		ShadowReads: c.shadowReads.Load(), Stale: c.stale.Load(), Errors: c.errors.Load(),
+	}
+}
+
+// hit counts a hit.
+func (c *counters) hit(near, validated bool) {
+	c.hits.Add(1)
+	if near {
+		c.nearHits.Add(1)
+	}
+	if validated {
+		c.nearValidated.Add(1)
 	}
 }
 
@@ -202,7 +220,7 @@ func since(start time.Time) time.Duration {
 func (p *Plugin) observe(ctx context.Context, e Event) {
 	switch e.Kind {
 	case EventHit:
-		p.counters.hits.Add(1)
+		p.counters.hit(e.Near, e.Validated)
 	case EventMiss:
 		p.counters.misses.Add(1)
 	case EventStore:

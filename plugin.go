@@ -13,6 +13,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/near"
 	"github.com/cacheplugin/cacheplugin/store"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
@@ -33,7 +34,7 @@ type Plugin struct {
 	home       *space // of Prefix alone
 	spaces     spaces
 	identified *store.Identified // of all spaces; nil without DirectConnections
-	local      *local
+	near       *near.Cache       // of all spaces
 	counters   counters
 	limiter    logLimiter
 	shadows    *shadows // nil without ShadowReads
@@ -53,7 +54,7 @@ var _ gorm.Plugin = (*Plugin)(nil)
 // New returns a plugin with the given configuration, which db.Use validates.
 func New(config Config) *Plugin {
 	return &Plugin{
-		given: config, local: newLocal(), flights: newFlights(), engines: map[any]*engine{},
+		given: config, flights: newFlights(), engines: map[any]*engine{},
 		repeats: map[*time.Timer]*journal{}, outboxes: map[*sql.DB]*outbox{},
 	}
 }
@@ -139,6 +140,11 @@ func (p *Plugin) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	kept, err := near.New(config.NearCache.options())
+	if err != nil {
+		return fmt.Errorf("%w: NearCache: %w", ErrConfig, err)
+	}
+	p.near = kept
 	var identified *store.Identified
 	if config.DirectConnections {
 		if identified, err = store.NewIdentified(config.Redis, config.RedisTimeout); err != nil {
@@ -150,7 +156,7 @@ func (p *Plugin) start(ctx context.Context) error {
 			}
 		}()
 	}
-	home, err := newSpace(config, config.Prefix, identified)
+	home, err := newSpace(config, config.Prefix, identified, kept)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}

@@ -25,6 +25,17 @@ type Profile struct {
 	// for it, for every query of the profile.
 	Lock bool
 
+	// MaxStale permits to serve results out of Config.NearCache without asking
+	// Redis, for that long after Redis has last vouched for them, and no longer
+	// than Timeout. This process's own writes are seen at once. Other processes'
+	// writes are told of by Redis, as a rule within milliseconds; when a message
+	// is lost, results may be older by MaxStale. A query that reads several tables
+	// has the least MaxStale of their profiles; those without a profile have 0. It
+	// is not inherited from Config.Defaults, and does nothing without NearCache.
+	//
+	// Defaults to 0: Redis is asked each time.
+	MaxStale time.Duration
+
 	// LocalGet keeps the results of Get in the process's memory, too, where
 	// only the process's own writes and the timeout drop them: a hit costs no
 	// round trip, and other processes' writes are not seen before the timeout.
@@ -80,6 +91,9 @@ func (p Profile) validate(field string) error {
 			return configError(field+".DependsOn", name, "give a table's name, such as \"orders\" or \"sales.orders\", one each")
 		}
 	}
+	if p.MaxStale < 0 {
+		return configError(field+".MaxStale", p.MaxStale, "use for how long a result may be served without asking Redis, or zero to ask each time")
+	}
 	if p.Timeout < 0 {
 		return configError(field+".Timeout", p.Timeout, "a timeout is positive; zero takes that of Defaults")
 	}
@@ -114,6 +128,9 @@ type matcher struct {
 func newMatcher(profiles Profiles, defaults Profile) (*matcher, error) {
 	if err := defaults.validate("Defaults"); err != nil {
 		return nil, err
+	}
+	if defaults.MaxStale != 0 {
+		return nil, configError("Defaults.MaxStale", defaults.MaxStale, "set it in the profiles of the tables whose results may be old")
 	}
 	m := &matcher{exact: map[string]*Profile{}, byGlob: map[string]*Profile{}, defaults: defaults}
 	for pattern, p := range profiles {

@@ -28,8 +28,7 @@ type read struct {
 	op      cache.Op
 	timeout time.Duration
 	lock    bool
-	local   bool // keep the result in the process, too
-	mark    uint64
+	near    nearRead
 	peek    bool // a clean transaction: look up, but store nothing
 	drain   bool // complete the copy of a result that is read in part
 	atOnce  bool // store the result before going on, whatever StoreQueue says
@@ -64,9 +63,8 @@ const (
 func (r *read) open(ctx context.Context) (driver.Rows, error) {
 	e := r.engine
 	start := e.clock()
-	if r.local {
-		r.mark = e.local.mark()
-		if rows, ok := r.openLocal(ctx, start); ok {
+	if r.near.on {
+		if rows, ok := r.openNear(ctx, start); ok {
 			return rows, nil
 		}
 	}
@@ -85,10 +83,8 @@ func (r *read) open(ctx context.Context) (driver.Rows, error) {
 	case store.Hit:
 		rows, err := rowset.Decode(found.Payload)
 		if err == nil {
-			r.hit(ctx, found.Payload, start)
-			if r.local {
-				e.local.put(r.mark, r.key, found.Payload, r.tables, r.timeout)
-			}
+			r.hit(ctx, found.Payload, start, r.near.confirms)
+			r.keep(found.Payload, found.Version, r.near.asked)
 			r.shadow(ctx, found.Payload)
 			return rows, nil
 		}
@@ -109,29 +105,17 @@ func (r *read) open(ctx context.Context) (driver.Rows, error) {
 	return nil, nil
 }
 
-func (r *read) hit(ctx context.Context, payload []byte, start time.Time) {
+func (r *read) hit(ctx context.Context, payload []byte, start time.Time, near bool) {
+	validated := near && r.near.confirms
 	if r.engine.config.Observer == nil {
-		r.engine.counters.hits.Add(1)
+		r.engine.counters.hit(near, validated)
 		return
 	}
 	n, _ := rowset.Count(payload) // decoded already: it counts
 	r.engine.observe(ctx, Event{
 		Kind: EventHit, Table: r.table, Op: r.op, Key: r.key.String(), Rows: n, Bytes: len(payload), Duration: since(start),
+		Near: near, Validated: validated,
 	})
-}
-
-// openLocal answers from the process's own memory.
-func (r *read) openLocal(ctx context.Context, start time.Time) (driver.Rows, bool) {
-	payload, ok := r.engine.local.get(r.key)
-	if !ok {
-		return nil, false
-	}
-	rows, err := rowset.Decode(payload)
-	if err != nil {
-		return nil, false
-	}
-	r.hit(ctx, payload, start)
-	return rows, true
 }
 
 // lookup asks the store, and waits for another's result under Lock.
@@ -259,9 +243,7 @@ func (r *read) saved(s saving, start time.Time, stored bool, err error) {
 		e.counters.refused.Add(1)
 		e.observe(s.ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: ReasonRefused, Unstored: true})
 	default:
-		if r.local {
-			e.local.put(r.mark, r.key, s.payload, r.tables, r.timeout)
-		}
+		r.keep(s.payload, s.lease.Version(), start)
 		e.observe(s.ctx, Event{
 			Kind: EventStore, Table: r.table, Op: r.op, Key: r.key.String(),
 			Rows: s.rows, Bytes: len(s.payload), Duration: time.Since(start),

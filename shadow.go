@@ -164,7 +164,7 @@ func (r *read) check(ctx context.Context, payload []byte, hit time.Time) error {
 	e.config.Logger.ErrorContext(ctx, "cacheplugin: a stale result was served; it is dropped. Was the table written without the plugin?",
 		"table", r.table, "query", r.query, "key", r.key.String(), "age", age)
 	for _, table := range r.tables {
-		e.local.drop(table)
+		r.space.near.Drop(store.Change{Table: table, All: true})
 	}
 	return r.space.store.Forget(ctx, r.key)
 }

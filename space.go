@@ -10,6 +10,7 @@ import (
 
 	"gorm.io/gorm"
 
+	"github.com/cacheplugin/cacheplugin/near"
 	"github.com/cacheplugin/cacheplugin/store"
 )
 
@@ -45,6 +46,7 @@ type space struct {
 	id    string // what its name adds to Prefix
 	store *store.Store
 	guard *store.Guard
+	near  *near.Space
 	// strict has every read try, however long Redis has been away: who asked
 	// for its errors is to get one from each.
 	strict bool
@@ -58,7 +60,7 @@ type spaces struct {
 
 // newSpace makes the store of a namespace. identified is nil without
 // Config.DirectConnections.
-func newSpace(c Config, namespace string, identified *store.Identified) (*space, error) {
+func newSpace(c Config, namespace string, identified *store.Identified, kept *near.Cache) (*space, error) {
 	s, err := store.New(store.Options{
 		Client:     c.Redis,
 		Identified: identified,
@@ -74,6 +76,7 @@ func newSpace(c Config, namespace string, identified *store.Identified) (*space,
 	}
 	return &space{
 		store: s, guard: store.NewGuard(s, store.GuardOptions{RetryFor: c.RetryFor, Logger: c.Logger}),
+		near:   kept.Space(),
 		strict: c.OnReadError == Return,
 	}, nil
 }
@@ -85,7 +88,7 @@ func (p *Plugin) spaceOf(id string) (*space, error) {
 	if s, ok := p.spaces.byID[id]; ok {
 		return s, nil
 	}
-	s, err := newSpace(p.config, p.config.Prefix+id, p.identified)
+	s, err := newSpace(p.config, p.config.Prefix+id, p.identified, p.near)
 	if err != nil {
 		return nil, err
 	}

@@ -34,6 +34,9 @@ type Settings struct {
 	DependsOn []any
 	// Volatile accepts a result that nothing but its timeout makes new.
 	Volatile bool
+	// MaxStale is for how long the near cache may serve the result without asking
+	// Redis; nil means what the profiles say.
+	MaxStale *time.Duration
 }
 
 // Option is an option of Cache and With.
@@ -132,6 +135,15 @@ func DependsOn(tables ...any) Option {
 // never cached.
 func AllowVolatile() Option {
 	return func(s *Settings) { s.Volatile = true }
+}
+
+// MaxStale permits to serve the result out of the process's own memory
+// (Config.NearCache) without asking Redis, for that long after Redis has last
+// vouched for it, whatever the profiles of its tables say; MaxStale(0) asks
+// Redis each time. It is no longer than the timeout. A negative duration is an
+// error of the query. Without a near cache it does nothing.
+func MaxStale(d time.Duration) Option {
+	return func(s *Settings) { s.MaxStale = &d }
 }
 
 // settingsKey is where Settings are kept in a statement's settings.

@@ -41,8 +41,9 @@ var rules = map[string]rule{
 	"cache":   {never: []string{redis}},
 	"catalog": {ours: []string{"conj", "lua"}, never: []string{redis}},
 	"store":   {ours: []string{"conj", "lua"}, never: []string{gorm}},
+	"near":    {ours: []string{"conj", "lua", "store"}, never: []string{gorm}},
 	"txn":     {ours: []string{"conj", "lua"}, never: []string{redis}},
-	"":        {ours: []string{"cache", "catalog", "conj", "lua", "rowset", "store", "txn"}},
+	"":        {ours: []string{"cache", "catalog", "conj", "lua", "near", "rowset", "store", "txn"}},
 }
 
 // onRoot are the folders whose packages may import the root package.
