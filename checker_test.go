@@ -14,6 +14,7 @@ type history struct {
 	Reads  []saw
 
 	ShadowReads, Stale int64 // of the plugin's own checks
+	NearHits           int64
 }
 
 // wrote is one committed transaction: the row's version and group since.
@@ -45,6 +46,7 @@ func (h *history) add(other history) {
 	h.Writes = append(h.Writes, other.Writes...)
 	h.Reads = append(h.Reads, other.Reads...)
 	h.ShadowReads, h.Stale = h.ShadowReads+other.ShadowReads, h.Stale+other.Stale
+	h.NearHits += other.NearHits
 }
 
 // verdict is the outcome of a check.
@@ -54,7 +56,7 @@ type verdict struct {
 	staleHits           int
 	wrong               []string // histories that no database could have made
 
-	shadowReads, shadowStale int64
+	shadowReads, shadowStale, nearHits int64
 }
 
 // line is the life of one row: by version, its group and its times.

@@ -37,6 +37,7 @@ type job struct {
 	Mode     cacheplugin.Mode
 	Prepare  bool
 	Unsafe   bool // writes invalidate nothing
+	Near     bool // with a near cache
 	Writes   int  // of each writer
 	Rounds   int
 	Start    string // a Redis key that the processes meet at
@@ -123,8 +124,13 @@ func (j job) open(t *testing.T) (*gorm.DB, *cacheplugin.Plugin, *redis.Client) {
 	db := env.Connect(t, j.DSN, &gorm.Config{Logger: logger.Discard, PrepareStmt: j.Prepare})
 	client := redis.NewClient(&redis.Options{Addr: j.Redis.Addr, Username: j.Redis.Username, Password: j.Redis.Password, DB: j.Redis.DB})
 	t.Cleanup(func() { _ = client.Close() })
+	var kept *cacheplugin.NearCache
+	if j.Near {
+		kept = &cacheplugin.NearCache{}
+	}
 	plugin := cacheplugin.New(cacheplugin.Config{
-		Redis: client, Prefix: j.Prefix, Mode: j.Mode, Profiles: cacheAll(),
+		NearCache: kept,
+		Redis:     client, Prefix: j.Prefix, Mode: j.Mode, Profiles: cacheAll(),
 		ShadowReads: 1, RedisTimeout: 30 * time.Second, LockWait: time.Minute, LeaseTTL: time.Minute,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Observer: cacheplugin.ObserverFunc(func(ctx context.Context, e cacheplugin.Event) {
@@ -194,7 +200,7 @@ func (j job) history(t *testing.T) history {
 	writers.Wait()
 	done.Store(true)
 	readers.Wait()
-	all.ShadowReads, all.Stale = plugin.Stats().ShadowReads, plugin.Stats().Stale
+	all.ShadowReads, all.Stale, all.NearHits = plugin.Stats().ShadowReads, plugin.Stats().Stale, plugin.Stats().NearHits
 	return all
 }
 
@@ -355,7 +361,7 @@ func (j job) historyOfTwo(t *testing.T) verdict {
 	wait()
 	all.add(theirs)
 	v := check(initialCounters(), all)
-	v.shadowReads, v.shadowStale = all.ShadowReads, all.Stale
+	v.shadowReads, v.shadowStale, v.nearHits = all.ShadowReads, all.Stale, all.NearHits
 	t.Logf("%d writes; %d reads, %d of them hits (%d %%); %d stale, %d of them hits",
 		v.writes, v.reads, v.hits, 100*v.hits/max(1, v.reads), len(v.stale), v.staleHits)
 	require.Empty(t, v.wrong)
@@ -365,14 +371,18 @@ func (j job) historyOfTwo(t *testing.T) verdict {
 // No read that starts after a commit has returned, in whichever process, is
 // older than it.
 func TestNoReadOfTwoProcessesIsStale(t *testing.T) {
-	onServers(t, func(t *testing.T, j job) {
-		v := j.historyOfTwo(t)
-		require.Greater(t, v.writes, writersEach*j.Writes)
-		require.Positive(t, v.hits)
-		require.Empty(t, v.stale)
-		require.Positive(t, v.shadowReads)
-		require.Zero(t, v.shadowStale, "the plugin's own checks have found none either")
-	})
+	for _, near := range []bool{false, true} {
+		onServers(t, func(t *testing.T, j job) {
+			j.Near = near
+			v := j.historyOfTwo(t)
+			require.Greater(t, v.writes, writersEach*j.Writes)
+			require.Positive(t, v.hits)
+			require.Empty(t, v.stale)
+			require.Positive(t, v.shadowReads)
+			require.Zero(t, v.shadowStale, "the plugin's own checks have found none either")
+			require.Equal(t, near, v.nearHits > 0)
+		})
+	}
 }
 
 // The same with writes that invalidate nothing, to know that the check sees.

@@ -17,7 +17,7 @@ import (
 // that nobody finds.
 func TestTheDocumentationNamesWhatCanBeSet(t *testing.T) {
 	for page, types := range map[string][]any{
-		"docs/configuration.md": {cacheplugin.Config{}, cacheplugin.Profile{}, cacheplugin.Outbox{}},
+		"docs/configuration.md": {cacheplugin.Config{}, cacheplugin.Profile{}, cacheplugin.Outbox{}, cacheplugin.NearCache{}},
 		"docs/metrics.md":       {cacheplugin.Stats{}},
 	} {
 		text, err := os.ReadFile(page)

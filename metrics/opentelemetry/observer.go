@@ -30,6 +30,7 @@ const (
 	OpKey      = attribute.Key("cacheplugin.op")     // such as "fetch"
 	ResultKey  = attribute.Key("cacheplugin.result") // "hit", "miss" or "skip"
 	ReasonKey  = attribute.Key("cacheplugin.reason") // of a skip or an error
+	GradeKey   = attribute.Key("cacheplugin.grade")  // of a hit out of the process's memory: validated or bounded
 	EntryKey   = attribute.Key("cacheplugin.key")    // the entry's key in Redis
 	RowsKey    = attribute.Key("cacheplugin.rows")
 	BytesKey   = attribute.Key("cacheplugin.bytes")
@@ -66,9 +67,9 @@ type Observer struct {
 	tracer trace.Tracer
 	system []attribute.KeyValue
 
-	lookups, stores, skips, refused, invalidations, dropped, errors, queued, repaired, shadowReads, stale metric.Int64Counter
-	lookupTime, storeTime, invalidationTime                                                               metric.Float64Histogram
-	resultBytes, resultRows                                                                               metric.Int64Histogram
+	lookups, nearHits, stores, skips, refused, invalidations, dropped, errors, queued, repaired, shadowReads, stale metric.Int64Counter
+	lookupTime, storeTime, invalidationTime                                                                         metric.Float64Histogram
+	resultBytes, resultRows                                                                                         metric.Int64Histogram
 }
 
 var _ cacheplugin.Observer = (*Observer)(nil)
@@ -114,6 +115,7 @@ func (x *Observer) instruments(m metric.Meter) error {
 		return h
 	}
 	x.lookups = counter("cacheplugin.lookups", "{query}", "Queries by what the cache did: hit, miss, or skip.")
+	x.nearHits = counter("cacheplugin.near_hits", "{query}", "Hits out of the process's own memory, by grade: confirmed by Redis, or without asking it.")
 	x.stores = counter("cacheplugin.stores", "{result}", "Results that were stored.")
 	x.skips = counter("cacheplugin.skips", "{query}", "Queries that were not looked up or not stored, by reason.")
 	x.refused = counter("cacheplugin.refused", "{result}", "Results that were not stored because what they depend on was invalidated while they were read.")
@@ -152,6 +154,9 @@ func (x *Observer) measure(ctx context.Context, e cacheplugin.Event) {
 		result := ResultKey.String(e.Kind.String())
 		x.lookups.Add(ctx, 1, with(op, result))
 		x.lookupTime.Record(ctx, e.Duration.Seconds(), with(op, result))
+		if e.Near {
+			x.nearHits.Add(ctx, 1, with(op, grade(e)))
+		}
 	case cacheplugin.EventSkip:
 		x.skips.Add(ctx, 1, with(op, ReasonKey.String(reasonSort(e.Reason))))
 		if e.Reason == cacheplugin.ReasonRefused {
@@ -260,7 +265,17 @@ func (x *Observer) attributes(e cacheplugin.Event) []attribute.KeyValue {
 	if e.Kind == cacheplugin.EventHit || e.Kind == cacheplugin.EventStore {
 		as = append(as, RowsKey.Int(e.Rows), BytesKey.Int(e.Bytes))
 	}
+	if e.Near {
+		as = append(as, grade(e))
+	}
 	return as
+}
+
+func grade(e cacheplugin.Event) attribute.KeyValue {
+	if e.Validated {
+		return GradeKey.String("validated")
+	}
+	return GradeKey.String("bounded")
 }
 
 func scope(e cacheplugin.Event) attribute.KeyValue {

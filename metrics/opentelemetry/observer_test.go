@@ -95,6 +95,8 @@ var events = []cacheplugin.Event{
 	{Kind: cacheplugin.EventError, Reason: "it did not get through", Err: fmt.Errorf("x: %w", store.ErrQueued)},
 	{Kind: cacheplugin.EventShadow, Table: "users", Op: cache.Get},
 	{Kind: cacheplugin.EventStale, Table: "users", Op: cache.Get, Query: "SELECT", Age: time.Minute},
+	{Kind: cacheplugin.EventHit, Table: "users", Op: cache.Count, Near: true, Duration: time.Millisecond},
+	{Kind: cacheplugin.EventHit, Table: "users", Op: cache.Count, Near: true, Validated: true, Duration: time.Millisecond},
 	{Kind: cacheplugin.EventRepair, Table: "public.users", Dropped: 1, Duration: time.Millisecond},
 }
 
@@ -107,6 +109,10 @@ func TestEventsAreMeasured(t *testing.T) {
 		"cacheplugin.lookups{cacheplugin.op=get,cacheplugin.result=hit,db.sql.table=users,db.system=postgresql}":                               1,
 		"cacheplugin.lookups{cacheplugin.op=get,cacheplugin.result=miss,db.sql.table=users,db.system=postgresql}":                              1,
 		"cacheplugin.lookups{cacheplugin.op=none,cacheplugin.reason=volatile,cacheplugin.result=skip,db.sql.table=users,db.system=postgresql}": 1,
+		"cacheplugin.lookups{cacheplugin.op=count,cacheplugin.result=hit,db.sql.table=users,db.system=postgresql}":                             2,
+		"cacheplugin.lookup.duration{cacheplugin.op=count,cacheplugin.result=hit,db.sql.table=users,db.system=postgresql}":                     2,
+		"cacheplugin.near_hits{cacheplugin.grade=bounded,cacheplugin.op=count,db.sql.table=users,db.system=postgresql}":                        1,
+		"cacheplugin.near_hits{cacheplugin.grade=validated,cacheplugin.op=count,db.sql.table=users,db.system=postgresql}":                      1,
 		"cacheplugin.lookup.duration{cacheplugin.op=get,cacheplugin.result=hit,db.sql.table=users,db.system=postgresql}":                       1,
 		"cacheplugin.lookup.duration{cacheplugin.op=get,cacheplugin.result=miss,db.sql.table=users,db.system=postgresql}":                      1,
 		"cacheplugin.stores{cacheplugin.op=get,db.sql.table=users,db.system=postgresql}":                                                       1,
@@ -196,7 +202,7 @@ func TestSpansOnDemandTakeAsLongAsTheWork(t *testing.T) {
 		require.Equal(t, parent.SpanContext().SpanID(), span.Parent().SpanID())
 		require.Equal(t, time.Millisecond, span.EndTime().Sub(span.StartTime()))
 	}
-	require.Equal(t, []string{"cacheplugin.lookup", "cacheplugin.store", "cacheplugin.lookup", "cacheplugin.invalidate", "cacheplugin.invalidate"}, names)
+	require.Equal(t, []string{"cacheplugin.lookup", "cacheplugin.store", "cacheplugin.lookup", "cacheplugin.invalidate", "cacheplugin.invalidate", "cacheplugin.lookup", "cacheplugin.lookup"}, names)
 }
 
 func TestThePluginIsTraced(t *testing.T) {

@@ -71,10 +71,10 @@ func (o Options) withDefaults() Options {
 type Metrics struct {
 	tables, skipReasons, errorReasons labels
 
-	lookups, stores, skips, invalidations, dropped, shadowReads, stale, errors *client.CounterVec
-	refused, queued, repaired                                                  client.Counter
-	lookupSeconds, invalidationSeconds                                         *client.HistogramVec
-	storeSeconds, resultBytes, resultRows                                      client.Histogram
+	lookups, nearHits, stores, skips, invalidations, dropped, shadowReads, stale, errors *client.CounterVec
+	refused, queued, repaired                                                            client.Counter
+	lookupSeconds, invalidationSeconds                                                   *client.HistogramVec
+	storeSeconds, resultBytes, resultRows                                                client.Histogram
 
 	all []client.Collector
 }
@@ -113,6 +113,7 @@ func New(o Options) *Metrics {
 	}
 
 	m.lookups = counters("lookups_total", "Queries that were answered from the cache (hit), that could have been (miss), and that were not cached for a reason (skip).", "table", "op", "result")
+	m.nearHits = counters("near_hits_total", "Hits out of the process's own memory: confirmed by Redis (validated), or without asking it (bounded).", "table", "grade")
 	m.stores = counters("stores_total", "Results that were stored.", "table", "op")
 	m.skips = counters("skips_total", "Queries that were not looked up or not stored, by reason.", "reason")
 	m.refused = counter("refused_total", "Results that were not stored because what they depend on was invalidated while they were read.")
@@ -152,6 +153,12 @@ func (m *Metrics) Observe(_ context.Context, e cacheplugin.Event) {
 		result := e.Kind.String()
 		m.lookups.WithLabelValues(m.tables.value(e.Table), e.Op.String(), result).Inc()
 		m.lookupSeconds.WithLabelValues(result).Observe(e.Duration.Seconds())
+		switch {
+		case e.Validated:
+			m.nearHits.WithLabelValues(m.tables.value(e.Table), "validated").Inc()
+		case e.Near:
+			m.nearHits.WithLabelValues(m.tables.value(e.Table), "bounded").Inc()
+		}
 	case cacheplugin.EventSkip:
 		m.skips.WithLabelValues(m.skipReasons.value(reason(e.Reason))).Inc()
 		if e.Reason == cacheplugin.ReasonRefused {

@@ -32,6 +32,8 @@ func everyEvent() []cacheplugin.Event {
 		{Kind: cacheplugin.EventStore, Table: "users", Op: cache.Get, Rows: 1, Bytes: 100, Duration: time.Millisecond},
 		{Kind: cacheplugin.EventHit, Table: "users", Op: cache.Get, Rows: 1, Bytes: 100, Duration: time.Millisecond},
 		{Kind: cacheplugin.EventHit, Table: "users", Op: cache.Count, Duration: time.Millisecond},
+		{Kind: cacheplugin.EventHit, Table: "users", Op: cache.Get, Near: true, Duration: time.Microsecond},
+		{Kind: cacheplugin.EventHit, Table: "users", Op: cache.Get, Near: true, Validated: true, Duration: time.Millisecond},
 		{Kind: cacheplugin.EventSkip, Table: "users", Reason: "volatile: now(); cache it by hand"},
 		{Kind: cacheplugin.EventSkip, Table: "users", Reason: "volatile: random(); cache it by hand"},
 		{Kind: cacheplugin.EventSkip, Table: "users", Op: cache.Get, Reason: cacheplugin.ReasonRefused, Unstored: true},
@@ -65,9 +67,13 @@ cacheplugin_invalidations_total{scope="whole",table="public.users"} 1
 # HELP cacheplugin_lookups_total Queries that were answered from the cache (hit), that could have been (miss), and that were not cached for a reason (skip).
 # TYPE cacheplugin_lookups_total counter
 cacheplugin_lookups_total{op="count",result="hit",table="users"} 1
-cacheplugin_lookups_total{op="get",result="hit",table="users"} 1
+cacheplugin_lookups_total{op="get",result="hit",table="users"} 3
 cacheplugin_lookups_total{op="get",result="miss",table="users"} 1
 cacheplugin_lookups_total{op="none",result="skip",table="users"} 2
+# HELP cacheplugin_near_hits_total Hits out of the process's own memory: confirmed by Redis (validated), or without asking it (bounded).
+# TYPE cacheplugin_near_hits_total counter
+cacheplugin_near_hits_total{grade="bounded",table="users"} 1
+cacheplugin_near_hits_total{grade="validated",table="users"} 1
 # HELP cacheplugin_queued_total Invalidations that did not get through to Redis and were queued.
 # TYPE cacheplugin_queued_total counter
 cacheplugin_queued_total 1
@@ -90,12 +96,12 @@ cacheplugin_stale_total{table="users"} 1
 # HELP cacheplugin_stores_total Results that were stored.
 # TYPE cacheplugin_stores_total counter
 cacheplugin_stores_total{op="get",table="users"} 1
-`), "cacheplugin_lookups_total", "cacheplugin_stores_total", "cacheplugin_skips_total", "cacheplugin_refused_total",
+`), "cacheplugin_lookups_total", "cacheplugin_near_hits_total", "cacheplugin_stores_total", "cacheplugin_skips_total", "cacheplugin_refused_total",
 		"cacheplugin_invalidations_total", "cacheplugin_dropped_total", "cacheplugin_errors_total", "cacheplugin_queued_total", "cacheplugin_repaired_total",
 		"cacheplugin_shadow_reads_total", "cacheplugin_stale_total"))
 
 	require.Equal(t, map[string]uint64{
-		"cacheplugin_lookup_duration_seconds hit": 2, "cacheplugin_lookup_duration_seconds miss": 1,
+		"cacheplugin_lookup_duration_seconds hit": 4, "cacheplugin_lookup_duration_seconds miss": 1,
 		"cacheplugin_invalidation_duration_seconds keys": 1, "cacheplugin_invalidation_duration_seconds whole": 1,
 		"cacheplugin_store_duration_seconds": 1, "cacheplugin_result_bytes": 1, "cacheplugin_result_rows": 1,
 	}, histograms(t, m))

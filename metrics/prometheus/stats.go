@@ -34,6 +34,8 @@ func NewStats(read func() cacheplugin.Stats, o Options) *Stats {
 		s.stats = append(s.stats, stat{client.NewDesc(client.BuildFQName(o.Namespace, "stats", name+"_total"), help, nil, o.ConstLabels), value})
 	}
 	add("hits", "Queries that were answered from the cache.", func(s cacheplugin.Stats) int64 { return s.Hits })
+	add("near_hits", "Hits out of the process's own memory.", func(s cacheplugin.Stats) int64 { return s.NearHits })
+	add("near_validated", "Hits out of the process's own memory that Redis had confirmed.", func(s cacheplugin.Stats) int64 { return s.NearValidated })
 	add("misses", "Queries that could have been answered from the cache.", func(s cacheplugin.Stats) int64 { return s.Misses })
 	add("stores", "Results that were stored.", func(s cacheplugin.Stats) int64 { return s.Stores })
 	add("skips", "Queries that were not looked up or not stored.", func(s cacheplugin.Stats) int64 { return s.Skips })
