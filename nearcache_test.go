@@ -66,12 +66,20 @@ func (c *countedConn) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// onSharedDatabases runs a test on each database that other processes can read.
+// onSharedDatabases runs a test on each database that other processes can read,
+// in both modes.
 func onSharedDatabases(t *testing.T, o options, test func(t *testing.T, f *fixture)) {
 	t.Helper()
 	for _, env := range testenv.Databases(t) {
-		if env.Name != testenv.SQLite {
-			t.Run(env.Name, func(t *testing.T) { test(t, newFixture(t, env, o)) })
+		if env.Name == testenv.SQLite {
+			continue
+		}
+		for _, mode := range []cacheplugin.Mode{cacheplugin.ConjunctionSets, cacheplugin.InsideOut} {
+			t.Run(env.Name+"/"+mode.String(), func(t *testing.T) {
+				o := o
+				o.config.Mode = mode
+				test(t, newFixture(t, env, o))
+			})
 		}
 	}
 }
@@ -81,33 +89,29 @@ func nearOptions() options {
 }
 
 func TestAValidatedResultIsAsNewAsOneFromRedis(t *testing.T) {
-	for _, mode := range []cacheplugin.Mode{cacheplugin.ConjunctionSets, cacheplugin.InsideOut} {
-		o := nearOptions()
-		o.config.Mode = mode
-		onSharedDatabases(t, o, func(t *testing.T, f *fixture) {
-			other := newFixtureOn(t, f)
-			require.NoError(t, f.plain.Create(&[]brand{{ID: 1, Name: "a", Kind: 1}, {ID: 2, Name: "b", Kind: 2}}).Error)
-			one, two := f.brands(t, f.db, 1), f.brands(t, f.db, 2)
-			for range 2 {
-				f.misses(t, one)
-				require.Equal(t, "validated", f.from(t, one), "it was kept when it was stored")
-				f.outcome(two)
-				require.Equal(t, "validated", f.from(t, two))
-				require.Equal(t, "redis", other.from(t, f.brands(t, other.db, 1)))
-				require.Equal(t, "validated", other.from(t, other.brands(t, other.db, 1)), "or when it was read")
-
-				require.NoError(t, other.db.Model(&brand{ID: 1}).Update("name", "by another process").Error)
-				f.misses(t, one)
-				require.Equal(t, "validated", f.from(t, two), "of other rows")
-				require.NoError(t, f.db.Model(&brand{ID: 1}).Update("name", "by this one").Error)
-			}
-			stats := f.plugin.Stats()
-			require.Equal(t, stats.NearHits, stats.NearValidated)
-			require.Equal(t, stats.NearHits, stats.Hits)
-			require.NoError(t, cacheplugin.InvalidateAll(other.db))
+	onSharedDatabases(t, nearOptions(), func(t *testing.T, f *fixture) {
+		other := newFixtureOn(t, f)
+		require.NoError(t, f.plain.Create(&[]brand{{ID: 1, Name: "a", Kind: 1}, {ID: 2, Name: "b", Kind: 2}}).Error)
+		one, two := f.brands(t, f.db, 1), f.brands(t, f.db, 2)
+		for range 2 {
 			f.misses(t, one)
-		})
-	}
+			require.Equal(t, "validated", f.from(t, one), "it was kept when it was stored")
+			f.outcome(two)
+			require.Equal(t, "validated", f.from(t, two))
+			require.Equal(t, "redis", other.from(t, f.brands(t, other.db, 1)))
+			require.Equal(t, "validated", other.from(t, other.brands(t, other.db, 1)), "or when it was read")
+
+			require.NoError(t, other.db.Model(&brand{ID: 1}).Update("name", "by another process").Error)
+			f.misses(t, one)
+			require.Equal(t, "validated", f.from(t, two), "of other rows")
+			require.NoError(t, f.db.Model(&brand{ID: 1}).Update("name", "by this one").Error)
+		}
+		stats := f.plugin.Stats()
+		require.Equal(t, stats.NearHits, stats.NearValidated)
+		require.Equal(t, stats.NearHits, stats.Hits)
+		require.NoError(t, cacheplugin.InvalidateAll(other.db))
+		f.misses(t, one)
+	})
 }
 
 func TestAValidatedResultDoesNotTravel(t *testing.T) {
@@ -128,24 +132,20 @@ func TestAValidatedResultDoesNotTravel(t *testing.T) {
 // same witness in mode ConjunctionSets, and another content if somebody has
 // written without the plugin.
 func TestAResultThatWasStoredAnewIsNotTakenForTheOneThatIsKept(t *testing.T) {
-	for _, mode := range []cacheplugin.Mode{cacheplugin.ConjunctionSets, cacheplugin.InsideOut} {
-		o := nearOptions()
-		o.config.Mode = mode
-		onSharedDatabases(t, o, func(t *testing.T, f *fixture) {
-			other := newFixtureOn(t, f)
-			require.NoError(t, f.plain.Create(&brand{ID: 1, Name: "old", Kind: 1}).Error)
-			one := f.brands(t, f.db, 1)
-			f.misses(t, one)
-			require.NoError(t, f.plain.Model(&brand{ID: 1}).Update("name", "new").Error)
-			client := testenv.Redis(t)
-			entries, err := client.Keys(t.Context(), "{"+f.config.Prefix+"}e:*").Result()
-			require.NoError(t, err)
-			require.Len(t, entries, 1)
-			require.NoError(t, client.Del(t.Context(), entries...).Err())
-			other.misses(t, other.brands(t, other.db, 1))
-			require.Equal(t, "redis", f.from(t, one))
-		})
-	}
+	onSharedDatabases(t, nearOptions(), func(t *testing.T, f *fixture) {
+		other := newFixtureOn(t, f)
+		require.NoError(t, f.plain.Create(&brand{ID: 1, Name: "old", Kind: 1}).Error)
+		one := f.brands(t, f.db, 1)
+		f.misses(t, one)
+		require.NoError(t, f.plain.Model(&brand{ID: 1}).Update("name", "new").Error)
+		client := testenv.Redis(t)
+		entries, err := client.Keys(t.Context(), "{"+f.config.Prefix+"}e:*").Result()
+		require.NoError(t, err)
+		require.Len(t, entries, 1)
+		require.NoError(t, client.Del(t.Context(), entries...).Err())
+		other.misses(t, other.brands(t, other.db, 1))
+		require.Equal(t, "redis", f.from(t, one))
+	})
 }
 
 func TestTenantsDoNotShareTheProcessesMemory(t *testing.T) {
