@@ -27,6 +27,15 @@
  *        Readers:  LATE    schemes are registered with the result, not before
  *                  ADOPT   with LAZY: one who finds a lease that the sets don't
  *                          name makes it their member again and waits for it
+ *                  PLAIN   a look-up begins with plain reads, one by one, on a
+ *                          connection that knows its server and ends with it;
+ *                          its hits are compared with what was owed when it began
+ *                  ENTRY_FIRST  with PLAIN: the entry is the first that is read,
+ *                          not the last
+ *                  UNIDENTIFIED  with PLAIN and RESTORE: the epoch is not compared
+ *                          with the connection's server
+ *                  EARLY   with PLAIN and RESTORE: it is compared with the server of
+ *                          which was known before there was the connection
  *        Faults:   KILL    a writer dies between COMMIT and invalidation
  *                  SHORT   a fence may run out before COMMIT
  *                  EVICT=n Redis loses n keys of any kind
@@ -109,6 +118,13 @@ byte settle;                             /* 0: no trace, 1: the fence is up, 2: 
 byte sent[NR];                           /* a look-up that may be delivered again: query + 1 */
 byte made[NR];                           /* the generation that it made; 0: it found one */
 #endif
+#ifdef PLAIN
+/* What plain reads have found; looking is the number of readers that do. */
+byte looking, found[NR], found0[NR], found1[NR];
+#ifdef ENTRY_FIRST
+byte read_has[NR], read_vouched[NR], read_vouch0[NR], read_vouch1[NR], read_era[NR];
+#endif
+#endif
 byte n;                                  /* scratch, zero between steps */
 
 /* A random identity is the least number that nobody refers to: identities are
@@ -117,6 +133,21 @@ byte n;                                  /* scratch, zero between steps */
 #define MADE(v) || made[0] == v || made[1] == v
 #else
 #define MADE(v)
+#endif
+#ifdef PLAIN
+#ifdef ENTRY_FIRST
+#define FOUND(v)  || found[0] == v  || found[1] == v  || read_vouched[0] == v || read_vouched[1] == v
+#define FOUND0(v) || found0[0] == v || found0[1] == v || read_vouch0[0] == v  || read_vouch0[1] == v
+#define FOUND1(v) || found1[0] == v || found1[1] == v || read_vouch1[0] == v  || read_vouch1[1] == v
+#else
+#define FOUND(v)  || found[0] == v  || found[1] == v
+#define FOUND0(v) || found0[0] == v || found0[1] == v
+#define FOUND1(v) || found1[0] == v || found1[1] == v
+#endif
+#else
+#define FOUND(v)
+#define FOUND0(v)
+#define FOUND1(v)
 #endif
 #ifdef RESTORE
 #define OLD(v)  || old_generation == v || old_vouched[0] == v || old_vouched[1] == v || old_vouched[2] == v
@@ -127,9 +158,9 @@ byte n;                                  /* scratch, zero between steps */
 #define OLD0(v)
 #define OLD1(v)
 #endif
-#define USED(v)  (generation == v || vouched[0] == v || vouched[1] == v || vouched[2] == v || given[0] == v || given[1] == v MADE(v) OLD(v))
-#define USED0(v) (stamp[0] == v || vouch0[0] == v || vouch0[1] == v || vouch0[2] == v || given0[0] == v || given0[1] == v OLD0(v))
-#define USED1(v) (stamp[1] == v || vouch1[0] == v || vouch1[1] == v || vouch1[2] == v || given1[0] == v || given1[1] == v OLD1(v))
+#define USED(v)  (generation == v || vouched[0] == v || vouched[1] == v || vouched[2] == v || given[0] == v || given[1] == v MADE(v) OLD(v) FOUND(v))
+#define USED0(v) (stamp[0] == v || vouch0[0] == v || vouch0[1] == v || vouch0[2] == v || given0[0] == v || given0[1] == v OLD0(v) FOUND0(v))
+#define USED1(v) (stamp[1] == v || vouch1[0] == v || vouch1[1] == v || vouch1[2] == v || given1[0] == v || given1[1] == v OLD1(v) FOUND1(v))
 #define DRAW(used, into) n = 1; do :: used(n) -> n++ :: else -> break od; into = n; n = 0
 
 #ifdef RESTORE
@@ -140,7 +171,8 @@ byte n;                                  /* scratch, zero between steps */
 #define CLEAR(q) kind[q] = NOTHING; has[q] = 0; holder[q] = 0; vouched[q] = 0; vouch0[q] = 0; vouch1[q] = 0 NO_ERA(q)
 
 /* What refers to an identity that is gone can never be valid again: all such
- * states are one. Not so where identities come back. */
+ * states are one. Not so where identities come back, nor for one who has found it
+ * before it was gone. */
 #ifdef GENERATION_BY_CALL
 #define TIDY skip
 #else
@@ -151,7 +183,11 @@ byte n;                                  /* scratch, zero between steps */
 #define GONE(q) (kind[q] == VALUE && (vouched[q] != generation || \
   (vouch0[q] != 0 && vouch0[q] != stamp[0]) || (vouch1[q] != 0 && vouch1[q] != stamp[1])))
 #define TIDY2(q) if :: GONE(q) -> CLEAR(q) :: else fi
-#ifdef RESTORE
+#if defined(PLAIN) && defined(RESTORE)
+#define TIDY if :: taken != 1 && looking == 0 -> TIDY1(0); TIDY1(1); TIDY2(0); TIDY2(1); TIDY2(2) :: else fi
+#elif defined(PLAIN)
+#define TIDY if :: looking == 0 -> TIDY1(0); TIDY1(1); TIDY2(0); TIDY2(1); TIDY2(2) :: else fi
+#elif defined(RESTORE)
 #define TIDY if :: taken != 1 -> TIDY1(0); TIDY1(1); TIDY2(0); TIDY2(1); TIDY2(2) :: else fi
 #else
 #define TIDY TIDY1(0); TIDY1(1); TIDY2(0); TIDY2(1); TIDY2(2)
@@ -212,12 +248,107 @@ byte n;                                  /* scratch, zero between steps */
 
 #define REST FINISH q = 0; seen = 0; given[me] = 0; given0[me] = 0; given1[me] = 0
 
+#ifdef PLAIN
+/* A pipeline ends with the connection. */
+#ifdef RESTORE
+#define CONNECTED (server == conn)
+#ifdef UNIDENTIFIED
+#define NAMED(e) (since != 0 && e == since)
+#else
+#define NAMED(e) (since == known && e == since)
+#endif
+#else
+#define CONNECTED true
+#define NAMED(e) true
+#endif
+#define READ(into, what) atomic { if :: CONNECTED -> into = what :: else fi }
+#ifdef STAMPS
+#define FIND(c) (stamp[c])
+#define MATCHES(c, f, v) (!HAS(ON(q), c) || (f != 0 && v == f))
+#else
+#define FIND(c) (HAS(members[c], q))
+#define MATCHES(c, f, v) (!HAS(ON(q), c) || f == 1)
+#endif
+#ifdef ENTRY_FIRST
+#define ENTRY_HAS read_has[me]
+#define MATCH (read_has[me] != 0 && NAMED(read_era[me]) && found[me] != 0 && read_vouched[me] == found[me] && \
+  MATCHES(0, found0[me], read_vouch0[me]) && MATCHES(1, found1[me], read_vouch1[me]))
+#else
+#define ENTRY_HAS (has[q] + 1)
+#ifdef RESTORE
+#define ERA(q) era[q]
+#else
+#define ERA(q) 0
+#endif
+#define MATCH (kind[q] == VALUE && NAMED(ERA(q)) && found[me] != 0 && vouched[q] == found[me] && \
+  MATCHES(0, found0[me], vouch0[q]) && MATCHES(1, found1[me], vouch1[q]))
+#endif
+#endif
+
 proctype Reader(byte me) {
   byte q, seen;
+#ifdef PLAIN
+  byte due;
+#ifdef RESTORE
+  byte conn, known, since;
+#endif
+#endif
 again:
-  /* acquire.lua */
+#ifdef PLAIN
   atomic {
     if :: q = 0 :: q = 1 :: q = 2 fi;
+    looking++; due = owed[q];
+#ifdef RESTORE
+    conn = server; known = server + 1;
+#endif
+    printf("R%d: looks for %d\n", me, q)
+  };
+#ifdef EARLY
+  conn = server;
+#endif
+#ifdef ENTRY_FIRST
+  atomic {
+    if
+    :: CONNECTED && kind[q] == VALUE ->
+       read_has[me] = has[q] + 1; read_vouched[me] = vouched[q]; read_vouch0[me] = vouch0[q]; read_vouch1[me] = vouch1[q];
+#ifdef RESTORE
+       read_era[me] = era[q];
+#endif
+       printf("R%d: finds an entry of %d, version %d\n", me, q, has[q])
+    :: else
+    fi
+  };
+#endif
+  if :: HAS(ON(q), 0) -> READ(found0[me], FIND(0)) :: else fi;
+  if :: HAS(ON(q), 1) -> READ(found1[me], FIND(1)) :: else fi;
+  READ(found[me], generation);
+#ifdef RESTORE
+  READ(since, epoch);
+#endif
+  atomic {
+    if
+    :: CONNECTED && MATCH ->
+       printf("R%d: plain hit of %d, version %d of %d\n", me, q, ENTRY_HAS - 1, due);
+       assert(ENTRY_HAS > due);
+       seen = 1
+    :: else -> seen = 0
+    fi;
+    looking--; due = 0; found[me] = 0; found0[me] = 0; found1[me] = 0;
+#ifdef RESTORE
+    conn = 0; known = 0; since = 0;
+#endif
+#ifdef ENTRY_FIRST
+    read_has[me] = 0; read_vouched[me] = 0; read_vouch0[me] = 0; read_vouch1[me] = 0; read_era[me] = 0;
+#endif
+    TIDY;
+    if :: seen == 1 -> q = 0; seen = 0; goto again :: else fi
+  };
+#endif
+  /* acquire.lua */
+  atomic {
+#ifndef PLAIN
+    if :: q = 0 :: q = 1 :: q = 2 fi;
+#endif
     if
     :: kind[q] == VALUE && SINCE(q) && VALID(q) ->
        printf("R%d: hit of %d, version %d of %d\n", me, q, has[q], owed[q]);
