@@ -57,3 +57,11 @@ func NewDeadlines(after time.Duration) *Deadlines { return &Deadlines{deadlines{
 
 // Begin returns a context that begins now.
 func (d *Deadlines) Begin(caller context.Context) context.Context { return d.all.begin(caller) }
+
+// PlainReads returns the words of what a look-up without a script sends.
+func PlainReads(s *Store, key EntryKey, deps []Dependency) (words [][]any) {
+	for _, cmd := range s.newPlainLookup(context.Background(), key, deps, false).commands() {
+		words = append(words, cmd.Args())
+	}
+	return words
+}

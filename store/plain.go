@@ -132,21 +132,27 @@ func (s *Store) newPlainLookup(ctx context.Context, key EntryKey, deps []Depende
 	return l
 }
 
+// commands returns them in the order in which they are to be sent.
+func (l plainLookup) commands() []redis.Cmder {
+	all := make([]redis.Cmder, 0, len(l.sets)+len(l.generations)+3)
+	for _, cmd := range l.sets {
+		all = append(all, cmd)
+	}
+	for _, cmd := range l.generations {
+		all = append(all, cmd)
+	}
+	all = append(all, l.stamps, l.entry)
+	if l.role != nil {
+		all = append(all, l.role)
+	}
+	return all
+}
+
 // send executes the commands in one round trip. An answer that is an error is no
 // error, but the command's own.
 func (l plainLookup) send(ctx context.Context, c redis.UniversalClient) error {
 	pipe := c.Pipeline()
-	for _, cmd := range l.sets {
-		_ = pipe.Process(ctx, cmd)
-	}
-	for _, cmd := range l.generations {
-		_ = pipe.Process(ctx, cmd)
-	}
-	_ = pipe.Process(ctx, l.stamps)
-	_ = pipe.Process(ctx, l.entry)
-	if l.role != nil {
-		_ = pipe.Process(ctx, l.role)
-	}
+	_ = pipe.BatchProcess(ctx, l.commands()...)
 	_, _ = pipe.Exec(ctx)
 	// The last one has the error of the connection, if there is one.
 	err := l.entry.Err()
