@@ -3,7 +3,9 @@ package main
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -24,7 +26,7 @@ func (env *environment) scale(ctx context.Context, o options, r *report) error {
 	o.slice *= 2
 	for _, mode := range []store.Mode{store.ConjunctionSets, store.InsideOut} {
 		for _, step := range []func(context.Context, options, store.Mode) ([]result, error){
-			env.growingTable, env.hotConjunction, env.manyConjunctions, env.manySchemes, env.expiry,
+			env.growingTable, env.hotConjunction, env.longestScripts, env.manyConjunctions, env.manySchemes, env.expiry,
 		} {
 			results, err := step(ctx, o, mode)
 			if err != nil {
@@ -68,9 +70,13 @@ func cacheEntry(ctx context.Context, s *store.Store, i int, deps []store.Depende
 	return err
 }
 
-func drop(ctx context.Context, s *store.Store, keys ...conj.Key) error {
-	_, err := s.Invalidate(ctx, []store.Change{{Table: "t", Keys: func([]conj.Scheme) ([]conj.Key, bool) { return keys, true }}})
-	return err
+// drop drops what depends on conjunctions, and returns what is left to be reclaimed.
+func drop(ctx context.Context, s *store.Store, keys ...conj.Key) (garbage []string, err error) {
+	reports, err := s.Invalidate(ctx, []store.Change{{Table: "t", Keys: func([]conj.Scheme) ([]conj.Key, bool) { return keys, true }}})
+	for _, r := range reports {
+		garbage = append(garbage, r.Garbage...)
+	}
+	return garbage, err
 }
 
 // inParallel does something for each number from..to-1, several at a time.
@@ -99,8 +105,9 @@ func inParallel(from, to int, do func(i int) error) error {
 	return first
 }
 
-// openStore returns a store in a namespace of its own, and its client.
-func (env *environment) openStore(mode store.Mode, change func(*store.Options)) (*store.Store, *redis.Client, error) {
+// openStore returns a store in a namespace of its own, and its client. Redis is to
+// note what every command takes.
+func (env *environment) openStore(ctx context.Context, mode store.Mode, change func(*store.Options)) (*store.Store, *redis.Client, error) {
 	client, _ := counted(*env.redis)
 	so := store.Options{
 		Client: client, Mode: mode, Timeout: 30 * time.Second,
@@ -110,130 +117,174 @@ func (env *environment) openStore(mode store.Mode, change func(*store.Options)) 
 		change(&so)
 	}
 	s, err := store.New(so)
-	return s, client, err
+	return s, client, errors.Join(err,
+		client.ConfigSet(ctx, "slowlog-log-slower-than", "0").Err(),
+		client.ConfigSet(ctx, "slowlog-max-len", "1000").Err(),
+		client.FlushDB(ctx).Err())
 }
 
-// growingTable: a write that drops one entry, with more and more other entries
-// on the same table.
-func (env *environment) growingTable(ctx context.Context, o options, mode store.Mode) ([]result, error) {
-	s, client, err := env.openStore(mode, nil)
-	if err != nil {
-		return nil, err
-	}
-	defer client.Close()
-	defer client.FlushDB(ctx)
-	g := group{work: fmt.Sprintf("%v: one entry dropped, others on the table", mode)}
-	var all []result
-	filled := 0
-	for total := 1000; total <= o.entries; total *= 10 {
-		if err := inParallel(filled, total, func(i int) error {
-			return cacheEntry(ctx, s, i, on(conjunction(i%scaleConjunctions)), hour)
-		}); err != nil {
-			return nil, err
-		}
-		filled = total
-		longest, err := slowest(ctx, client, func() error {
-			c := contender{name: fmt.Sprintf("%d others", total), run: repeat(func(ctx context.Context, i int) error {
-				own := conjunction(-1)
-				if err := cacheEntry(ctx, s, -1, on(own), hour); err != nil {
-					return err
-				}
-				return drop(ctx, s, own)
-			})}
-			g.contenders = []contender{c}
-			results, err := measure(ctx, o, g)
-			all = append(all, results...)
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-		all[len(all)-1].extra = map[string]float64{"longest command ms": longest}
-	}
-	return relate(all, g.work), nil
+// clean leaves Redis as it was found.
+func clean(ctx context.Context, client *redis.Client) {
+	_ = client.FlushDBAsync(ctx).Err()
+	_ = client.ConfigSet(ctx, "slowlog-log-slower-than", "10000").Err()
+	_ = client.ConfigSet(ctx, "slowlog-max-len", "128").Err()
+	_ = client.Close()
 }
 
-// relate makes the first of some results the baseline of the others, which
-// were not measured in the same rounds.
-func relate(all []result, work string) []result {
-	base := median(all[0].ns)
-	for i := range all {
-		all[i].suite, all[i].work, all[i].database, all[i].baseline = "scale", work, "-", all[0].contender
-		all[i].ratios = nil
-		for _, ns := range all[i].ns {
-			all[i].ratios = append(all[i].ratios, ns/base)
-		}
-	}
-	return all
-}
-
-// slowest returns the longest command that Redis ran meanwhile, in
-// milliseconds, as its slow log has it.
-func slowest(ctx context.Context, client *redis.Client, do func() error) (float64, error) {
-	if err := client.ConfigSet(ctx, "slowlog-log-slower-than", "500").Err(); err != nil {
-		return 0, err
-	}
+// scriptTime returns for how long the longest script kept Redis busy of those that
+// it ran meanwhile, of the last 1000 commands, in nanoseconds. It is the time that
+// went by: more than Redis needed if it had to wait for a processor.
+func scriptTime(ctx context.Context, client *redis.Client, do func() error) (float64, error) {
 	if err := client.Do(ctx, "SLOWLOG", "RESET").Err(); err != nil {
 		return 0, err
 	}
 	if err := do(); err != nil {
 		return 0, err
 	}
-	logs, err := client.SlowLogGet(ctx, 1000).Result()
+	logs, err := client.SlowLogGet(ctx, -1).Result()
 	if err != nil {
 		return 0, err
 	}
-	longest := 0.0
+	longest := time.Duration(0)
 	for _, l := range logs {
-		longest = max(longest, float64(l.Duration.Microseconds())/1000)
+		if len(l.Args) > 0 && strings.HasPrefix(strings.ToLower(l.Args[0]), "eval") {
+			longest = max(longest, l.Duration)
+		}
 	}
-	return longest, client.ConfigSet(ctx, "slowlog-log-slower-than", "10000").Err()
+	return float64(longest.Nanoseconds()), nil
 }
 
-// hotConjunction: one write that drops many entries at once.
-func (env *environment) hotConjunction(ctx context.Context, o options, mode store.Mode) ([]result, error) {
-	var all []result
-	work := fmt.Sprintf("%v: all entries of one conjunction dropped", mode)
-	for _, entries := range []int{1000, 10_000, 100_000} {
-		s, client, err := env.openStore(mode, nil)
-		if err != nil {
-			return nil, err
+// relate makes the first of some results the baseline of the others, which
+// were not measured in the same rounds.
+func relate(all []result, work string) []result {
+	for i := range all {
+		all[i].suite, all[i].work, all[i].database, all[i].baseline = "scale", work, "-", all[0].contender
+		all[i].ratios = nil
+		for _, ns := range all[i].ns {
+			all[i].ratios = append(all[i].ratios, ns/median(all[0].ns))
 		}
-		hot := conjunction(7)
-		longestFill, err := slowest(ctx, client, func() error {
-			return inParallel(0, entries, func(i int) error { return cacheEntry(ctx, s, i, on(hot), hour) })
-		})
-		if err != nil {
-			return nil, err
-		}
-		var took time.Duration
-		longest, err := slowest(ctx, client, func() error {
-			start := time.Now()
-			defer func() { took = time.Since(start) }()
-			return drop(ctx, s, hot)
-		})
-		if err != nil {
-			return nil, err
-		}
-		name := fmt.Sprintf("%d entries", entries)
-		all = append(all, result{contender: name, ns: []float64{float64(took.Nanoseconds())}, extra: map[string]float64{
-			"longest command ms": longest, "longest while filling ms": longestFill,
-		}})
-		client.FlushDB(ctx)
-		_ = client.Close()
 	}
-	return relate(all, work), nil
+	return all
+}
+
+// scriptFigures are the median and the maximum of what scripts took.
+func scriptFigures(ns []float64) map[string]float64 {
+	return map[string]float64{"script ms": median(ns) / 1e6, "longest script ms": slices.Max(ns) / 1e6}
+}
+
+// growingTable: a write that drops one entry, with more and more other entries
+// on the same table.
+func (env *environment) growingTable(ctx context.Context, o options, mode store.Mode) ([]result, error) {
+	const writes = 500
+	s, client, err := env.openStore(ctx, mode, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer clean(ctx, client)
+	var all []result
+	filled := 0
+	for _, total := range []int{0, 10_000, 100_000, 1_000_000} {
+		if total > o.entries {
+			break
+		}
+		if err := inParallel(filled, total, func(i int) error {
+			return cacheEntry(ctx, s, i, on(conjunction(i%scaleConjunctions)), hour)
+		}); err != nil {
+			return nil, err
+		}
+		filled = total
+		r := result{contender: fmt.Sprintf("%d others", total)}
+		var scripts []float64
+		for i := range writes {
+			own := conjunction(-1 - i)
+			if err := cacheEntry(ctx, s, -1-i, on(own), hour); err != nil {
+				return nil, err
+			}
+			took, err := scriptTime(ctx, client, func() error {
+				start := time.Now()
+				_, err := drop(ctx, s, own)
+				r.ns = append(r.ns, float64(time.Since(start).Nanoseconds()))
+				return err
+			})
+			if err != nil {
+				return nil, err
+			}
+			scripts = append(scripts, took)
+		}
+		used, err := usedMemory(ctx, client)
+		if err != nil {
+			return nil, err
+		}
+		r.extra = scriptFigures(scripts)
+		r.extra["Redis MB"] = float64(used) / 1e6
+		all = append(all, r)
+	}
+	return relate(all, fmt.Sprintf("%v: write that drops one entry, others on the table", mode)), nil
+}
+
+// hotConjunction: one write that drops many entries at once, and what reclaims
+// them.
+func (env *environment) hotConjunction(ctx context.Context, o options, mode store.Mode) ([]result, error) {
+	s, client, err := env.openStore(ctx, mode, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer clean(ctx, client)
+	var all []result
+	for _, entries := range []int{1, 500, 1000, 10_000, 100_000} {
+		if entries > o.entries {
+			break
+		}
+		hot := conjunction(entries)
+		r := result{contender: fmt.Sprintf("%d entries", entries)}
+		var misses, drops, reclaims, reclaimed []float64
+		for range min(o.rounds, 5) {
+			var garbage []string
+			for _, step := range []struct {
+				scripts *[]float64
+				took    *[]float64
+				do      func() error
+			}{
+				{&misses, nil, func() error {
+					return inParallel(0, entries, func(i int) error { return cacheEntry(ctx, s, i, on(hot), hour) })
+				}},
+				{&drops, &r.ns, func() (err error) {
+					garbage, err = drop(ctx, s, hot)
+					return err
+				}},
+				{&reclaims, &reclaimed, func() error { return s.Reclaim(ctx, garbage...) }},
+			} {
+				script, err := scriptTime(ctx, client, func() error {
+					start := time.Now()
+					err := step.do()
+					if step.took != nil {
+						*step.took = append(*step.took, float64(time.Since(start).Nanoseconds()))
+					}
+					return err
+				})
+				if err != nil {
+					return nil, err
+				}
+				*step.scripts = append(*step.scripts, script)
+			}
+		}
+		r.extra = scriptFigures(drops)
+		r.extra["longest of 500 misses ms"] = median(misses) / 1e6
+		r.extra["longest of reclaiming ms"] = median(reclaims) / 1e6
+		r.extra["reclaimed after ms"] = median(reclaimed) / 1e6
+		all = append(all, r)
+	}
+	return relate(all, fmt.Sprintf("%v: write that drops all entries of one conjunction", mode)), nil
 }
 
 // manyConjunctions: hit, miss with store, and write of entries that depend on
 // more and more conjunctions, as long IN lists and Preloads do.
 func (env *environment) manyConjunctions(ctx context.Context, o options, mode store.Mode) ([]result, error) {
-	s, client, err := env.openStore(mode, nil)
+	s, client, err := env.openStore(ctx, mode, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
-	defer client.FlushDB(ctx)
+	defer clean(ctx, client)
 	hit := group{work: fmt.Sprintf("%v: hit by conjunctions", mode)}
 	miss := group{work: fmt.Sprintf("%v: miss, store and drop by conjunctions", mode)}
 	for _, n := range []int{1, 10, 20, 50, 100, 200} {
@@ -262,7 +313,8 @@ func (env *environment) manyConjunctions(ctx context.Context, o options, mode st
 			if err := cacheEntry(ctx, s, 2*n+1, otherDeps, hour); err != nil {
 				return err
 			}
-			return drop(ctx, s, other[0])
+			_, err := drop(ctx, s, other[0])
+			return err
 		})})
 	}
 	return env.measureAll(ctx, o, hit, miss)
@@ -273,11 +325,11 @@ func (env *environment) manyConjunctions(ctx context.Context, o options, mode st
 func (env *environment) manySchemes(ctx context.Context, o options, mode store.Mode) ([]result, error) {
 	g := group{work: fmt.Sprintf("%v: write by schemes", mode)}
 	for _, n := range []int{1, 4, 16, 64} {
-		s, client, err := env.openStore(mode, nil)
+		s, client, err := env.openStore(ctx, mode, nil)
 		if err != nil {
 			return nil, err
 		}
-		defer client.Close()
+		defer clean(ctx, client)
 		for i := range n {
 			sc := conj.MakeScheme([]string{fmt.Sprintf("column_%d", i)})
 			d := []store.Dependency{{Table: "t", Schemes: []conj.Scheme{sc}, Keys: []conj.Key{conj.MakeKey("t", sc, []conj.Value{"1"})}}}
@@ -300,26 +352,24 @@ func (env *environment) manySchemes(ctx context.Context, o options, mode store.M
 }
 
 // expiry: what is left in Redis of entries that have expired, after many times
-// their lifetime.
+// their lifetime. Each depends on one of many conjunctions, most of them new, and
+// on one that all share.
 func (env *environment) expiry(ctx context.Context, o options, mode store.Mode) ([]result, error) {
 	const (
 		ttl   = 200 * time.Millisecond
 		lease = 200 * time.Millisecond
 	)
-	s, client, err := env.openStore(mode, func(so *store.Options) { so.LeaseTTL = lease })
+	s, client, err := env.openStore(ctx, mode, func(so *store.Options) { so.LeaseTTL = lease })
 	if err != nil {
 		return nil, err
 	}
-	defer client.Close()
-	if err := client.FlushDB(ctx).Err(); err != nil {
-		return nil, err
-	}
+	defer clean(ctx, client)
 	var all []result
-	next := 0
-	for _, lifetimes := range []int{5, 10, 20, 40} {
+	next, shared := 0, conjunction(-1)
+	for _, lifetimes := range []int{5, 10, 20, 40, 80} {
 		for end := time.Now().Add(time.Duration(lifetimes) * ttl); time.Now().Before(end) && ctx.Err() == nil; next += 1000 {
 			if err := inParallel(next, next+1000, func(i int) error {
-				return cacheEntry(ctx, s, i, on(conjunction(i%scaleConjunctions+i/3)), ttl)
+				return cacheEntry(ctx, s, i, on(conjunction(i%scaleConjunctions+i/3), shared), ttl)
 			}); err != nil {
 				return nil, err
 			}
@@ -328,12 +378,16 @@ func (env *environment) expiry(ctx context.Context, o options, mode store.Mode) 
 		if err != nil {
 			return nil, err
 		}
-		keys := client.DBSize(ctx).Val()
-		all = append(all, result{contender: fmt.Sprintf("after %d lifetimes more", lifetimes), ns: []float64{float64(used)}, extra: map[string]float64{
-			"entries so far": float64(next), "keys": float64(keys), "memory MB": float64(used) / 1e6,
+		names, err := s.ConjunctionInfo(ctx, "t", shared)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, result{contender: fmt.Sprintf("after %d lifetimes more", lifetimes), extra: map[string]float64{
+			"entries so far": float64(next), "keys": float64(client.DBSize(ctx).Val()),
+			"names in the shared set": float64(names.Size), "Redis MB": float64(used) / 1e6,
 		}})
 	}
-	return relate(all, fmt.Sprintf("%v: memory under expiry (bytes in the place of time)", mode)), nil
+	return relate(all, fmt.Sprintf("%v: what is left of expired entries", mode)), nil
 }
 
 func (env *environment) measureAll(ctx context.Context, o options, groups ...group) ([]result, error) {

@@ -37,7 +37,7 @@ else
   if #provisional > 256 then provisional = '|' .. redis.sha1hex(provisional) end
   if string.sub(witness, -#provisional) ~= provisional then return 0 end
   witness = string.sub(witness, 1, -#provisional - 1)
-  local joined = ''
+  local joined = {''}
   for i = first, #KEYS, 1000 do
     local upto = math.min(i + 999, #KEYS)
     stamps = redis.call('MGET', unpack(KEYS, i, upto))
@@ -47,9 +47,10 @@ else
         stamp = ARGV[1] .. '.s' .. j
         redis.call('SET', KEYS[j], stamp)
       end
-      joined = joined .. '|' .. stamp
+      joined[#joined + 1] = stamp
     end
   end
+  joined = table.concat(joined, '|')
   if #joined > 256 then joined = '|' .. redis.sha1hex(joined) end
   witness = witness .. '|' .. ARGV[5] .. joined
 end

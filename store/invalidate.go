@@ -14,7 +14,7 @@ import (
 
 const (
 	// keysPerCall bounds how long one script call keeps Redis busy.
-	keysPerCall = 500
+	keysPerCall = 250
 	// unlinkedAtOnce is how many entries a call unlinks itself. Of more their set
 	// is taken away, and they are reclaimed.
 	unlinkedAtOnce = "500"
