@@ -12,23 +12,29 @@ import (
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
-// lock reads and locks the rows that the statement's WHERE matches, in the
-// same transaction. Outside of one the rows may change in between, so the
-// table is dropped whole.
-func (t *target) lock() []conj.Image {
+// unlockable says why the rows of a statement can't be locked before it is sent;
+// empty if they can be.
+func (t *target) unlockable() string {
 	c := t.c
-	if c.where != txn.InTx {
-		t.widen("not in a transaction")
-		return nil
-	}
-	if c.engine.dialect == conj.MySQL && !c.gapLocks() {
+	switch {
+	case c.where != txn.InTx:
+		return "not in a transaction" // they may change in between
+	case c.engine.dialect == conj.MySQL && !c.gapLocks():
 		// Affected rows count changed rows only, so that without gap locks
 		// a row that came in between could hide behind an unchanged one.
-		t.widen("isolation below REPEATABLE READ")
-		return nil
+		return "isolation below REPEATABLE READ"
+	case len(t.table.PrimaryKey) == 0:
+		return "no primary key"
 	}
-	if len(t.table.PrimaryKey) == 0 {
-		t.widen("no primary key")
+	return ""
+}
+
+// lock reads and locks the rows that the statement's WHERE matches, in the
+// same transaction. Where that can't be done the table is dropped whole.
+func (t *target) lock() []conj.Image {
+	c := t.c
+	if reason := t.unlockable(); reason != "" {
+		t.widen(reason)
 		return nil
 	}
 	limit := c.engine.config.MaxImages

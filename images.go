@@ -21,6 +21,7 @@ type target struct {
 	images  []conj.Image
 	locked  [][]any // primary keys of the rows that were locked before
 	matched int64   // rows locked before; -1: the images don't need a count
+	certain bool    // an upsert's images are those of its text, whatever it does
 
 	set      conj.Image // what an update assigns, as far as is known
 	assigned []bool     // the columns that it changes
@@ -176,13 +177,11 @@ func (t *target) update() {
 	if t.leads() {
 		t.lead = t.leadColumns(false, t.assigned)
 	}
-	if computed && len(t.lead) == 0 {
-		if where, ok := t.write.Where(t.c.args); ok && covers(where, need) && len(where) <= t.c.engine.config.MaxImages {
-			for _, old := range where {
-				t.images = append(t.images, old, overlay(old, t.set, t.assigned))
-			}
-			return
+	if where, told := t.where(need, computed); told {
+		for _, old := range where {
+			t.images = append(t.images, old, overlay(old, t.set, t.assigned))
 		}
+		return
 	}
 	if !computed && t.setsKey() {
 		t.widen("the key is assigned") // the rows could not be found again
@@ -207,12 +206,26 @@ func (t *target) delete() {
 	if t.leads() {
 		t.lead = t.leadColumns(true, nil)
 	}
-	if where, ok := t.write.Where(t.c.args); ok && len(t.lead) == 0 && covers(where, need) && len(where) <= t.c.engine.config.MaxImages {
+	if where, told := t.where(need, true); told {
 		t.images = where
 		return
 	}
 	t.images = t.lock()
 	t.locked = nil
+}
+
+// where are the images that the statement's WHERE tells of, with nothing in the
+// columns that it doesn't fix. told is false where it is better to read the rows:
+// more is needed, as far as is known, and they can be locked.
+func (t *target) where(need []bool, computed bool) (images []conj.Image, told bool) {
+	if len(t.lead) > 0 {
+		return nil, false
+	}
+	images, ok := t.write.Where(t.c.args)
+	if !ok || len(images) > t.c.engine.config.MaxImages {
+		return nil, false
+	}
+	return images, computed && covers(images, need) || t.unlockable() != ""
 }
 
 // needed are the columns that the registered schemes of the table ask for, as

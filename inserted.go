@@ -53,6 +53,10 @@ func (t *target) completeInsert() {
 	if keys == nil {
 		return // Keys of images that lack a column drop the table whole.
 	}
+	if numbered, ok := t.withNumbers(keys); ok && covers(numbered, need) {
+		t.images = numbered
+		return
+	}
 	images, err := t.readBack(keys)
 	if err != nil {
 		t.c.engine.failed(t.c.ctx, "new rows could not be read", t.table.ID, err)
@@ -64,6 +68,35 @@ func (t *target) completeInsert() {
 		return
 	}
 	t.images = images
+}
+
+// withNumbers are the images of new rows with the keys that the database has
+// numbered them by, where these are certain: each row was inserted, none named
+// its key, and each key is the one of its row. SQLite returns several rows in no
+// order that it would vouch for.
+func (t *target) withNumbers(keys [][]any) (images []conj.Image, ok bool) {
+	w, key := t.write, t.table.AutoIncrement
+	if len(t.table.PrimaryKey) != 1 || t.table.PrimaryKey[0] != key || slices.Contains(w.Columns, key) {
+		return nil, false
+	}
+	column := t.table.Columns()[key]
+	if column.Kind != conj.Integer || len(keys) != len(w.Rows) || t.c.affected != int64(len(keys)) {
+		return nil, false
+	}
+	if len(keys) > 1 && t.c.engine.dialect == conj.SQLite {
+		return nil, false
+	}
+	images = make([]conj.Image, len(keys))
+	for i, img := range t.images {
+		switch keys[i][0].(type) {
+		case int64, uint64:
+		default:
+			return nil, false
+		}
+		images[i] = slices.Clone(img)
+		images[i][key] = column.FromParam(t.c.engine.dialect, keys[i][0])
+	}
+	return images, true
 }
 
 // insertedKeys are the primary keys of the rows that were inserted, or nil if

@@ -2,6 +2,7 @@ package cacheplugin
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/txn"
@@ -18,13 +19,12 @@ import (
 // new.
 func (t *target) upsert() {
 	c := t.c
-	if c.where != txn.InTx {
-		t.widen("an upsert outside of a transaction")
-		return
-	}
 	t.insert()
 	switch {
-	case t.whole != "":
+	case t.whole != "", t.byTarget():
+		return
+	case c.where != txn.InTx:
+		t.widen("an upsert outside of a transaction")
 		return
 	case c.engine.dialect == conj.MySQL:
 		if len(t.write.Rows) != 1 || t.write.HasReturning {
@@ -74,6 +74,42 @@ func (t *target) upsert() {
 	}
 }
 
+// byTarget takes the images from the text, if the conflict's target has all the
+// columns that schemes ask for, or if the rows can't be read: a row that is updated
+// has the new one's values there, before and after, and of the rest nothing is
+// said.
+func (t *target) byTarget() bool {
+	by := t.write.Target
+	if len(by) == 0 || t.c.engine.dialect == conj.MySQL || !t.comparable() {
+		return false
+	}
+	need, _ := t.needed()
+	readable := t.c.where == txn.InTx
+	for i, n := range need {
+		told := slices.Contains(by, i)
+		if told && t.changesAlong(i) || n && !told && readable {
+			return false
+		}
+	}
+	for _, a := range t.write.Set {
+		if slices.Contains(by, a.Column) {
+			return false
+		}
+	}
+	images := make([]conj.Image, len(t.images))
+	for n, img := range t.images {
+		images[n] = make(conj.Image, len(img))
+		for _, i := range by {
+			images[n][i] = img[i]
+		}
+	}
+	if readable && !covers(images, need) {
+		return false
+	}
+	t.images, t.certain = images, true
+	return true
+}
+
 // comparable tells whether a row conflicts only with those that are equal to it
 // in the target's columns, and whether these can be asked for.
 func (t *target) comparable() bool {
@@ -96,6 +132,9 @@ func (t *target) numbered() bool {
 
 // completeUpsert reads the rows that an upsert has made or updated.
 func (t *target) completeUpsert() {
+	if t.certain {
+		return
+	}
 	if t.c.engine.dialect == conj.MySQL {
 		// 1 is a new row, or one that was there and stays as it was; 2 is one
 		// that was changed, and what it was isn't known.

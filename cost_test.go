@@ -1,0 +1,341 @@
+package cacheplugin_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+
+	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
+)
+
+type (
+	ware struct {
+		ID    uint
+		Code  string `gorm:"size:50;uniqueIndex"`
+		Shelf int
+		Price int
+		Text  string
+	}
+	// stocked has a column that the database fills.
+	stocked struct {
+		ID    uint
+		Shelf int
+		State string `gorm:"size:20;default:new"`
+	}
+	retired struct {
+		ID        uint
+		Shelf     int
+		DeletedAt gorm.DeletedAt
+	}
+	crate struct {
+		ID   uint
+		Lots []lot `gorm:"constraint:-"`
+	}
+	lot struct {
+		ID      uint
+		CrateID *uint
+		Shelf   int
+	}
+)
+
+// cost is a form of write, and the statements that the plugin adds to it.
+type cost struct {
+	name  string
+	notOn string                          // a database that doesn't have it
+	write func(db *gorm.DB, n uint) error // n is a row that was not written yet
+	// Extra statements with queries by id alone cached, and with queries by
+	// shelf as well, on SQLite, PostgreSQL and MariaDB. On SQLite one of them
+	// takes the write lock before rows are read.
+	byID, byShelf [3]int
+}
+
+var costs = []cost{
+	{name: "create a row", write: func(db *gorm.DB, n uint) error {
+		return db.Create(&ware{Code: fmt.Sprint("new ", n), Shelf: 1}).Error
+	}},
+	{name: "create a row with its key", write: func(db *gorm.DB, n uint) error {
+		return db.Create(&ware{ID: 1000 + n, Code: fmt.Sprint("key ", n), Shelf: 1}).Error
+	}},
+	{name: "create a batch", write: func(db *gorm.DB, n uint) error {
+		return db.Create(&[]ware{{Code: fmt.Sprint("a ", n), Shelf: 1}, {Code: fmt.Sprint("b ", n), Shelf: 2}}).Error
+	}, byID: [3]int{1, 0, 0}, byShelf: [3]int{1, 0, 0}},
+	{name: "create with a default", write: func(db *gorm.DB, n uint) error { return db.Create(&stocked{Shelf: 1}).Error }},
+	{name: "save a loaded model", write: func(db *gorm.DB, n uint) error {
+		return db.Save(&ware{ID: n, Code: fmt.Sprint("code ", n), Shelf: 2}).Error
+	}, byShelf: [3]int{2, 1, 1}},
+	{name: "update another column by key", write: func(db *gorm.DB, n uint) error {
+		return db.Model(&ware{ID: n}).Updates(map[string]any{"text": "x", "price": 7}).Error
+	}, byShelf: [3]int{2, 1, 1}},
+	{name: "update a column of a loaded model", write: func(db *gorm.DB, n uint) error {
+		return db.Model(&ware{ID: n, Shelf: 3}).UpdateColumn("shelf", 4).Error
+	}, byShelf: [3]int{2, 1, 1}},
+	{name: "update by an expression", write: func(db *gorm.DB, n uint) error {
+		return db.Model(&ware{ID: n}).Update("price", gorm.Expr("price + 1")).Error
+	}, byShelf: [3]int{2, 1, 1}},
+	{name: "update a narrowing column by an expression", write: func(db *gorm.DB, n uint) error {
+		return db.Model(&ware{ID: n}).Update("shelf", gorm.Expr("shelf + 1")).Error
+	}, byShelf: [3]int{3, 2, 2}},
+	{name: "update by a condition", write: func(db *gorm.DB, n uint) error {
+		return db.Model(&ware{}).Where("code = ?", fmt.Sprint("code ", n)).Update("price", 7).Error
+	}, byID: [3]int{2, 1, 1}, byShelf: [3]int{2, 1, 1}},
+	{name: "update a shelf", write: func(db *gorm.DB, n uint) error {
+		return db.Model(&ware{}).Where("id = ? AND shelf = ?", n, 3).Update("price", 7).Error
+	}},
+	{name: "update returning", notOn: testenv.MariaDB, write: func(db *gorm.DB, n uint) error {
+		return db.Model(&ware{ID: n}).Clauses(clause.Returning{}).Update("price", 7).Error
+	}, byShelf: [3]int{2, 1, 0}},
+	{name: "delete by key", write: func(db *gorm.DB, n uint) error { return db.Delete(&ware{ID: n}).Error }, byShelf: [3]int{2, 1, 1}},
+	{name: "delete by a condition", write: func(db *gorm.DB, n uint) error {
+		return db.Where("code = ?", fmt.Sprint("code ", n)).Delete(&ware{}).Error
+	}, byID: [3]int{2, 1, 1}, byShelf: [3]int{2, 1, 1}},
+	{name: "delete returning", write: func(db *gorm.DB, n uint) error {
+		return db.Clauses(clause.Returning{}).Delete(&ware{ID: n}).Error
+	}, byShelf: [3]int{2, 1, 1}},
+	{name: "delete softly", write: func(db *gorm.DB, n uint) error { return db.Delete(&retired{ID: n}).Error }, byShelf: [3]int{2, 1, 1}},
+	{name: "raw update by key", write: func(db *gorm.DB, n uint) error {
+		return db.Exec("UPDATE wares SET price = 7 WHERE id = ?", n).Error
+	}},
+	{name: "upsert by key", write: func(db *gorm.DB, n uint) error {
+		return db.Clauses(clause.OnConflict{UpdateAll: true}).Create(&ware{ID: n, Code: fmt.Sprint("code ", n), Shelf: 3}).Error
+	}, byShelf: [3]int{3, 2, 0}},
+	{name: "insert or do nothing", write: func(db *gorm.DB, n uint) error {
+		return db.Clauses(clause.OnConflict{DoNothing: true}).Create(&ware{ID: 1000 + n, Code: fmt.Sprint("nothing ", n), Shelf: 3}).Error
+	}, byID: [3]int{0, 0, 1}, byShelf: [3]int{0, 0, 1}},
+	{name: "append to an association", write: func(db *gorm.DB, n uint) error {
+		return db.Model(&crate{ID: n}).Association("Lots").Append(&lot{Shelf: 1})
+	}, byID: [3]int{1, 1, 0}, byShelf: [3]int{1, 1, 0}},
+	{name: "replace an association", write: func(db *gorm.DB, n uint) error {
+		return db.Model(&crate{ID: n}).Association("Lots").Replace(&lot{Shelf: 1})
+	}, byID: [3]int{3, 2, 1}, byShelf: [3]int{3, 2, 1}},
+}
+
+func TestWhatWritesCostTheDatabase(t *testing.T) {
+	for i, name := range []string{testenv.SQLite, testenv.Postgres, testenv.MariaDB} {
+		env, ok := testenv.Find(t, name)
+		if !ok {
+			continue
+		}
+		for _, shelves := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s/by shelf %v", name, shelves), func(t *testing.T) {
+				o, sent := watched(options{models: []any{&ware{}, &stocked{}, &retired{}, &crate{}, &lot{}}})
+				f := newFixture(t, env, o)
+				o, bare := watched(options{})
+				plain := env.Reopen(t, f.plain, &o.gorm)
+				fillWares(t, f.plain, uint(5*len(costs)+5))
+				read := func() {
+					for _, table := range []string{"wares", "stockeds", "retireds", "crates", "lots"} {
+						var rows []map[string]any
+						require.NoError(t, f.db.Table(table).Where("id = ?", 1).Find(&rows).Error)
+						if shelves && table != "crates" {
+							require.NoError(t, f.db.Table(table).Where("shelf = ?", 3).Find(&rows).Error)
+						}
+					}
+				}
+				read()
+				for n, c := range costs {
+					if c.notOn == name {
+						continue
+					}
+					row := uint(5*n + 5)
+					require.NoError(t, c.write(f.db, row), c.name) // learns the schemes
+					read()
+					sent.take()
+					require.NoError(t, c.write(f.db, row+1), c.name)
+					with := sent.take()
+					bare.take()
+					require.NoError(t, c.write(plain, row+2), c.name)
+					without := bare.take()
+					want := c.byID
+					if shelves {
+						want = c.byShelf
+					}
+					assert.Equal(t, want[i], len(with)-len(without), "%s:\n%s", c.name, strings.Join(with, "\n"))
+					for _, text := range with {
+						// No image has a text that no query narrows by, nor all columns.
+						if !slices.Contains(without, text) && strings.HasPrefix(text, "SELECT") {
+							list, _, _ := strings.Cut(text, " FROM ")
+							assert.NotRegexp(t, `\*|["\x60](text|code|state)`, list, c.name)
+						}
+					}
+				}
+			})
+		}
+	}
+}
+
+// fillWares makes n rows in each table, by the keys from 1 on.
+func fillWares(t testing.TB, db *gorm.DB, n uint) {
+	t.Helper()
+	var wares []ware
+	var stock []stocked
+	var old []retired
+	var crates []crate
+	var lots []lot
+	for i := uint(1); i <= n; i++ {
+		wares = append(wares, ware{Code: fmt.Sprint("code ", i), Shelf: 3})
+		stock = append(stock, stocked{Shelf: 3})
+		old = append(old, retired{Shelf: 3})
+		crates = append(crates, crate{})
+		lots = append(lots, lot{CrateID: ptr(i), Shelf: 3})
+	}
+	for _, rows := range []any{&wares, &stock, &old, &crates, &lots} {
+		require.NoError(t, db.Create(rows).Error)
+	}
+}
+
+// wares requires what the database says of a query for wares, and returns a read
+// for hits and misses.
+func (f *fixture) wares(t testing.TB, column string, value any) func() {
+	return func() {
+		t.Helper()
+		var got, want []ware
+		require.NoError(t, f.db.Where(map[string]any{column: value}).Order("id").Find(&got).Error)
+		require.NoError(t, f.plain.Where(map[string]any{column: value}).Order("id").Find(&want).Error)
+		require.Equal(t, want, got)
+	}
+}
+
+func TestNewRowsDropWhatTheirKeysAndValuesSatisfyAndNoMore(t *testing.T) {
+	onEveryDatabase(t, options{models: []any{&ware{}}}, func(t *testing.T, f *fixture) {
+		require.NoError(t, f.plain.Create(&ware{Code: "a", Shelf: 1}).Error)
+		read := func(ids ...uint) (touched, others []func()) {
+			for _, id := range ids {
+				touched = append(touched, f.wares(t, "id", id))
+			}
+			return append(touched, f.wares(t, "shelf", 5), f.wares(t, "shelf", 6)), []func(){f.wares(t, "id", 1), f.wares(t, "shelf", 1)}
+		}
+		_, others := read()
+		for _, r := range others {
+			f.misses(t, r)
+		}
+		next := uint(2)
+		for name, write := range map[string]func() error{
+			"one": func() error {
+				if err := f.db.Create(&ware{Code: fmt.Sprint("one", next), Shelf: 5}).Error; err != nil {
+					return err
+				}
+				return f.db.Create(&ware{Code: fmt.Sprint("two", next), Shelf: 6}).Error
+			},
+			"batch": func() error {
+				return f.db.Create(&[]ware{{Code: fmt.Sprint("one", next), Shelf: 5}, {Code: fmt.Sprint("two", next), Shelf: 6}}).Error
+			},
+			"map": func() error {
+				if err := f.db.Model(&ware{}).Create(map[string]any{"code": fmt.Sprint("one", next), "shelf": 5}).Error; err != nil {
+					return err
+				}
+				return f.db.Model(&ware{}).Create(map[string]any{"code": fmt.Sprint("two", next), "shelf": 6}).Error
+			},
+			"text": func() error {
+				return f.db.Exec("INSERT INTO wares (code, shelf, price, text) VALUES (?, 5, 0, ''), (?, 6, 0, '')", fmt.Sprint("one", next), fmt.Sprint("two", next)).Error
+			},
+		} {
+			for range 2 {
+				touched, others := read(next, next+1)
+				for _, r := range touched {
+					f.misses(t, r, name)
+					f.hits(t, r, name)
+				}
+				require.NoError(t, write())
+				next += 2
+				whole := name == "map" || name == "text" // of these nobody says which keys they got
+				for _, r := range touched {
+					require.Equal(t, "miss", f.outcome(r), name)
+				}
+				for _, r := range others {
+					if outcome := f.outcome(r); !whole {
+						require.Equal(t, "hit", outcome, name)
+					}
+				}
+				require.NoError(t, cacheplugin.InvalidateModel(f.db, &ware{}))
+				for _, r := range others {
+					f.misses(t, r)
+				}
+			}
+		}
+	})
+}
+
+func TestAnUpsertDropsWhatASchemeThatItDoesNotKnowAsksFor(t *testing.T) {
+	for _, env := range testenv.Databases(t) {
+		if env.Name == testenv.SQLite {
+			continue // one process alone caches it
+		}
+		t.Run(env.Name, func(t *testing.T) {
+			f := newFixture(t, env, options{models: []any{&ware{}}})
+			other := newSibling(t, f, gorm.Config{})
+			require.NoError(t, f.plain.Create(&[]ware{{Code: "a", Shelf: 1}, {Code: "b", Shelf: 1}}).Error)
+			f.cached(t, f.wares(t, "id", 1))
+			upsert := func(text string, shelf int) {
+				require.NoError(t, f.db.Clauses(clause.OnConflict{UpdateAll: true}).Create(&ware{ID: 1, Code: "a", Shelf: shelf, Text: text}).Error)
+			}
+			upsert("x", 1) // learns of the key alone
+			f.cached(t, f.wares(t, "id", 1))
+			f.cached(t, f.wares(t, "id", 2))
+			other.cached(t, other.wares(t, "shelf", 1))
+			other.cached(t, other.wares(t, "shelf", 2))
+			upsert("y", 2)
+			f.misses(t, f.wares(t, "id", 1))
+			other.misses(t, other.wares(t, "shelf", 1))
+			other.misses(t, other.wares(t, "shelf", 2))
+		})
+	}
+}
+
+func TestAnUpsertByItsTargetLeavesOtherRowsInTheCache(t *testing.T) {
+	for _, env := range testenv.Databases(t) {
+		if env.Dialect == "mysql" {
+			continue // where the conflict may be with any row
+		}
+		for _, begun := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s/transaction %v", env.Name, begun), func(t *testing.T) {
+				f := newFixture(t, env, options{models: []any{&ware{}}, gorm: gorm.Config{SkipDefaultTransaction: !begun}})
+				require.NoError(t, f.plain.Create(&[]ware{{Code: "a", Shelf: 1}, {Code: "b", Shelf: 1}}).Error)
+				f.cached(t, f.wares(t, "id", 1))
+				require.NoError(t, f.db.Delete(&ware{ID: 99}).Error) // learns of the key
+				for _, id := range []uint{1, 2, 77} {
+					f.outcome(f.wares(t, "id", id))
+					f.hits(t, f.wares(t, "id", id))
+				}
+				for _, id := range []uint{1, 77} {
+					require.NoError(t, f.db.Clauses(clause.OnConflict{UpdateAll: true}).Create(&ware{ID: id, Code: fmt.Sprint("new ", id), Shelf: 2}).Error)
+					f.misses(t, f.wares(t, "id", id))
+					f.hits(t, f.wares(t, "id", 2))
+				}
+			})
+		}
+	}
+}
+
+func TestWritesOutsideOfATransactionDropWhatTheirTextTells(t *testing.T) {
+	o := options{models: []any{&ware{}}, gorm: gorm.Config{SkipDefaultTransaction: true}}
+	onEveryDatabase(t, o, func(t *testing.T, f *fixture) {
+		require.NoError(t, f.plain.Create(&[]ware{{Code: "a", Shelf: 3}, {Code: "b", Shelf: 3}, {Code: "c", Shelf: 3}}).Error)
+		one, two := f.wares(t, "id", 1), f.wares(t, "id", 2)
+		f.cached(t, one)
+		f.cached(t, two)
+		require.NoError(t, f.db.Model(&ware{}).Where("id = ?", 1).Update("price", 5).Error)
+		f.misses(t, one)
+		f.hits(t, one)
+		f.hits(t, two)
+		require.NoError(t, f.db.Where("id = ?", 1).Delete(&ware{}).Error)
+		f.misses(t, one)
+		f.hits(t, two)
+
+		for _, shelf := range []int{3, 4} {
+			f.cached(t, f.wares(t, "shelf", shelf))
+		}
+		require.NoError(t, f.db.Model(&ware{}).Where("id = ?", 2).Update("shelf", 4).Error)
+		f.misses(t, f.wares(t, "shelf", 3), "what the row was isn't told")
+		f.misses(t, f.wares(t, "shelf", 4))
+		require.NoError(t, f.db.Model(&ware{}).Where("id IN ?", []int{2, 3}).Update("shelf", gorm.Expr("shelf + 1")).Error)
+		f.misses(t, two)
+		f.misses(t, f.wares(t, "shelf", 4))
+	})
+}
