@@ -8,7 +8,6 @@ import (
 	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/near"
-	"github.com/cacheplugin/cacheplugin/rowset"
 	"github.com/cacheplugin/cacheplugin/store"
 )
 
@@ -96,7 +95,7 @@ func (r *read) openNear(ctx context.Context, start time.Time) (driver.Rows, bool
 		r.near.held = held
 		return nil, false
 	}
-	rows, err := rowset.Decode(held.Payload())
+	rows, err := r.engine.layouts.Decode(held.Payload())
 	if err != nil {
 		return nil, false
 	}

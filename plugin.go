@@ -14,6 +14,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/near"
+	"github.com/cacheplugin/cacheplugin/rowset"
 	"github.com/cacheplugin/cacheplugin/store"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
@@ -35,6 +36,7 @@ type Plugin struct {
 	spaces     spaces
 	identified *store.Identified // of all spaces; nil without DirectConnections
 	near       *near.Cache       // of all spaces
+	layouts    rowset.Layouts
 	counters   counters
 	limiter    logLimiter
 	shadows    *shadows // nil without ShadowReads

@@ -81,7 +81,7 @@ func (r *read) open(ctx context.Context) (driver.Rows, error) {
 	}
 	switch found.State {
 	case store.Hit:
-		rows, err := rowset.Decode(found.Payload)
+		rows, err := e.layouts.Decode(found.Payload)
 		if err == nil {
 			r.hit(ctx, found.Payload, start, r.near.confirms)
 			r.keep(found.Payload, found.Version, r.near.asked)

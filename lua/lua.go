@@ -119,7 +119,7 @@ func (m *Message) AddText(text string) {
 
 // Spell replaces the pointers by their texts, for a client whose hooks may look
 // at the arguments.
-func (m *Message) Spell() {
+func (m Message) Spell() {
 	for i, arg := range m.args {
 		if text, ok := arg.(*string); ok {
 			m.args[i] = *text

@@ -16,7 +16,9 @@ import (
 //
 // The error is [ErrCorrupt], wrapped, for anything but an intact payload of this version of the format, and for one
 // with time zones that this machine does not know.
-func Decode(payload []byte) (driver.Rows, error) {
+func Decode(payload []byte) (driver.Rows, error) { return decode(payload, decodeColumns) }
+
+func decode(payload []byte, columns func([]byte) ([]column, error)) (driver.Rows, error) {
 	count, err := verify(payload)
 	if err != nil {
 		return nil, err
@@ -29,7 +31,7 @@ func Decode(payload []byte) (driver.Rows, error) {
 	if uint64(count) > uint64(len(r.rest)) { // each row takes a byte at least
 		return nil, corrupt("more rows than bytes")
 	}
-	if r.columns, err = decodeColumns(payload[columnsAt:first]); err != nil {
+	if r.columns, err = columns(payload[columnsAt:first]); err != nil {
 		return nil, err
 	}
 	if r.zones, err = decodeZones(payload[end:]); err != nil {
@@ -184,7 +186,7 @@ func decodeColumns(b []byte) ([]column, error) {
 
 // replay is the rows of a payload.
 type replay struct {
-	columns []column
+	columns []column // not to be changed: others may have them, too
 	zones   []*time.Location
 	rest    []byte // rows not yet read
 	left    uint32 // their number
