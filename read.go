@@ -111,9 +111,8 @@ func (r *read) hit(ctx context.Context, payload []byte, start time.Time, near bo
 		r.engine.counters.hit(near, validated)
 		return
 	}
-	n, _ := rowset.Count(payload) // decoded already: it counts
 	r.engine.observe(ctx, Event{
-		Kind: EventHit, Table: r.table, Op: r.op, Key: r.key.String(), Rows: n, Bytes: len(payload), Duration: since(start),
+		Kind: EventHit, Table: r.table, Op: r.op, Key: r.key.String(), Rows: rowset.Count(payload), Bytes: len(payload), Duration: since(start),
 		Near: near, Validated: validated,
 	})
 }

@@ -159,8 +159,7 @@ func (r *read) check(ctx context.Context, payload []byte, hit time.Time) error {
 	if err != nil || same {
 		return err
 	}
-	rows, _ := rowset.Count(payload) // decoded before: it counts
-	e.observe(ctx, Event{Kind: EventStale, Table: r.table, Op: r.op, Key: r.key.String(), Query: r.query, Age: age, Rows: rows, Bytes: len(payload)})
+	e.observe(ctx, Event{Kind: EventStale, Table: r.table, Op: r.op, Key: r.key.String(), Query: r.query, Age: age, Rows: rowset.Count(payload), Bytes: len(payload)})
 	e.config.Logger.ErrorContext(ctx, "cacheplugin: a stale result was served; it is dropped. Was the table written without the plugin?",
 		"table", r.table, "query", r.query, "key", r.key.String(), "age", age)
 	for _, table := range r.tables {

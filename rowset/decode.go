@@ -40,10 +40,12 @@ func decode(payload []byte, columns func([]byte) ([]column, error)) (driver.Rows
 	return r, nil
 }
 
-// Count returns the number of rows in a payload, without decoding them. Errors are those of [Decode].
-func Count(payload []byte) (int, error) {
-	count, err := verify(payload)
-	return int(count), err
+// Count returns the number of rows in a payload that [Decode] takes. Of other bytes it is any number.
+func Count(payload []byte) int {
+	if len(payload) <= columnsAt {
+		return 0
+	}
+	return int(binary.LittleEndian.Uint32(payload[countAt:]))
 }
 
 func verify(payload []byte) (count uint32, err error) {
