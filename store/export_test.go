@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"fmt"
 	"time"
 )
 
@@ -59,9 +60,16 @@ func NewDeadlines(after time.Duration) *Deadlines { return &Deadlines{deadlines{
 func (d *Deadlines) Begin(caller context.Context) context.Context { return d.all.begin(caller) }
 
 // PlainReads returns the words of what a look-up without a script sends.
-func PlainReads(s *Store, key EntryKey, deps []Dependency) (words [][]any) {
-	for _, cmd := range s.newPlainLookup(context.Background(), key, deps, false).commands() {
-		words = append(words, cmd.Args())
+func PlainReads(s *Store, key EntryKey, deps []Dependency) (words [][]string) {
+	for _, cmd := range s.newPlainLookup(context.Background(), key, deps, false).commands {
+		var of []string
+		for _, word := range cmd.Args() {
+			if text, ok := word.(*string); ok {
+				word = *text
+			}
+			of = append(of, fmt.Sprint(word))
+		}
+		words = append(words, of)
 	}
 	return words
 }

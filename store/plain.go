@@ -1,7 +1,6 @@
 package store
 
 import (
-	"bytes"
 	"context"
 	"strconv"
 	"strings"
@@ -81,13 +80,13 @@ func (s *Store) lookUp(ctx context.Context, key EntryKey, deps []Dependency, hav
 	return l, err
 }
 
-// plainLookup is the commands of a look-up, in order.
+// plainLookup is the commands of a look-up, in order: the memberships in sets, the
+// tables' generations, the epoch with the stamps, the entry, and perhaps one that
+// tells the role; else the entry's does.
 type plainLookup struct {
-	sets        []*redis.IntCmd // memberships
-	generations []*redis.StringCmd
-	stamps      *redis.SliceCmd // the epoch first
-	entry       *redis.StringCmd
-	role        *redis.BoolCmd // nil if the entry's command tells it
+	commands     []redis.Cmder
+	sets, tables int // the number of such commands
+	head         bool
 }
 
 // headLen is the length of what precedes the payload of an entry at most.
@@ -95,84 +94,108 @@ const headLen = len("V256:") + 256 + versionLen
 
 // newPlainLookup returns the commands for the entry, or for what precedes its payload.
 func (s *Store) newPlainLookup(ctx context.Context, key EntryKey, deps []Dependency, head bool) plainLookup {
-	l := plainLookup{generations: make([]*redis.StringCmd, len(deps))}
-	keys := 0
+	l := plainLookup{tables: len(deps), head: head}
+	conjunctions, size := 0, 0
 	for _, d := range deps {
-		keys += len(d.Keys)
+		conjunctions += len(d.Keys)
+		size += len(d.Table)
 	}
-	entry := s.keys.entry(key)
-	name := entry[len(entry)-encodedLen:]
 	sets := s.mode == "sets"
-	var stamps []any
 	if sets {
-		l.sets = make([]*redis.IntCmd, 0, keys)
-		stamps = []any{"mget", s.epoch}
-	} else {
-		stamps = append(make([]any, 0, 2+keys), "mget", s.epoch)
+		l.sets = conjunctions
 	}
-	for i, d := range deps {
-		l.generations[i] = redis.NewStringCmd(ctx, "hget", s.keys.table(d.Table), "g")
-		for _, k := range d.Keys {
-			if conjunction := s.keys.conjunction(d.Table, k); sets {
-				l.sets = append(l.sets, redis.NewIntCmd(ctx, "sismember", conjunction, name))
-			} else {
-				stamps = append(stamps, conjunction)
+	l.commands = make([]redis.Cmder, 0, l.sets+len(deps)+3)
+
+	// All names lie in one piece of memory, all arguments in another, and texts
+	// are what arguments point to: go-redis takes them so, and each alone would
+	// be one more object on the heap.
+	var names strings.Builder
+	names.Grow(size + (len(deps)+conjunctions+1)*(len(s.keys.tag)+len("t:")+encodedLen))
+	texts := make([]string, 0, len(deps)+conjunctions+2)
+	args := make([]any, 0, 3*(conjunctions+len(deps))+8)
+	var room [96]byte
+	name := func(b []byte) *string {
+		start := names.Len()
+		names.Write(b)
+		texts = append(texts, names.String()[start:])
+		return &texts[len(texts)-1]
+	}
+	// words returns the arguments that have been added since it was called last.
+	begin := 0
+	words := func() []any {
+		all := args[begin:len(args):len(args)]
+		begin = len(args)
+		return all
+	}
+
+	entry := name(s.keys.appendEntry(room[:0], key))
+	if sets {
+		texts = append(texts, (*entry)[len(*entry)-encodedLen:])
+		member := &texts[len(texts)-1]
+		for _, d := range deps {
+			for _, k := range d.Keys {
+				args = append(args, "sismember", name(s.keys.appendConjunction(room[:0], d.Table, k)), member)
+				l.commands = append(l.commands, redis.NewIntCmd(ctx, words()...))
 			}
 		}
 	}
-	l.stamps = redis.NewSliceCmd(ctx, stamps...)
+	for _, d := range deps {
+		args = append(args, "hget", name(s.keys.appendTable(room[:0], d.Table)), "g")
+		l.commands = append(l.commands, redis.NewStringCmd(ctx, words()...))
+	}
+	args = append(args, "mget", s.epoch)
+	if !sets {
+		for _, d := range deps {
+			for _, k := range d.Keys {
+				args = append(args, name(s.keys.appendConjunction(room[:0], d.Table, k)))
+			}
+		}
+	}
+	l.commands = append(l.commands, redis.NewStringSliceCmd(ctx, words()...))
+
 	// A replica refuses what may write, though these do not: it may have been the
 	// master a moment ago, and have kept its connections.
 	if head {
-		l.entry = redis.NewStringCmd(ctx, "getrange", entry, 0, headLen-1)
-		l.role = redis.NewBoolCmd(ctx, "persist", s.epoch) // which never expires
+		args = append(args, "getrange", entry, 0, headLen-1)
+		l.commands = append(l.commands, redis.NewStringCmd(ctx, words()...))
+		args = append(args, "persist", s.epoch) // which never expires
+		l.commands = append(l.commands, redis.NewBoolCmd(ctx, words()...))
 	} else {
-		l.entry = redis.NewStringCmd(ctx, "getex", entry)
+		args = append(args, "getex", entry)
+		l.commands = append(l.commands, redis.NewStringCmd(ctx, words()...))
 	}
 	return l
-}
-
-// commands returns them in the order in which they are to be sent.
-func (l plainLookup) commands() []redis.Cmder {
-	all := make([]redis.Cmder, 0, len(l.sets)+len(l.generations)+3)
-	for _, cmd := range l.sets {
-		all = append(all, cmd)
-	}
-	for _, cmd := range l.generations {
-		all = append(all, cmd)
-	}
-	all = append(all, l.stamps, l.entry)
-	if l.role != nil {
-		all = append(all, l.role)
-	}
-	return all
 }
 
 // send executes the commands in one round trip. An answer that is an error is no
 // error, but the command's own.
 func (l plainLookup) send(ctx context.Context, c redis.UniversalClient) error {
 	pipe := c.Pipeline()
-	_ = pipe.BatchProcess(ctx, l.commands()...)
+	_ = pipe.BatchProcess(ctx, l.commands...)
 	_, _ = pipe.Exec(ctx)
 	// The last one has the error of the connection, if there is one.
-	err := l.entry.Err()
-	if l.role != nil {
-		err = l.role.Err()
+	if err := l.commands[len(l.commands)-1].Err(); err != nil && !isAnswer(err) {
+		return err
 	}
-	if isAnswer(err) {
+	return nil
+}
+
+// vouchers returns the epoch with the stamps; empty if something else is there.
+func (l plainLookup) vouchers() []string {
+	cmd := l.commands[l.sets+l.tables].(*redis.StringSliceCmd)
+	if cmd.Err() != nil {
 		return nil
 	}
-	return err
+	return cmd.Val()
 }
 
 // epoch returns the random part of the epoch, if it is of this identity.
 func (l plainLookup) epoch(identity *identity) (string, bool) {
-	values := l.stamps.Val()
-	if l.stamps.Err() != nil || len(values) == 0 || identity == nil {
+	values := l.vouchers()
+	if len(values) == 0 || identity == nil {
 		return "", false
 	}
-	epoch, _ := values[0].(string)
-	rest, ok := strings.CutPrefix(epoch, identity.id)
+	rest, ok := strings.CutPrefix(values[0], identity.id)
 	if !ok {
 		return "", false
 	}
@@ -187,12 +210,13 @@ func (l plainLookup) of(identity *identity) bool {
 
 // hit returns the version and the payload of a valid entry; no payload of its head.
 func (l plainLookup) hit(identity *identity) (version string, payload []byte, ok bool) {
-	entry, err := l.entry.Bytes()
-	if err != nil || len(entry) == 0 || entry[0] != 'V' || l.role != nil && l.role.Err() != nil {
-		return "", nil, false
+	for _, cmd := range l.commands {
+		if cmd.Err() != nil {
+			return "", nil, false
+		}
 	}
-	for _, member := range l.sets {
-		if member.Val() != 1 || member.Err() != nil {
+	for _, cmd := range l.commands[:l.sets] {
+		if cmd.(*redis.IntCmd).Val() != 1 {
 			return "", nil, false
 		}
 	}
@@ -202,15 +226,11 @@ func (l plainLookup) hit(identity *identity) (version string, payload []byte, ok
 	}
 	var room [257]byte
 	witness := append(room[:0], epoch...)
-	for _, g := range l.generations {
-		if g.Err() != nil {
-			return "", nil, false
-		}
-		witness = append(append(witness, '|'), g.Val()...)
+	for _, cmd := range l.commands[l.sets : l.sets+l.tables] {
+		witness = append(append(witness, '|'), cmd.(*redis.StringCmd).Val()...)
 	}
-	for _, v := range l.stamps.Val()[1:] {
-		stamp, ok := v.(string)
-		if !ok {
+	for _, stamp := range l.vouchers()[1:] {
+		if stamp == "" { // there is none
 			return "", nil, false
 		}
 		witness = append(append(witness, '|'), stamp...)
@@ -218,15 +238,20 @@ func (l plainLookup) hit(identity *identity) (version string, payload []byte, ok
 	if len(witness) > 256 {
 		witness = []byte(shorten(string(witness)))
 	}
-	var digits [20]byte
-	payload = entry[1:]
-	for _, part := range [][]byte{strconv.AppendInt(digits[:0], int64(len(witness)), 10), {':'}, witness} {
-		if payload, ok = bytes.CutPrefix(payload, part); !ok {
-			return "", nil, false
-		}
-	}
-	if len(payload) < versionLen {
+	entry := l.commands[l.sets+l.tables+1].(*redis.StringCmd).Val()
+	rest, ok := strings.CutPrefix(entry, "V")
+	if !ok {
 		return "", nil, false
 	}
-	return string(payload[:versionLen]), payload[versionLen:], true
+	var digits [20]byte
+	for _, part := range [][]byte{strconv.AppendInt(digits[:0], int64(len(witness)), 10), {':'}, witness} {
+		if len(rest) < len(part) || rest[:len(part)] != string(part) {
+			return "", nil, false
+		}
+		rest = rest[len(part):]
+	}
+	if len(rest) < versionLen {
+		return "", nil, false
+	}
+	return rest[:versionLen], payloadOf(rest, versionLen), true
 }
