@@ -39,15 +39,18 @@ type variant struct {
 }
 
 var (
-	setsVariant     = variant{name: "plugin, sets", mode: cacheplugin.ConjunctionSets}
-	stampsVariant   = variant{name: "plugin, stamps", mode: cacheplugin.InsideOut}
-	setsStrict      = variant{name: "plugin, sets, strict", mode: cacheplugin.ConjunctionSets, consistency: cacheplugin.Strict}
-	stampsStrict    = variant{name: "plugin, stamps, strict", mode: cacheplugin.InsideOut, consistency: cacheplugin.Strict}
+	setsVariant   = variant{name: "plugin, sets", mode: cacheplugin.ConjunctionSets}
+	stampsVariant = variant{name: "plugin, stamps", mode: cacheplugin.InsideOut}
+	setsStrict    = variant{name: "plugin, sets, strict", mode: cacheplugin.ConjunctionSets, consistency: cacheplugin.Strict}
+	stampsStrict  = variant{name: "plugin, stamps, strict", mode: cacheplugin.InsideOut, consistency: cacheplugin.Strict}
+	queueVariant  = variant{name: "plugin, sets, store queue", mode: cacheplugin.ConjunctionSets, change: func(c *cacheplugin.Config, _ *cacheplugin.Profile) {
+		c.StoreQueue = 1000
+	}}
 	embeddedVariant = variant{name: "plugin, sets, embedded Redis", mode: cacheplugin.ConjunctionSets, embedded: true}
 )
 
 // allVariants are what the suites choose from.
-var allVariants = []variant{setsVariant, stampsVariant, setsStrict, stampsStrict, embeddedVariant}
+var allVariants = []variant{setsVariant, stampsVariant, setsStrict, stampsStrict, queueVariant, embeddedVariant}
 
 // plain is GORM alone.
 func (env *environment) plain(d *database) (setup, error) {
@@ -62,10 +65,10 @@ func (env *environment) plain(d *database) (setup, error) {
 var hitVariants = []variant{setsVariant, stampsVariant}
 
 // missVariants are the ways to keep what is missing.
-var missVariants = []variant{setsVariant, stampsVariant}
+var missVariants = []variant{setsVariant, stampsVariant, queueVariant}
 
 // mixedVariants are those that read and write.
-var mixedVariants = []variant{setsVariant, stampsVariant, setsStrict}
+var mixedVariants = []variant{setsVariant, stampsVariant, setsStrict, queueVariant}
 
 var prefixes atomic.Int64
 

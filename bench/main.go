@@ -3,6 +3,7 @@
 //
 //	go run .                          # everything, tables on standard output
 //	go run . -out ../docs/benchmarks  # and Markdown, CSV, charts and benchstat's format
+//	go run . -out ../docs/benchmarks -summary ../docs/benchmarks.md   # what the documents show
 //	go run . -works 'reads|writes' -databases sqlite -rounds 3
 //	go run . -scale                   # what grows with the number of entries
 //
@@ -44,6 +45,7 @@ func main() {
 // options are the command's flags.
 type options struct {
 	out       string
+	summary   string
 	rounds    int
 	slice     time.Duration
 	works     *regexp.Regexp
@@ -61,6 +63,7 @@ func parse(args []string) (options, error) {
 		flags     = flag.NewFlagSet("bench", flag.ContinueOnError)
 	)
 	flags.StringVar(&o.out, "out", "", "directory for tables, CSV, SVG and benchstat files; none if empty")
+	flags.StringVar(&o.summary, "summary", "", "page whose summary is replaced; none if empty")
 	flags.IntVar(&o.rounds, "rounds", 7, "rounds per work; each contender gets one slice a round")
 	flags.DurationVar(&o.slice, "slice", 60*time.Millisecond, "how long a contender's slice is")
 	flags.StringVar(&works, "works", ".", "suites to run, a regular expression: "+suiteNames())
@@ -107,7 +110,7 @@ func run(ctx context.Context, args []string) error {
 		}
 		return report.write()
 	}
-	return errors.Join(env.runSuites(ctx, o, report), report.write())
+	return errors.Join(env.runSuites(ctx, o, report), report.write(), report.summarize(o.summary))
 }
 
 // runSuites measures what the options ask for. What has been measured is

@@ -33,7 +33,12 @@ func (r *report) markdown(out io.Writer) error {
 		if drawn(s) {
 			line("![%s](%s.svg)", named(suite).title, suite)
 		}
-		for _, d := range parts(s, func(x result) string { return x.database }) {
+		databases := parts(s, func(x result) string { return x.database })
+		if len(databases) > 1 {
+			beside := slices.DeleteFunc(slices.Clone(s), func(x result) bool { return x.contender == x.baseline })
+			page.WriteString("\n" + pivot(beside, func(x result) string { return x.work + ": " + x.contender }, byDatabase))
+		}
+		for _, d := range databases {
 			if title := titles[d[0].database]; title != "" {
 				line("\n### %s: %s", suite, title)
 			}

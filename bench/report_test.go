@@ -97,3 +97,29 @@ func TestTicksAreRoundAndHaveRoom(t *testing.T) {
 	require.Len(t, ticks(1e-4, 20), 6)
 	require.InDelta(t, 1e-4, ticks(1e-4, 20)[0].Value, 1e-12)
 }
+
+func TestTheSummaryOfAPageIsReplaced(t *testing.T) {
+	page := filepath.Join(t.TempDir(), "page.md")
+	r := newReport(new(bytes.Buffer), "", "results", []string{"the command", "a machine"})
+	r.add(sample()...)
+	require.ErrorContains(t, r.summarize(page), "-summary")
+	require.NoError(t, os.WriteFile(page, []byte("# Before\n"), 0o600))
+	require.ErrorContains(t, r.summarize(page), "has no lines")
+
+	require.NoError(t, os.WriteFile(page, []byte("# Before\n"+summaryBegin+"\nold\n"+summaryEnd+"\nAfter\n"), 0o600))
+	for range 2 {
+		require.NoError(t, r.summarize(page))
+	}
+	text, err := os.ReadFile(page)
+	require.NoError(t, err)
+	require.Equal(t, "# Before\n"+summaryBegin+`
+
+A hit of `+"`plugin, sets`"+` in relation to GORM alone, everything on one host:
+
+| | PostgreSQL | SQLite |
+|---|--:|--:|
+| Count | 0.50 (0.50..0.50) | 0.50 (0.50..0.50) |
+
+Medians and ranges of the ratios; measured by `+"`the command`"+` on a machine.
+`+summaryEnd+"\nAfter\n", string(text))
+}
