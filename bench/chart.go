@@ -181,7 +181,7 @@ func (c *chart) save(path string) error {
 	for i, part := range side(body, len(plots), labelWidth) {
 		plots[i].Draw(part)
 		dots := plots[i].DataCanvas(part)
-		all.FillText(axis, vg.Point{X: dots.Center().X, Y: body.Max.Y}, c.panels[i])
+		all.FillText(axis, vg.Point{X: dots.Center().X, Y: body.Max.Y + 0.15*vg.Centimeter}, c.panels[i])
 	}
 	across := (all.Max.X - all.Min.X) / legendAcross
 	for i := range keys {

@@ -39,18 +39,21 @@ type variant struct {
 }
 
 var (
-	setsVariant   = variant{name: "plugin, sets", mode: cacheplugin.ConjunctionSets}
-	stampsVariant = variant{name: "plugin, stamps", mode: cacheplugin.InsideOut}
-	setsStrict    = variant{name: "plugin, sets, strict", mode: cacheplugin.ConjunctionSets, consistency: cacheplugin.Strict}
-	stampsStrict  = variant{name: "plugin, stamps, strict", mode: cacheplugin.InsideOut, consistency: cacheplugin.Strict}
-	queueVariant  = variant{name: "plugin, sets, store queue", mode: cacheplugin.ConjunctionSets, change: func(c *cacheplugin.Config, _ *cacheplugin.Profile) {
-		c.StoreQueue = 1000
-	}}
+	setsVariant     = variant{name: "plugin, sets", mode: cacheplugin.ConjunctionSets}
+	stampsVariant   = variant{name: "plugin, stamps", mode: cacheplugin.InsideOut}
+	setsDirect      = variant{name: "plugin, sets, direct", mode: cacheplugin.ConjunctionSets, change: direct}
+	stampsDirect    = variant{name: "plugin, stamps, direct", mode: cacheplugin.InsideOut, change: direct}
+	setsStrict      = variant{name: "plugin, sets, strict", mode: cacheplugin.ConjunctionSets, consistency: cacheplugin.Strict}
+	stampsStrict    = variant{name: "plugin, stamps, strict", mode: cacheplugin.InsideOut, consistency: cacheplugin.Strict}
+	queueVariant    = variant{name: "plugin, sets, store queue", mode: cacheplugin.ConjunctionSets, change: queue}
 	embeddedVariant = variant{name: "plugin, sets, embedded Redis", mode: cacheplugin.ConjunctionSets, embedded: true}
 )
 
+func direct(c *cacheplugin.Config, _ *cacheplugin.Profile) { c.DirectConnections = true }
+func queue(c *cacheplugin.Config, _ *cacheplugin.Profile)  { c.StoreQueue = 1000 }
+
 // allVariants are what the suites choose from.
-var allVariants = []variant{setsVariant, stampsVariant, setsStrict, stampsStrict, queueVariant, embeddedVariant}
+var allVariants = []variant{setsVariant, stampsVariant, setsDirect, stampsDirect, setsStrict, stampsStrict, queueVariant, embeddedVariant}
 
 // plain is GORM alone.
 func (env *environment) plain(d *database) (setup, error) {
@@ -62,13 +65,13 @@ func (env *environment) plain(d *database) (setup, error) {
 }
 
 // hitVariants are the ways to answer a hit, for the suites of hits.
-var hitVariants = []variant{setsVariant, stampsVariant}
+var hitVariants = []variant{setsVariant, stampsVariant, setsDirect, stampsDirect}
 
 // missVariants are the ways to keep what is missing.
-var missVariants = []variant{setsVariant, stampsVariant, queueVariant}
+var missVariants = []variant{setsVariant, stampsVariant, stampsDirect, queueVariant}
 
 // mixedVariants are those that read and write.
-var mixedVariants = []variant{setsVariant, stampsVariant, setsStrict, queueVariant}
+var mixedVariants = []variant{setsVariant, stampsVariant, stampsDirect, setsStrict, queueVariant}
 
 var prefixes atomic.Int64
 

@@ -256,7 +256,11 @@ func (env *environment) versions(ctx context.Context) []string {
 			query = "SELECT version()"
 		}
 		if db.Raw(query).Scan(&version).Error == nil {
-			lines = append(lines, d.name+": "+version)
+			version, _, _ = strings.Cut(version, " on ") // the platform, which is told already
+			if !strings.HasPrefix(version, titles[d.name]) {
+				version = titles[d.name] + " " + version
+			}
+			lines = append(lines, version)
 		}
 		closeDB(db)
 	}

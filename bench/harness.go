@@ -203,10 +203,9 @@ func race(ctx context.Context, rounds int, g group, racers, sizes []int, results
 // calibrate warms a contender up and returns how often it does its work in one
 // slice, of which what it does aside may take no more than three times as long.
 func calibrate(ctx context.Context, c contender, slice time.Duration) (int, error) {
-	if c.warm > 0 {
-		if _, err := drive(ctx, c, c.warm, false); err != nil {
-			return 0, err
-		}
+	// The first time is no measure of what follows.
+	if _, err := drive(ctx, c, max(1, c.warm), false); err != nil {
+		return 0, err
 	}
 	for n := 1; ; {
 		start := time.Now()

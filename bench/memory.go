@@ -11,7 +11,7 @@ import (
 )
 
 // entries is how many entries the memory of one is taken from.
-const entries = 5000
+const entries = 2000
 
 // The budget of an entry: its rows a fifth more, and some bytes.
 const (

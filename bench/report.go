@@ -87,13 +87,13 @@ func (x result) number(n float64) string {
 func duration(ns float64) string {
 	switch {
 	case ns < 1e3:
-		return fmt.Sprintf("%.3g ns", ns)
+		return digits(ns) + " ns"
 	case ns < 1e6:
-		return fmt.Sprintf("%.3g µs", ns/1e3)
+		return digits(ns/1e3) + " µs"
 	case ns < 1e9:
-		return fmt.Sprintf("%.3g ms", ns/1e6)
+		return digits(ns/1e6) + " ms"
 	default:
-		return fmt.Sprintf("%.3g s", ns/1e9)
+		return digits(ns/1e9) + " s"
 	}
 }
 
