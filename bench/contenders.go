@@ -43,6 +43,8 @@ var (
 	stampsVariant   = variant{name: "plugin, stamps", mode: cacheplugin.InsideOut}
 	setsDirect      = variant{name: "plugin, sets, direct", mode: cacheplugin.ConjunctionSets, change: direct}
 	stampsDirect    = variant{name: "plugin, stamps, direct", mode: cacheplugin.InsideOut, change: direct}
+	nearValidated   = variant{name: "plugin, sets, near, validated", mode: cacheplugin.ConjunctionSets, change: validated}
+	nearBounded     = variant{name: "plugin, sets, near, bounded", mode: cacheplugin.ConjunctionSets, change: bounded}
 	setsStrict      = variant{name: "plugin, sets, strict", mode: cacheplugin.ConjunctionSets, consistency: cacheplugin.Strict}
 	stampsStrict    = variant{name: "plugin, stamps, strict", mode: cacheplugin.InsideOut, consistency: cacheplugin.Strict}
 	queueVariant    = variant{name: "plugin, sets, store queue", mode: cacheplugin.ConjunctionSets, change: queue}
@@ -50,10 +52,18 @@ var (
 )
 
 func direct(c *cacheplugin.Config, _ *cacheplugin.Profile) { c.DirectConnections = true }
-func queue(c *cacheplugin.Config, _ *cacheplugin.Profile)  { c.StoreQueue = 1000 }
+func validated(c *cacheplugin.Config, _ *cacheplugin.Profile) {
+	c.NearCache = new(cacheplugin.NearCache)
+}
+func bounded(c *cacheplugin.Config, p *cacheplugin.Profile) {
+	validated(c, p)
+	p.MaxStale = time.Minute
+}
+
+func queue(c *cacheplugin.Config, _ *cacheplugin.Profile) { c.StoreQueue = 1000 }
 
 // allVariants are what the suites choose from.
-var allVariants = []variant{setsVariant, stampsVariant, setsDirect, stampsDirect, setsStrict, stampsStrict, queueVariant, embeddedVariant}
+var allVariants = []variant{setsVariant, stampsVariant, setsDirect, stampsDirect, setsStrict, stampsStrict, nearValidated, nearBounded, queueVariant, embeddedVariant}
 
 // plain is GORM alone.
 func (env *environment) plain(d *database) (setup, error) {
@@ -65,13 +75,13 @@ func (env *environment) plain(d *database) (setup, error) {
 }
 
 // hitVariants are the ways to answer a hit, for the suites of hits.
-var hitVariants = []variant{setsVariant, stampsVariant, setsDirect, stampsDirect}
+var hitVariants = []variant{setsVariant, stampsVariant, setsDirect, stampsDirect, nearValidated, nearBounded}
 
 // missVariants are the ways to keep what is missing.
 var missVariants = []variant{setsVariant, stampsVariant, stampsDirect, queueVariant}
 
 // mixedVariants are those that read and write.
-var mixedVariants = []variant{setsVariant, stampsVariant, stampsDirect, setsStrict, queueVariant}
+var mixedVariants = []variant{setsVariant, stampsVariant, stampsDirect, setsStrict, queueVariant, nearValidated, nearBounded}
 
 var prefixes atomic.Int64
 

@@ -36,13 +36,12 @@ func memory(ctx context.Context, env *environment, d *database, open *opened) ([
 			return nil, expect(20, db.Where("tag_id = ? AND words <> ?", i%tags, -1-i).Find(&all))
 		}},
 	} {
-		payload, _, err := record(plain.db, w)
+		rows, err := payloads(plain.db, w)
 		if err != nil {
 			return nil, err
 		}
-		rows := float64(len(payload))
 		g := group{work: w.name}
-		for _, v := range hitVariants {
+		for _, v := range []variant{setsVariant, stampsVariant} {
 			used, err := env.memoryOf(ctx, d, v, w)
 			if err != nil {
 				return nil, err
@@ -55,6 +54,20 @@ func memory(ctx context.Context, env *environment, d *database, open *opened) ([
 		groups = append(groups, g)
 	}
 	return groups, nil
+}
+
+// payloads is how many bytes a work's rows take, on the average of some.
+func payloads(db *gorm.DB, w readWork) (float64, error) {
+	const some = 50
+	sum := 0
+	for i := range some {
+		payload, _, err := record(db, readWork{run: func(db *gorm.DB, _ int) (any, error) { return w.run(db, i*entries/some) }})
+		if err != nil {
+			return 0, err
+		}
+		sum += len(payload)
+	}
+	return float64(sum) / some, nil
 }
 
 // memoryOf fills an empty Redis with entries and returns what it needs for one.

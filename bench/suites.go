@@ -5,6 +5,7 @@ import "strings"
 // suites are what is measured, in this order.
 var suites = []suite{
 	{name: "limits", title: "A hit, in relation to what no cache below GORM can beat", once: true, make: limits},
+	{name: "memory", title: "Bytes of an entry in Redis, in relation to the budget", once: true, make: memory},
 	{name: "reads", title: "Hits, in relation to GORM alone", make: reads},
 	{name: "misses", title: "Misses, in relation to GORM alone", make: misses},
 	{name: "throughput", title: "Hits in one goroutine and in many, in relation to GORM alone", make: throughput},
@@ -13,7 +14,6 @@ var suites = []suite{
 	{name: "mixed", title: "Reads and writes together, in relation to GORM alone", make: mixed},
 	{name: "processes", title: "Reads and writes in processes that share a cache, in relation to GORM alone", make: processes},
 	{name: "afar", title: "Database and Redis 0.5 ms away, in relation to GORM alone", networked: true, make: afar},
-	{name: "memory", title: "Bytes of an entry in Redis, in relation to the budget", once: true, make: memory},
 }
 
 // named returns the suite of a name. Those of -scale have one of their own.
