@@ -119,8 +119,7 @@ func (env *environment) openStore(ctx context.Context, mode store.Mode, change f
 	s, err := store.New(so)
 	return s, client, errors.Join(err,
 		client.ConfigSet(ctx, "slowlog-log-slower-than", "0").Err(),
-		client.ConfigSet(ctx, "slowlog-max-len", "1000").Err(),
-		client.FlushDB(ctx).Err())
+		client.ConfigSet(ctx, "slowlog-max-len", "1000").Err())
 }
 
 // clean leaves Redis as it was found.

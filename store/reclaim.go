@@ -14,7 +14,7 @@ import (
 const (
 	// reclaimChunk is how many entries are unlinked by one call, which takes Redis
 	// less than a millisecond.
-	reclaimChunk = 200
+	reclaimChunk = 100
 	// maxGarbage bounds the sets that wait for being reclaimed. What comes on top
 	// is left to expire.
 	maxGarbage = 10_000

@@ -20,7 +20,7 @@ const many = 700
 // onEachWithSets runs a test on each server in mode ConjunctionSets.
 func onEachWithSets(t *testing.T, test func(t *testing.T, b backend)) {
 	t.Helper()
-	onEachOf(t, []variant{{Mode: store.ConjunctionSets}}, test)
+	onEachOf(t, []variant{{Mode: store.ConjunctionSets}, {Mode: store.ConjunctionSets, identified: true}}, test)
 }
 
 // crowd stores many entries that depend on group 1 of a, and group 2 besides.
@@ -248,7 +248,7 @@ func TestNamesOfExpiredEntriesLeaveTheSets(t *testing.T) {
 					set = s.ConjunctionName("b", key("b", byID, "7"))
 				}
 				name := func(i int) string { return fmt.Sprintf("e%d", i) }
-				for i := range 20 * live {
+				for i := range 5 * live {
 					if l := lease(t, s, name(i), deps...); what == "joined" {
 						require.True(t, saveJoined(t, s, l, name(i), ids("b", "7")))
 					} else {
@@ -261,12 +261,35 @@ func TestNamesOfExpiredEntriesLeaveTheSets(t *testing.T) {
 				size, err := b.client.SCard(t.Context(), set).Result()
 				require.NoError(t, err)
 				require.Less(t, size, int64(2*live), "a third of them should be dead")
-				for i := 19 * live; i < 20*live; i++ {
+				for i := 4 * live; i < 5*live; i++ {
 					requireHit(t, s, name(i), name(i), deps...)
 				}
 			})
 		})
 	}
+}
+
+// A day's worth of entries comes and goes, of which few live at a time.
+func TestMemoryStaysFlatWhileEntriesComeAndGo(t *testing.T) {
+	const live, lifetimes = 200, 50
+	client := newRealServer(t).Client(t)
+	s := backend{client: client}.open(t)
+	used := func() int {
+		n, err := strconv.Atoi(redisField(client.Info(t.Context(), "memory").Val(), "used_memory"))
+		require.NoError(t, err)
+		return n
+	}
+	early := 0
+	for i := range lifetimes * live {
+		fill(t, s, fmt.Sprintf("e%d", i), "result", on("a", "1"), on("b", strconv.Itoa(i%7)))
+		if i >= live {
+			require.NoError(t, s.Forget(t.Context(), entry(fmt.Sprintf("e%d", i-live))))
+		}
+		if i == lifetimes*live/10 {
+			early = used()
+		}
+	}
+	require.Less(t, used(), early+early/10)
 }
 
 // fillSet makes a set of entries at once, as look-ups would one by one.

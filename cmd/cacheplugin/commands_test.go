@@ -163,7 +163,7 @@ func TestInspectTellsWhatResultsDependOn(t *testing.T) {
 }
 
 func TestDoctorFindsAFitServerFit(t *testing.T) {
-	server := testenv.StartRedis(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru")
+	server := testenv.StartRedis(t, "--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru", "--lazyfree-lazy-expire", "yes", "--lazyfree-lazy-eviction", "yes")
 	got := decode[diagnosis](t, "redis://"+server.Addr, exitOK, "doctor")
 	require.True(t, got.Healthy)
 	for _, c := range got.Checks {
@@ -210,6 +210,12 @@ func TestDoctorSaysWhatToChange(t *testing.T) {
 		require.Equal(t, stateWarning, find(d, "memory").State)
 		require.Equal(t, stateProblem, find(d, "scripts").State)
 		require.Contains(t, find(d, "scripts").Remedy, "maxmemory")
+	})
+	t.Run("large sets freed at a stroke", func(t *testing.T) {
+		server := testenv.StartRedis(t, "--lazyfree-lazy-expire", "yes")
+		c := find(decode[diagnosis](t, "redis://"+server.Addr, exitOK, "doctor"), "freeing")
+		require.Equal(t, stateWarning, c.State)
+		require.Contains(t, c.Remedy, "lazyfree-lazy-eviction yes")
 	})
 	t.Run("a log of every write", func(t *testing.T) {
 		server := testenv.StartRedis(t, "--appendonly", "yes")
