@@ -267,8 +267,9 @@ func (env *environment) versions(ctx context.Context) []string {
 	return lines
 }
 
-// flush empties both Redis.
+// flush empties both Redis, also after an interrupt.
 func (env *environment) flush(ctx context.Context) error {
+	ctx = context.WithoutCancel(ctx)
 	env.embedded.FlushAll()
 	client := redis.NewClient(env.redis)
 	defer client.Close()

@@ -110,7 +110,11 @@ func run(ctx context.Context, args []string) error {
 		}
 		return report.write()
 	}
-	return errors.Join(env.runSuites(ctx, o, report), report.write(), report.summarize(o.summary))
+	failed := env.runSuites(ctx, o, report)
+	if err := errors.Join(failed, report.write()); err != nil {
+		return err
+	}
+	return report.summarize(o.summary)
 }
 
 // runSuites measures what the options ask for. What has been measured is

@@ -9,6 +9,7 @@ import (
 // millisecond up to one while nothing else runs.
 func sleep(d time.Duration) {
 	wait := syscall.NsecToTimespec(d.Nanoseconds())
-	for syscall.Nanosleep(&wait, &wait) == syscall.EINTR { //nolint:revive // the rest of it is in wait
+	for syscall.Nanosleep(&wait, &wait) == syscall.EINTR {
+		continue // with the rest, which is in wait now
 	}
 }
