@@ -310,20 +310,35 @@ func (t *target) readBack(keys [][]any) ([]conj.Image, error) {
 func (t *target) rowsOf(columns []int, lists [][]any) (from string, args []any, err error) {
 	var b strings.Builder
 	b.WriteString(" FROM " + t.quotedTable() + " WHERE ")
+	name := func(i int) string { return t.quote(t.table.Columns()[columns[i]].Name) }
+	// SQLite takes no disjunction of a thousand terms.
+	one := len(columns) == 1
+	if one {
+		b.WriteString(name(0) + " IN (")
+	}
 	for r, values := range lists {
 		if len(values) != len(columns) {
 			return "", nil, fmt.Errorf("a key of %s has %d columns, not %d", t.table.ID, len(values), len(columns))
 		}
-		if r > 0 {
+		switch {
+		case r > 0 && one:
+			b.WriteString(", ")
+		case r > 0:
 			b.WriteString(" OR ")
 		}
-		for i, column := range columns {
+		for i := range columns {
 			if i > 0 {
 				b.WriteString(" AND ")
 			}
+			if !one {
+				b.WriteString(name(i) + " = ")
+			}
 			args = append(args, values[i])
-			b.WriteString(t.quote(t.table.Columns()[column].Name) + " = " + t.placeholder(len(args)))
+			b.WriteString(t.placeholder(len(args)))
 		}
+	}
+	if one {
+		b.WriteString(")")
 	}
 	return b.String(), args, nil
 }

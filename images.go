@@ -285,6 +285,9 @@ func (t *target) note(j *journal) {
 		return
 	}
 	for _, other := range t.touched {
+		if t.c.engine.forbidden(other.table.Table) {
+			continue
+		}
 		if s := t.c.spaceOf(j, other.table.Name); s != nil {
 			j.whole(s, other.table.ID)
 		}
@@ -307,6 +310,9 @@ func (t *target) note(j *journal) {
 func (t *target) noteBelow(j *journal) {
 	if t.whole != "" || !t.followed {
 		for _, table := range t.closure {
+			if t.c.engine.forbidden(table.Table) {
+				continue
+			}
 			if s := t.c.spaceOf(j, table.Name); s != nil {
 				j.whole(s, table.ID)
 			}
