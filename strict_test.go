@@ -53,10 +53,11 @@ func (w *wire) see(cmd redis.Cmder) {
 		return
 	}
 	keys, ok := args[2].(int)
-	if !ok || len(args) < 3+keys+5 {
+	if !ok || len(args) < 3+keys+6 {
 		return
 	}
-	// The script's arguments: mode, operation, version, prefix, time of the fence.
+	// The script's arguments: mode, operation, version, prefix, entries at once,
+	// time of the fence.
 	argv := args[3+keys:]
 	switch argv[1] {
 	case "keys", "table", "all":
@@ -64,7 +65,7 @@ func (w *wire) see(cmd redis.Cmder) {
 		return
 	}
 	call := w.announces.Load()
-	if argv[4] == "0" {
+	if argv[5] == "0" {
 		call = w.invalidates.Load()
 	}
 	if call != nil {

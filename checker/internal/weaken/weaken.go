@@ -128,7 +128,7 @@ func (h *Hook) drops(cmd redis.Cmder) bool {
 		return false
 	}
 	args := cmd.Args()
-	fence := args[3+args[2].(int)+4] != "0"
+	fence := args[3+args[2].(int)+5] != "0"
 	return fence == (h.weakness == Unfenced)
 }
 

@@ -138,5 +138,5 @@ func script(cmd redis.Cmder) *lua.Script {
 func fences(cmd redis.Cmder) bool {
 	args := cmd.Args()
 	keys, ok := args[2].(int)
-	return ok && len(args) > 3+keys+4 && args[3+keys+4] != "0"
+	return ok && len(args) > 3+keys+5 && args[3+keys+5] != "0"
 }
