@@ -39,6 +39,7 @@ func command(args []string, out io.Writer) (int, error) {
 	flags.BoolVar(&o.matrix, "matrix", false, "run every fault and control in both modes and grades (unless those are given)")
 	flags.StringVar(&o.database, "database", testenv.Postgres, "databases, separated by commas: postgres, mariadb, sqlite-file; several take turns from cell to cell")
 	flags.StringVar(&o.mode, "mode", "sets,insideout", "modes: sets, insideout")
+	flags.BoolVar(&o.cell.Direct, "direct", false, "with DirectConnections; faults of a cluster, and those that watch look-ups, are left out")
 	flags.StringVar(&o.consistency, "consistency", "returned,strict", "grades: returned, strict")
 	flags.StringVar(&o.fault, "fault", "none", "faults by name, all, or controls; list prints them")
 	flags.DurationVar(&o.cell.Duration, "duration", 10*time.Second, "how long each cell runs at most")
@@ -122,7 +123,7 @@ func (o options) cells() ([]chaos.Cell, error) {
 	for _, f := range faults {
 		for _, grade := range grades {
 			for _, mode := range modes {
-				if !f.Applies(mode, grade) {
+				if !f.Applies(mode, grade) || o.cell.Direct && (f.Cluster || f.Watched) {
 					continue
 				}
 				c := o.cell
@@ -134,7 +135,7 @@ func (o options) cells() ([]chaos.Cell, error) {
 		}
 	}
 	if len(cells) == 0 {
-		return nil, fmt.Errorf("-fault %s makes no difference in what -mode and -consistency leave", o.fault)
+		return nil, fmt.Errorf("-fault %s makes no difference in what -mode, -consistency and -direct leave", o.fault)
 	}
 	return cells, nil
 }

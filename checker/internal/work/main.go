@@ -274,7 +274,7 @@ func (p *process) open() error {
 	}
 	p.plugin = cacheplugin.New(cacheplugin.Config{
 		Outbox: outbox,
-		Redis:  client, Prefix: p.job.Prefix, Mode: p.job.Mode, Consistency: p.job.Consistency,
+		Redis:  client, Prefix: p.job.Prefix, Mode: p.job.Mode, Consistency: p.job.Consistency, DirectConnections: p.job.Direct,
 		Profiles: cacheplugin.Profiles{
 			"*":     {Ops: cache.All, Timeout: p.job.Timeout, Lock: p.job.Lock},
 			"tombs": nil,
