@@ -60,15 +60,17 @@ func TestTheProtocolAsItIsStands(t *testing.T) {
 		fault       string
 		mode        cacheplugin.Mode
 		consistency cacheplugin.Consistency
+		direct      bool
 	}{
-		{"none", cacheplugin.ConjunctionSets, cacheplugin.Strict},
-		{"kill-committed", cacheplugin.ConjunctionSets, cacheplugin.Returned},
-		{"kill-committed", cacheplugin.InsideOut, cacheplugin.Strict},
-		{"stop-saving", cacheplugin.InsideOut, cacheplugin.Returned},
-		{"restart-old", cacheplugin.ConjunctionSets, cacheplugin.Returned},
+		{"none", cacheplugin.ConjunctionSets, cacheplugin.Strict, true},
+		{"kill-committed", cacheplugin.ConjunctionSets, cacheplugin.Returned, false},
+		{"kill-committed", cacheplugin.InsideOut, cacheplugin.Strict, true},
+		{"stop-saving", cacheplugin.InsideOut, cacheplugin.Returned, false},
+		{"restart-old", cacheplugin.ConjunctionSets, cacheplugin.Returned, false},
+		{"restart-old", cacheplugin.InsideOut, cacheplugin.Returned, true},
 	} {
 		t.Run(c.fault+"/"+c.mode.String()+"/"+c.consistency.String(), func(t *testing.T) {
-			runSmall(t, c.fault, chaos.Cell{Database: testenv.SQLiteFile, Mode: c.mode, Consistency: c.consistency})
+			runSmall(t, c.fault, chaos.Cell{Database: testenv.SQLiteFile, Mode: c.mode, Consistency: c.consistency, Direct: c.direct})
 		})
 	}
 }

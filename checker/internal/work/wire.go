@@ -133,10 +133,14 @@ func script(cmd redis.Cmder) *lua.Script {
 	return nil
 }
 
-// fences tells whether a call of invalidate sets a fence: its fifth argument is
-// for how long.
+// fences tells whether a call of invalidate sets a fence: its sixth argument is
+// for how long, if it is positive.
 func fences(cmd redis.Cmder) bool {
 	args := cmd.Args()
 	keys, ok := args[2].(int)
-	return ok && len(args) > 3+keys+5 && args[3+keys+5] != "0"
+	if !ok || len(args) <= 3+keys+5 {
+		return false
+	}
+	hold, _ := args[3+keys+5].(string)
+	return hold != "" && hold != "0" && hold != "-1"
 }
