@@ -40,13 +40,27 @@ func (all joinedRows) add() func([]any) {
 	}
 }
 
-// keys returns the conjunctions of the rows of each table.
+// maxJoined is the number of joined rows, of all tables together, that a result
+// may depend on. Each hit verifies them all, in one step of Redis.
+const maxJoined = 512
+
+// keys returns the conjunctions of the rows of each table. Where they are too many
+// together, the tables that have most of them count as a whole.
 func (all joinedRows) keys() [][]conj.Key {
 	keys := make([][]conj.Key, len(all))
+	total, most := 0, 0
 	for i, rows := range all {
 		keys[i] = rows.Keys()
+		total += len(keys[i])
+		if len(keys[i]) > len(keys[most]) {
+			most = i
+		}
 	}
-	return keys
+	if total <= maxJoined || len(keys[most]) == 1 {
+		return keys
+	}
+	all[most].Lose()
+	return all.keys()
 }
 
 // join finds the tables of which the result will tell the rows. Those that the

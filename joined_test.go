@@ -179,6 +179,43 @@ func TestNestedJoinsAreDroppedByTheRowsOfEachStep(t *testing.T) {
 	})
 }
 
+// A hit verifies every joined row, so that their number is bounded over all tables:
+// the one of which most are shown counts as a whole.
+func TestOfTooManyJoinedRowsTheLargestTableCounts(t *testing.T) {
+	workforce(t, func(t *testing.T, c *seeded) {
+		var owners []owner
+		var firms []firm
+		var staff []worker
+		var badges []badge
+		for i := uint(100); i < 310; i++ {
+			firms = append(firms, firm{ID: i, Name: "f", OwnerID: ptr(100 + i%170)})
+			staff = append(staff, worker{ID: i, Name: "w", FirmID: ptr(i)})
+			if i < 270 {
+				owners = append(owners, owner{ID: i, Name: "o"})
+				badges = append(badges, badge{ID: i, WorkerID: ptr(i), Code: "b"})
+			}
+		}
+		for _, rows := range []any{&owners, &firms, &staff, &badges} {
+			require.NoError(t, c.plain.Create(rows).Error)
+		}
+		below := func(id uint) query {
+			return workers(func(db *gorm.DB) *gorm.DB {
+				return db.Joins("Firm").Joins("Firm.Owner").Joins("Badge").Where("workers.id >= 100 AND workers.id < ?", id).Order("workers.id")
+			})
+		}
+		many, few := below(310), below(200)
+		c.fill(t, many, few)
+		require.NoError(t, c.db.Model(&firm{ID: 3}).Update("name", "tre").Error) // shown by neither
+		c.dropped(t, many)
+		c.kept(t, few)
+		require.NoError(t, c.db.Model(&owner{ID: 2}).Update("name", "ida").Error)
+		c.kept(t, many, few)
+		require.NoError(t, c.db.Model(&owner{ID: 150}).Update("name", "ida").Error)
+		c.dropped(t, many)
+		c.kept(t, few)
+	})
+}
+
 func TestHasOneIsDroppedByItsOwnRows(t *testing.T) {
 	workforce(t, func(t *testing.T, c *seeded) {
 		with := func(names ...string) query {
