@@ -125,6 +125,9 @@ func (r *read) askStore(ctx context.Context) (store.Lookup, error) {
 // keep keeps a result that was valid at some time in the near cache.
 func (r *read) keep(payload []byte, version string, valid time.Time) {
 	n := &r.near
+	if n.maxStale > 0 && r.engine.config.NearCache != nil && !r.space.followed.Load() && !r.space.followed.Swap(true) {
+		r.engine.listener.Follow(r.space.store, r.space.near)
+	}
 	switch {
 	case !n.on || version == "": // what another one of this process has read, who keeps it
 	case n.confirms:

@@ -37,6 +37,7 @@ type Plugin struct {
 	identified *store.Identified // of all spaces; nil without DirectConnections
 	near       *near.Cache       // of all spaces
 	layouts    rowset.Layouts
+	listener   *store.Listener // of other processes' invalidations
 	counters   counters
 	limiter    logLimiter
 	shadows    *shadows // nil without ShadowReads
@@ -147,6 +148,9 @@ func (p *Plugin) start(ctx context.Context) error {
 		return fmt.Errorf("%w: NearCache: %w", ErrConfig, err)
 	}
 	p.near = kept
+	p.listener = store.NewListener(config.Redis, config.Prefix, store.ListenerOptions{OnError: func(err error) {
+		p.failed(context.Background(), "other processes' invalidations are not heard; what MaxStale permits is served for that long", "", err)
+	}})
 	var identified *store.Identified
 	if config.DirectConnections {
 		if identified, err = store.NewIdentified(config.Redis, config.RedisTimeout); err != nil {
@@ -213,10 +217,11 @@ func (p *Plugin) Close(ctx context.Context) error {
 	clear(p.repeats)
 	boxes := slices.Collect(maps.Values(p.outboxes))
 	p.mu.Unlock()
+	errs := []error{p.listener.Close(ctx)}
 	if p.shadows != nil {
 		p.shadows.close(ctx)
 	}
-	errs := []error{p.queue.close(ctx)}
+	errs = append(errs, p.queue.close(ctx))
 	for _, j := range again {
 		errs = append(errs, p.flush(ctx, j))
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 
 	"gorm.io/gorm"
 
@@ -47,6 +48,8 @@ type space struct {
 	store *store.Store
 	guard *store.Guard
 	near  *near.Space
+	// followed: the process is told of what others invalidate in it.
+	followed atomic.Bool
 	// strict has every read try, however long Redis has been away: who asked
 	// for its errors is to get one from each.
 	strict bool
