@@ -1,0 +1,361 @@
+package cacheplugin_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
+	"github.com/cacheplugin/cacheplugin/internal/testmodel"
+	"github.com/cacheplugin/cacheplugin/lua"
+)
+
+// boundedOptions permit results to be an hour old: nothing but what is dropped
+// ends them within a test.
+func boundedOptions() options {
+	o := nearOptions()
+	o.config.Profiles = cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour, MaxStale: time.Hour}}
+	return o
+}
+
+// settle reads until a result is served out of memory alone: the first ones are
+// validated until the process listens to the others.
+func (f *fixture) settle(t testing.TB, read func()) {
+	t.Helper()
+	require.Eventually(t, func() bool { return f.from(t, read) == "near" }, time.Minute, time.Millisecond)
+}
+
+func TestABoundedResultTakesNoRoundTrip(t *testing.T) {
+	client, received := countedRedis(t)
+	o := boundedOptions()
+	o.config.Redis = client
+	f := newFixture(t, testenv.Databases(t)[0], o)
+	require.NoError(t, f.plain.Create(&brand{ID: 1, Kind: 1}).Error)
+	one := f.brands(t, f.db, 1)
+	// The connection that listens may just be answered.
+	require.Eventually(t, func() bool {
+		f.settle(t, one)
+		before, near := received.Load(), 0
+		for range 10 {
+			if f.from(t, one) == "near" {
+				near++
+			}
+		}
+		return near == 10 && received.Load() == before
+	}, time.Minute, time.Millisecond)
+	stats := f.plugin.Stats()
+	require.GreaterOrEqual(t, stats.NearHits-stats.NearValidated, int64(10))
+}
+
+func TestABoundedResultShowsOwnWritesAtOnce(t *testing.T) {
+	for name, write := range map[string]func(t *testing.T, f *fixture, kind int, name string) error{
+		"an update": func(t *testing.T, f *fixture, kind int, name string) error {
+			return f.db.Model(&brand{}).Where("kind = ?", kind).Update("name", name).Error
+		},
+		"raw SQL": func(t *testing.T, f *fixture, kind int, name string) error {
+			return f.db.Exec("UPDATE brands SET name = ? WHERE kind = ?", name, kind).Error
+		},
+		"a transaction": func(t *testing.T, f *fixture, kind int, name string) error {
+			return f.db.Transaction(func(tx *gorm.DB) error {
+				return tx.Model(&brand{}).Where("kind = ?", kind).Update("name", name).Error
+			})
+		},
+		"Postpone": func(t *testing.T, f *fixture, kind int, name string) error {
+			return cacheplugin.Postpone(f.db, func(tx *gorm.DB) error {
+				return tx.Model(&brand{}).Where("kind = ?", kind).Update("name", name).Error
+			})
+		},
+		"InvalidateObj": func(t *testing.T, f *fixture, kind int, name string) error {
+			require.NoError(t, f.plain.Model(&brand{}).Where("kind = ?", kind).Update("name", name).Error)
+			return cacheplugin.InvalidateObj(f.db, &brand{ID: uint(kind), Kind: kind})
+		},
+		"InvalidateModel": func(t *testing.T, f *fixture, kind int, name string) error {
+			require.NoError(t, f.plain.Model(&brand{}).Where("kind = ?", kind).Update("name", name).Error)
+			return cacheplugin.InvalidateModel(f.db, &brand{})
+		},
+		"InvalidateAll": func(t *testing.T, f *fixture, kind int, name string) error {
+			require.NoError(t, f.plain.Model(&brand{}).Where("kind = ?", kind).Update("name", name).Error)
+			return cacheplugin.InvalidateAll(f.db)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onEveryDatabase(t, boundedOptions(), func(t *testing.T, f *fixture) {
+				require.NoError(t, f.plain.Create(&[]brand{{ID: 1, Kind: 1}, {ID: 2, Kind: 2}}).Error)
+				one, two := f.brands(t, f.db, 1), f.brands(t, f.db, 2)
+				f.settle(t, one)
+				f.settle(t, two)
+				for _, value := range []string{"a", "b", "c"} {
+					require.NoError(t, write(t, f, 1, value))
+					require.Empty(t, f.from(t, one), "from the database: not out of memory, nor from Redis")
+					one()
+				}
+			})
+		})
+	}
+}
+
+// barrier is a dialer that can be closed to new connections.
+type barrier struct{ shut atomic.Bool }
+
+func (g *barrier) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	if g.shut.Load() {
+		return nil, errors.New("the barrier is down")
+	}
+	return new(net.Dialer).DialContext(ctx, network, addr)
+}
+
+// deafen ends the connection that a client listens on, and keeps it from making
+// another one, until the returned function is called.
+func (g *barrier) deafen(t *testing.T) (listen func()) {
+	t.Helper()
+	require.Eventually(t, func() bool { // it may just be about to be made
+		g.shut.Store(true)
+		killed, err := testenv.Redis(t).Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Int()
+		require.NoError(t, err)
+		g.shut.Store(killed > 0)
+		return killed > 0
+	}, time.Minute, time.Millisecond)
+	return func() { g.shut.Store(false) }
+}
+
+// through is a fixture whose Redis is reached through a barrier.
+func through(t *testing.T, g *barrier, env testenv.Database, o options) *fixture {
+	r := testenv.RedisOptions(t)
+	client := redis.NewClient(&redis.Options{Addr: r.Addr, Username: r.Username, Password: r.Password, DB: r.DB, Dialer: g.dial})
+	t.Cleanup(func() { require.NoError(t, client.Close()) })
+	o.config.Redis = client
+	return newFixture(t, env, o)
+}
+
+// other is another process with a client of its own.
+func (f *fixture) other(t *testing.T, client redis.UniversalClient) *fixture {
+	c := f.config
+	c.Redis = client
+	g := &fixture{env: f.env, plain: f.plain, events: &recorder{}, config: c}
+	c.Observer = g.events
+	g.db = f.env.Reopen(t, f.plain, nil)
+	g.plugin = cacheplugin.New(c)
+	require.NoError(t, g.db.Use(g.plugin))
+	t.Cleanup(func() { require.NoError(t, g.plugin.Close(context.Background())) })
+	return g
+}
+
+func nameOf(t *testing.T, db *gorm.DB) string {
+	var b brand
+	require.NoError(t, db.Where("kind = ?", 1).Take(&b).Error)
+	return b.Name
+}
+
+func TestABoundedResultShowsOthersWritesWhenItIsToldOfThem(t *testing.T) {
+	if !testenv.RedisIsReal(t) {
+		return
+	}
+	onSharedDatabases(t, boundedOptions(), func(t *testing.T, plain *fixture) {
+		var g barrier
+		f := through(t, &g, plain.env, options{config: plain.config, models: []any{&brand{}}})
+		other := f.other(t, testenv.Redis(t))
+		require.NoError(t, f.plain.Create(&brand{ID: 1, Name: "0", Kind: 1}).Error)
+		read := func() { nameOf(t, f.db) }
+		shows := func(name string) {
+			t.Helper()
+			require.Eventually(t, func() bool { return nameOf(t, f.db) == name }, time.Minute, time.Millisecond)
+		}
+		write := func(name string) {
+			t.Helper()
+			require.NoError(t, other.db.Model(&brand{ID: 1}).Update("name", name).Error)
+		}
+		f.settle(t, read)
+		write("1")
+		shows("1")
+		f.settle(t, read)
+		require.NoError(t, f.plain.Model(&brand{ID: 1}).Update("name", "2").Error)
+		require.NoError(t, cacheplugin.InvalidateAll(other.db))
+		shows("2")
+		f.settle(t, read)
+
+		// The hazard: without the messages it stays.
+		listen := g.deafen(t)
+		write("3")
+		require.Equal(t, "near", f.from(t, func() { require.Equal(t, "2", nameOf(t, f.db)) }))
+		var asked brand
+		require.NoError(t, f.db.Scopes(cache.Cache(cache.MaxStale(0))).Where("kind = ?", 1).Take(&asked).Error)
+		require.Equal(t, "3", asked.Name, "validated all the same where it is asked for")
+		require.NoError(t, f.db.Model(&brand{ID: 1}).Update("name", "4").Error)
+		require.Equal(t, "4", nameOf(t, f.db), "and own writes are seen")
+		f.settle(t, read)
+		write("5")
+		require.Equal(t, "4", nameOf(t, f.db))
+		listen()
+		shows("5")
+		f.settle(t, read)
+		write("6")
+		shows("6")
+	})
+}
+
+// The bound holds although nobody tells of anything.
+func TestABoundedResultIsNoOlderThanMaxStale(t *testing.T) {
+	if !testenv.RedisIsReal(t) {
+		return
+	}
+	env, ok := testenv.Find(t, testenv.SQLiteFile)
+	if !ok {
+		return
+	}
+	o := nearOptions()
+	const bound = 50 * time.Millisecond
+	o.config.Profiles = cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour, MaxStale: bound}}
+	var g barrier
+	f := through(t, &g, env, o)
+	other := f.other(t, testenv.Redis(t))
+	require.NoError(t, f.plain.Create(&brand{ID: 1, Name: "0", Kind: 1}).Error)
+	f.settle(t, func() { nameOf(t, f.db) })
+	defer g.deafen(t)()
+	near := f.plugin.Stats()
+	for i := range 20 {
+		name := string(rune('a' + i))
+		require.NoError(t, other.db.Model(&brand{ID: 1}).Update("name", name).Error)
+		returned := time.Now()
+		for {
+			began := time.Now()
+			if nameOf(t, f.db) == name {
+				break
+			}
+			require.Less(t, began.Sub(returned), bound, "a read that began later must not show the old state")
+		}
+	}
+	now := f.plugin.Stats()
+	require.Greater(t, now.NearHits-now.NearValidated, near.NearHits-near.NearValidated)
+}
+
+func TestAQueryHasTheLeastMaxStaleOfItsTables(t *testing.T) {
+	o := options{models: []any{&brand{}, &testmodel.Category{}, &testmodel.Label{}}, config: cacheplugin.Config{
+		NearCache: &cacheplugin.NearCache{},
+		Profiles: cacheplugin.Profiles{
+			"brands": {Ops: cache.All, Timeout: time.Hour, MaxStale: time.Hour}, "categories": {Ops: cache.All, Timeout: time.Hour, MaxStale: time.Minute},
+			"labels": {Ops: cache.All, Timeout: time.Hour},
+		},
+	}}
+	f := newFixture(t, testenv.Databases(t)[0], o)
+	read := func(join string, options ...cache.Option) func() {
+		return func() {
+			db := f.db.Model(&brand{})
+			if options != nil {
+				db = db.Scopes(cache.Cache(options...))
+			}
+			if join != "" {
+				db = db.Joins("JOIN " + join + " x ON x.id = brands.id")
+			}
+			var n int64
+			require.NoError(t, db.Count(&n).Error)
+		}
+	}
+	f.settle(t, read(""))
+	f.settle(t, read("categories"))
+	validated := func(read func()) {
+		t.Helper()
+		f.outcome(read)
+		for range 3 {
+			require.Equal(t, "validated", f.from(t, read))
+		}
+	}
+	validated(read("labels"))
+	validated(read("", cache.MaxStale(0)))
+	f.settle(t, read("labels", cache.MaxStale(time.Hour)))
+	validated(func() { require.NoError(t, f.db.Find(&[]testmodel.Label{}).Error) })
+	require.ErrorIs(t, f.db.Scopes(cache.Cache(cache.MaxStale(-1))).Find(&[]brand{}).Error, cacheplugin.ErrConfig)
+}
+
+// tap lets a test do something when Redis has answered a look-up, before the
+// reader knows of it.
+type tap struct {
+	mu       sync.Mutex
+	answered func()
+}
+
+// on sets what is done at the next answer.
+func (p *tap) on(do func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.answered = do
+}
+
+func (p *tap) take() func() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	do := p.answered
+	p.answered = nil
+	return do
+}
+
+func (p *tap) dial(ctx context.Context, network, addr string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, network, addr)
+	return &tapped{Conn: conn, tap: p}, err
+}
+
+type tapped struct {
+	net.Conn
+	tap   *tap
+	asked atomic.Bool
+}
+
+func (c *tapped) Write(b []byte) (int, error) {
+	if bytes.Contains(b, []byte(lua.Acquire.Hash())) {
+		c.asked.Store(true)
+	}
+	return c.Conn.Write(b)
+}
+
+func (c *tapped) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if n > 0 && c.asked.Swap(false) {
+		if do := c.tap.take(); do != nil {
+			do()
+		}
+	}
+	return n, err
+}
+
+// A read gets a hit from Redis, or a confirmation; a write of the same process
+// commits and returns; only then the reader keeps what it got.
+func TestAResultThatIsReadOverAnOwnWriteIsNotServedAfterIt(t *testing.T) {
+	onSharedDatabases(t, boundedOptions(), func(t *testing.T, f *fixture) {
+		var hook tap
+		r := testenv.RedisOptions(t)
+		client := redis.NewClient(&redis.Options{Addr: r.Addr, Username: r.Username, Password: r.Password, DB: r.DB, Dialer: hook.dial})
+		defer client.Close()
+		process := f.other(t, client)
+		require.NoError(t, f.plain.Create(&[]brand{{ID: 1, Name: "0", Kind: 1}, {ID: 2, Kind: 2}}).Error)
+		process.settle(t, process.brands(t, process.db, 2))
+		require.Equal(t, "0", nameOf(t, f.db)) // Redis has it
+
+		write := func(id uint, name string) func() {
+			return func() { require.NoError(t, process.db.Model(&brand{ID: id}).Update("name", name).Error) }
+		}
+		read := func(want string) func() {
+			return func() { require.Equal(t, want, nameOf(t, process.db)) }
+		}
+		hook.on(write(2, "another row, so that Redis keeps the result"))
+		require.Equal(t, "redis", process.from(t, read("0")))
+		hook.on(write(1, "1"))
+		require.Equal(t, "validated", process.from(t, read("0")), "it began before")
+		require.Empty(t, process.from(t, read("1")))
+
+		require.NoError(t, process.db.Model(&brand{ID: 1}).Update("name", "2").Error)
+		require.Equal(t, "2", nameOf(t, f.db))
+		hook.on(write(1, "3"))
+		require.Equal(t, "redis", process.from(t, read("2")))
+		require.Empty(t, process.from(t, read("3")))
+	})
+}
