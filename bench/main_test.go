@@ -34,7 +34,7 @@ func plugged(tb testing.TB, env *environment, v variant) setup {
 	return s
 }
 
-var variants = []variant{setsVariant, stampsVariant, setsStrict, stampsStrict}
+var variants = []variant{setsVariant, stampsVariant, setsStrict, stampsStrict, setsDirect, stampsDirect}
 
 func TestRoundTripsOfReads(t *testing.T) {
 	env := open(t)
