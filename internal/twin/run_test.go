@@ -119,8 +119,13 @@ func newTwin(t *testing.T, env testenv.Database, g *twinGen, c twinCombination) 
 		dsn := twinDSN(dsn, flavour)
 		config := &gorm.Config{Logger: logger.Discard, PrepareStmt: c.prepare}
 		h := twinHandle{db: env.Connect(t, dsn, config), truth: env.Connect(t, dsn, config), immediate: strings.Contains(flavour, "immediate")}
+		var kept *cacheplugin.NearCache
+		if c.near {
+			kept = &cacheplugin.NearCache{MaxBytes: 256 << 10} // others have to give way
+		}
 		plugin := cacheplugin.New(cacheplugin.Config{
-			Redis: testenv.Redis(t), Prefix: prefix, Profiles: profiles, Mode: c.mode, Observer: tw.events, LongDisjunction: long,
+			NearCache: kept,
+			Redis:     testenv.Redis(t), Prefix: prefix, Profiles: profiles, Mode: c.mode, Observer: tw.events, LongDisjunction: long,
 			Logger: slog.New(slog.DiscardHandler), RedisTimeout: 10 * time.Second,
 		})
 		require.NoError(t, h.db.Use(plugin))

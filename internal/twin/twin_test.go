@@ -72,11 +72,15 @@ type twinCombination struct {
 	number  int
 	prepare bool
 	mode    cacheplugin.Mode
+	near    bool // with a near cache, validated
 }
 
 // twinCombinations are what the rounds take in turn.
 var twinCombinations = []twinCombination{
-	{0, false, cacheplugin.ConjunctionSets}, {1, false, cacheplugin.InsideOut}, {2, true, cacheplugin.ConjunctionSets}, {3, true, cacheplugin.InsideOut},
+	{0, false, cacheplugin.ConjunctionSets, false},
+	{1, false, cacheplugin.InsideOut, true},
+	{2, true, cacheplugin.ConjunctionSets, true},
+	{3, true, cacheplugin.InsideOut, false},
 }
 
 // run goes through rounds until the flags say that it is enough.
