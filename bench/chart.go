@@ -48,7 +48,7 @@ type dot struct {
 
 // chartOf lays a suite out: databases side by side, works below each other,
 // contenders by color. Where there is one database, contenders are labels; and
-// works, if they have the same contenders, lie side by side.
+// works that have the same contenders, or modes, lie side by side.
 func chartOf(results []result) *chart {
 	suite := results[0].suite
 	c := &chart{title: named(suite).title, axis: "time for one operation, in relation to " + baseline(results) + " (logarithmic; left is faster)"}
@@ -63,7 +63,10 @@ func chartOf(results []result) *chart {
 	case contenders > len(colors) && len(results) == contenders*len(parts(results, func(x result) string { return x.work })):
 		panel, label, series = func(x result) string { return x.work }, series, func(result) string { return "" }
 	case contenders > len(colors):
-		panel, label, series = func(result) string { return "" }, func(x result) string { return x.work + ": " + x.contender }, func(result) string { return "" }
+		// Works of two modes lie side by side.
+		panel = func(x result) string { mode, _ := modeOf(x); return mode }
+		label = func(x result) string { _, work := modeOf(x); return work + ": " + x.contender }
+		series = func(result) string { return "" }
 	default:
 		panel = func(result) string { return "" }
 	}
@@ -84,6 +87,14 @@ func chartOf(results []result) *chart {
 		return nil
 	}
 	return c
+}
+
+// modeOf splits the name of a work that is measured in each mode.
+func modeOf(x result) (mode, work string) {
+	if mode, work, ok := strings.Cut(x.work, ": "); ok {
+		return mode, work
+	}
+	return "", x.work
 }
 
 // baseline is the name of what the results are compared with.
@@ -298,7 +309,7 @@ func ticks(low, high float64) []plot.Tick {
 			if at < low || at > high {
 				continue
 			}
-			label := strconv.FormatFloat(at, 'g', 2, 64)
+			label := strconv.FormatFloat(at, 'g', 6, 64)
 			if high/low > 1e4 && math.Mod(power, 2) != 0 {
 				label = "" // no room
 			}

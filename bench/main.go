@@ -93,6 +93,9 @@ func run(ctx context.Context, args []string) error {
 	if o.worker != "" {
 		return work(ctx, o.worker, os.Stdin, os.Stdout)
 	}
+	if o.scale {
+		o.databases = nil // it needs none
+	}
 	env, err := start(o.databases)
 	if err != nil {
 		return err

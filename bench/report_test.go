@@ -71,6 +71,14 @@ func TestTheContendersOfOneDatabaseAreLabels(t *testing.T) {
 	c := chartOf(all)
 	require.Equal(t, []string{"a", "b"}, c.panels)
 	require.Len(t, c.labels, len(colors)+1)
+
+	for i := range all {
+		all[i].suite, all[i].work = "scale", []string{"sets: ", "stamps: "}[i%2]+"work "+all[i].work
+	}
+	all = append(all, result{suite: "scale", work: "sets: another", database: "-", contender: "A", ratios: []float64{1}})
+	c = chartOf(all)
+	require.Equal(t, []string{"sets", "stamps"}, c.panels)
+	require.Contains(t, c.labels, "another: A")
 }
 
 func TestTheFilesOfAScaleRunHaveTheirOwnName(t *testing.T) {

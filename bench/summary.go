@@ -49,7 +49,7 @@ func (r *report) summary() string {
 			with(of("reads"), setsVariant.name), byDatabase, byWork,
 		},
 		{
-			"The same with database and Redis 0.5 ms away, and a write:",
+			"Hits of `" + setsVariant.name + "` and a write, with database and Redis 0.5 ms away:",
 			with(of("afar"), setsVariant.name), byDatabase, byWork,
 		},
 		{
