@@ -2,7 +2,9 @@ package store_test
 
 import (
 	"context"
+	"fmt"
 	"net"
+	"sync"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -49,4 +51,44 @@ func TestHooksAreShownTextsNotPointers(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, store.Hit, l.State)
 	require.Empty(t, seen.others)
+}
+
+// Its batches are executed in any order, as calls on different connections are.
+func TestTheProtocolNeedsNoOrderOfCommands(t *testing.T) {
+	client := redis.NewClient(testenv.RedisOptions(t))
+	t.Cleanup(func() { _ = client.Close() })
+	o := redis.DefaultBlockingAutoPipelineOptions()
+	o.MaxConcurrentBatches, o.Unordered = 4, true
+	pipeline, err := client.AutoPipelineWithOptions(o)
+	require.NoError(t, err)
+	t.Cleanup(func() { _ = pipeline.Close() })
+	b := backend{client: pipeline}
+	s := b.open(t)
+	var all sync.WaitGroup
+	for i := range 16 {
+		all.Go(func() {
+			table, query := fmt.Sprint("t", i), fmt.Sprint("q", i)
+			deps := []store.Dependency{on(table, "1")}
+			for round := range 50 {
+				l, err := s.Acquire(t.Context(), entry(query), deps, ttl)
+				if err != nil || l.State != store.Leased {
+					t.Errorf("%v in round %d: %v", l.State, round, err)
+					return
+				}
+				if stored, err := s.Save(t.Context(), l.Lease, []byte(query), ttl); err != nil || !stored {
+					t.Errorf("stored: %v in round %d: %v", stored, round, err)
+					return
+				}
+				if l, err = s.Acquire(t.Context(), entry(query), deps, ttl); err != nil || l.State != store.Hit || string(l.Payload) != query {
+					t.Errorf("%v in round %d: %v", l.State, round, err)
+					return
+				}
+				if _, err := s.Invalidate(t.Context(), []store.Change{changed(table, row{"7", "1"})}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
 }
