@@ -359,3 +359,30 @@ func TestAResultThatIsReadOverAnOwnWriteIsNotServedAfterIt(t *testing.T) {
 		require.Empty(t, process.from(t, read("3")))
 	})
 }
+
+// Under Strict what a transaction is about to change is dropped before its COMMIT,
+// here and in other processes.
+func TestAFenceDropsBoundedResults(t *testing.T) {
+	env, ok := testenv.Find(t, testenv.SQLiteFile)
+	if !ok || !testenv.RedisIsReal(t) {
+		return
+	}
+	client, w := wired(t)
+	o := boundedOptions()
+	o.config.Consistency = cacheplugin.Strict
+	o.config.Redis = client
+	f := newFixture(t, env, o)
+	other := f.other(t, testenv.Redis(t))
+	require.NoError(t, f.plain.Create(&brand{ID: 1, Name: "old", Kind: 1}).Error)
+	f.settle(t, func() { nameOf(t, f.db) })
+	other.settle(t, func() { nameOf(t, other.db) })
+
+	reached, resume := w.stop()
+	done := make(chan error, 1)
+	go func() { done <- f.db.Model(&brand{ID: 1}).Update("name", "new").Error }()
+	<-reached // committed, and not invalidated yet
+	require.Equal(t, "new", nameOf(t, f.db))
+	require.Eventually(t, func() bool { return nameOf(t, other.db) == "new" }, time.Minute, time.Millisecond, "it is told of the fence")
+	resume()
+	require.NoError(t, <-done)
+}

@@ -149,3 +149,48 @@ func Example_byHand() {
 	// 1 miss
 	// 1 hit
 }
+
+func ExampleNearCache() {
+	server := miniredis.NewMiniRedis()
+	if err := server.Start(); err != nil {
+		log.Fatal(err)
+	}
+	defer server.Close()
+	client := redis.NewClient(&redis.Options{Addr: server.Addr()})
+	defer func() { _ = client.Close() }()
+	db, err := gorm.Open(sqlite.Open("file:/near?vfs=memdb"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer func() {
+		if pool, err := db.DB(); err == nil {
+			_ = pool.Close()
+		}
+	}()
+	plugin := cacheplugin.New(cacheplugin.Config{
+		Redis:     client,
+		NearCache: &cacheplugin.NearCache{MaxBytes: 128 << 20},
+		Profiles: cacheplugin.Profiles{
+			"articles":  {Ops: cache.All, Timeout: time.Hour},                            // Redis confirms what is kept
+			"countries": {Ops: cache.All, Timeout: time.Hour, MaxStale: 5 * time.Second}, // for 5 seconds it isn't asked
+		},
+	})
+	if err := db.Use(plugin); err != nil {
+		log.Fatal(err)
+	}
+	defer func() { _ = plugin.Close(context.Background()) }()
+	if err := db.AutoMigrate(&Article{}); err != nil {
+		log.Fatal(err)
+	}
+	if err := db.Create(&Article{ID: 1, Title: "Hydrogen"}).Error; err != nil {
+		log.Fatal(err)
+	}
+	for range 3 {
+		if err := db.First(&Article{}, 1).Error; err != nil {
+			log.Fatal(err)
+		}
+	}
+	stats := plugin.Stats()
+	fmt.Println(stats.Misses, "miss;", stats.NearHits, "hits out of memory,", stats.NearValidated, "of them confirmed by Redis")
+	// Output: 1 miss; 2 hits out of memory, 2 of them confirmed by Redis
+}

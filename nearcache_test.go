@@ -89,7 +89,20 @@ func nearOptions() options {
 }
 
 func TestAValidatedResultIsAsNewAsOneFromRedis(t *testing.T) {
-	onSharedDatabases(t, nearOptions(), func(t *testing.T, f *fixture) {
+	validatedIsNew(t, nearOptions())
+}
+
+func TestAValidatedResultIsAsNewByPlainReads(t *testing.T) {
+	if !testenv.RedisIsReal(t) {
+		return
+	}
+	o := nearOptions()
+	o.config.DirectConnections = true
+	validatedIsNew(t, o)
+}
+
+func validatedIsNew(t *testing.T, o options) {
+	onSharedDatabases(t, o, func(t *testing.T, f *fixture) {
 		other := newFixtureOn(t, f)
 		require.NoError(t, f.plain.Create(&[]brand{{ID: 1, Name: "a", Kind: 1}, {ID: 2, Name: "b", Kind: 2}}).Error)
 		one, two := f.brands(t, f.db, 1), f.brands(t, f.db, 2)

@@ -71,12 +71,12 @@ local function done(dropped)
   for i = 1, hold == 0 and #names or 0 do
     if names[i] == 'f:settle' then redis.call('HDEL', key, 'f:settle') end
   end
-  local letter, tail = string.sub(op, 1, 1), ''
+  local letter, told = string.sub(op, 1, 1), {}
   if op == 'keys' then
     if #KEYS > 101 then letter = 't' end
-    for i = 2, letter == 'k' and #KEYS or 0 do tail = tail .. string.sub(KEYS[i], -22) end
+    for i = 2, letter == 'k' and #KEYS or 0 do told[i - 1] = string.sub(KEYS[i], -22) end
   end
-  redis.pcall('PUBLISH', ARGV[4], letter .. #key .. ':' .. key .. tail)
+  redis.pcall('PUBLISH', ARGV[4], letter .. #key .. ':' .. key .. table.concat(told))
   return {0, dropped}
 end
 
