@@ -39,6 +39,7 @@ func command(args []string, out io.Writer) (int, error) {
 	flags.BoolVar(&o.matrix, "matrix", false, "run every fault and control in both modes and grades (unless those are given)")
 	flags.StringVar(&o.database, "database", testenv.Postgres, "databases, separated by commas: postgres, mariadb, sqlite-file; several take turns from cell to cell")
 	flags.StringVar(&o.mode, "mode", "sets,insideout", "modes: sets, insideout")
+	flags.BoolVar(&o.cell.Near, "near", false, "with a near cache, whose results Redis confirms")
 	flags.BoolVar(&o.cell.Direct, "direct", false, "with DirectConnections; faults of a cluster, and those that watch look-ups, are left out")
 	flags.StringVar(&o.consistency, "consistency", "returned,strict", "grades: returned, strict")
 	flags.StringVar(&o.fault, "fault", "none", "faults by name, all, or controls; list prints them")

@@ -26,6 +26,7 @@ type Cell struct {
 	Mode        cacheplugin.Mode
 	Consistency cacheplugin.Consistency
 	Direct      bool // DirectConnections; not with a cluster, nor where look-ups are watched
+	Near        bool // NearCache, validated
 	Fault       Fault
 
 	Duration         time.Duration // at most; what comes first
@@ -163,7 +164,7 @@ func Run(tb testing.TB, cell Cell) *Result {
 	s.serve()
 	s.job = work.Job{
 		Dir: s.dir, Clients: cell.Clients, Dialect: env.Dialect, DSN: testenv.DSN(tb, plain), Redis: s.address(), Cluster: cell.Fault.Cluster,
-		Prefix: fmt.Sprintf("checker-%x", s.random.Uint64()), Mode: cell.Mode, Consistency: cell.Consistency, Direct: cell.Direct,
+		Prefix: fmt.Sprintf("checker-%x", s.random.Uint64()), Mode: cell.Mode, Consistency: cell.Consistency, Direct: cell.Direct, Near: cell.Near,
 		Weakness: cell.Fault.Weakness, Watched: cell.Fault.Watched, Outbox: cell.Fault.Outbox, Items: cell.Items, Groups: cell.Groups, Pause: cell.Pause,
 		Timeout: cell.Timeout, FenceTTL: cell.FenceTTL, LeaseTTL: 5 * time.Second, Lock: cell.Fault.Lock,
 	}

@@ -31,6 +31,7 @@ type Job struct {
 	Mode         cacheplugin.Mode
 	Consistency  cacheplugin.Consistency
 	Direct       bool   // DirectConnections
+	Near         bool   // NearCache
 	Weakness     string // of package weaken; empty: the protocol as it is
 	// Watched lets hooks see look-ups and stores: Leased and Saving, and the
 	// weaknesses of look-ups, need it. The plugin then takes a way to Redis that

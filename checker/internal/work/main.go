@@ -272,9 +272,13 @@ func (p *process) open() error {
 		o := Outbox()
 		outbox = &o
 	}
+	var kept *cacheplugin.NearCache
+	if p.job.Near {
+		kept = &cacheplugin.NearCache{}
+	}
 	p.plugin = cacheplugin.New(cacheplugin.Config{
-		Outbox: outbox,
-		Redis:  client, Prefix: p.job.Prefix, Mode: p.job.Mode, Consistency: p.job.Consistency, DirectConnections: p.job.Direct,
+		Outbox: outbox, NearCache: kept,
+		Redis: client, Prefix: p.job.Prefix, Mode: p.job.Mode, Consistency: p.job.Consistency, DirectConnections: p.job.Direct,
 		Profiles: cacheplugin.Profiles{
 			"*":     {Ops: cache.All, Timeout: p.job.Timeout, Lock: p.job.Lock},
 			"tombs": nil,
