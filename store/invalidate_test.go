@@ -154,7 +154,7 @@ func TestManyKeysAreDroppedInChunks(t *testing.T) {
 		for i := range n {
 			rows = append(rows, row{fmt.Sprint(i), fmt.Sprint(i)})
 		}
-		for _, i := range []int{0, 999, 1000, 2499} {
+		for _, i := range []int{0, 249, 250, 2499} {
 			fill(t, s, fmt.Sprint("q", i), "", on("a", fmt.Sprint(i)))
 		}
 		fill(t, s, "kept", "kept", on("a", "no such row"))

@@ -382,10 +382,10 @@ func TestASaveBetweenTheCallsOfAnInvalidationIsRefusedOrDropped(t *testing.T) {
 		reader := b.open(t, in(ns))
 		deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 		var rows []row
-		for i := range 2500 {
+		for i := range 1250 {
 			rows = append(rows, row{fmt.Sprint(i), "1"})
 		}
-		for _, joined := range []string{"0", "1200", "2499"} {
+		for _, joined := range []string{"0", "600", "1249"} {
 			var late []store.Lease
 			for i := range 10 {
 				late = append(late, lease(t, reader, joined+fmt.Sprint(i), deps...))
