@@ -277,6 +277,30 @@ func TestAQueryHasTheLeastMaxStaleOfItsTables(t *testing.T) {
 	require.ErrorIs(t, f.db.Scopes(cache.Cache(cache.MaxStale(-1))).Find(&[]brand{}).Error, cacheplugin.ErrConfig)
 }
 
+// What one reader permits is not permitted to others.
+func TestAnotherReadersMaxStaleIsNotMine(t *testing.T) {
+	if !testenv.RedisIsReal(t) {
+		return
+	}
+	env, ok := testenv.Find(t, testenv.SQLiteFile)
+	if !ok {
+		return
+	}
+	o := nearOptions()
+	o.config.Profiles = cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour, MaxStale: time.Nanosecond}}
+	f := newFixture(t, env, o)
+	require.NoError(t, f.plain.Create(&brand{ID: 1, Kind: 1}).Error)
+	read := func(options ...cache.Option) func() {
+		return func() {
+			require.NoError(t, f.db.Scopes(cache.Cache(options...)).Where("kind = ?", 1).Take(&brand{}).Error)
+		}
+	}
+	f.settle(t, read(cache.MaxStale(time.Hour)))
+	require.Equal(t, "validated", f.from(t, read()))
+	require.Equal(t, "validated", f.from(t, read(cache.MaxStale(0))))
+	f.settle(t, read(cache.MaxStale(time.Hour)))
+}
+
 // tap lets a test do something when Redis has answered a look-up, before the
 // reader knows of it.
 type tap struct {

@@ -50,13 +50,17 @@ func (e *engine) useNear(ctx context.Context, r *read, d *decision, settings *ca
 	if d.tx != nil || !local && e.config.NearCache == nil {
 		return
 	}
-	r.near.on, r.near.mark = true, r.space.near.Mark(r.deps)
+	r.near.on = true
 	switch {
 	case local:
 		r.near.maxStale = r.timeout
 	case !leased(ctx):
 		r.near.maxStale = min(e.maxStale(d, settings), r.timeout)
 	}
+	if r.near.maxStale > 0 && e.config.NearCache != nil && !r.space.followed.Load() && !r.space.followed.Swap(true) {
+		e.listener.Follow(r.space.store, r.space.near)
+	}
+	r.near.mark = r.space.near.Mark(r.deps)
 }
 
 // maxStale is what the call site says, or the least of what the profiles of all
@@ -91,7 +95,7 @@ func (r *read) openNear(ctx context.Context, start time.Time) (driver.Rows, bool
 	if !ok {
 		return nil, false
 	}
-	if r.near.maxStale == 0 || !held.Fresh() {
+	if !held.Fresh(r.near.maxStale) {
 		r.near.held = held
 		return nil, false
 	}
@@ -125,16 +129,14 @@ func (r *read) askStore(ctx context.Context) (store.Lookup, error) {
 // keep keeps a result that was valid at some time in the near cache.
 func (r *read) keep(payload []byte, version string, valid time.Time) {
 	n := &r.near
-	if n.maxStale > 0 && r.engine.config.NearCache != nil && !r.space.followed.Load() && !r.space.followed.Swap(true) {
-		r.engine.listener.Follow(r.space.store, r.space.near)
-	}
 	switch {
 	case !n.on || version == "": // what another one of this process has read, who keeps it
+	case n.confirms && n.maxStale == 0: // nobody need know
 	case n.confirms:
-		r.space.near.Confirm(n.mark, n.held, valid, n.maxStale)
+		r.space.near.Confirm(n.mark, n.held, valid)
 	default:
 		r.space.near.Put(n.mark, r.key, near.Result{
-			Payload: payload, Version: version, Dependencies: r.deps, Valid: valid, Life: r.timeout, Fresh: n.maxStale,
+			Payload: payload, Version: version, Dependencies: r.deps, Valid: valid, Life: r.timeout,
 		})
 	}
 }

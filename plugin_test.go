@@ -89,6 +89,11 @@ func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
 		}, []string{`Profiles[""]`, "glob"}},
 		{"braces in Prefix", func(c *cacheplugin.Config) { c.Prefix = "my{app}" }, []string{"Prefix", "leave them out"}},
 		{"an unknown Mode", func(c *cacheplugin.Config) { c.Mode = 9 }, []string{"Mode", "InsideOut"}},
+		{"a negative MaxBytes", func(c *cacheplugin.Config) { c.NearCache = &cacheplugin.NearCache{MaxBytes: -1} }, []string{"NearCache", "MaxBytes", "positive"}},
+		{"a negative MaxStale", func(c *cacheplugin.Config) {
+			c.Profiles = cacheplugin.Profiles{"users": {Timeout: time.Hour, MaxStale: -1}}
+		}, []string{`Profiles["users"].MaxStale`, "zero"}},
+		{"MaxStale for all tables", func(c *cacheplugin.Config) { c.Defaults.MaxStale = time.Second }, []string{"Defaults.MaxStale", "profiles"}},
 		{"Spread sets", func(c *cacheplugin.Config) { c.Spread = true }, []string{"Spread", "Mode", "InsideOut"}},
 		{"direct connections to a cluster", func(c *cacheplugin.Config) {
 			cluster := redis.NewClusterClient(&redis.ClusterOptions{Addrs: []string{"localhost:1"}})

@@ -116,7 +116,7 @@ func (s *Space) Demote() {
 	s.cleared.Add(1)
 	for _, t := range s.tables {
 		for e := range t.all {
-			e.fresh.Store(0)
+			e.valid.Store(never)
 		}
 	}
 }

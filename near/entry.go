@@ -21,8 +21,6 @@ type Result struct {
 	Valid time.Time
 	// Life is for how long after that Redis may have it.
 	Life time.Duration
-	// Fresh is for how long after that it may be served without asking Redis.
-	Fresh time.Duration
 }
 
 // Entry is a result that is kept.
@@ -32,7 +30,7 @@ type Entry struct {
 	name    name
 	deps    []store.Dependency
 	expires int64        // see Cache.at
-	fresh   atomic.Int64 // until when it is
+	valid   atomic.Int64 // when it last was known to be; never if something was dropped since
 	dropped atomic.Bool
 }
 
@@ -42,14 +40,18 @@ func (e *Entry) Payload() []byte { return e.payload }
 // Version returns the entry's version in Redis.
 func (e *Entry) Version() string { return e.version }
 
-// Fresh tells whether it may be served without asking Redis.
-func (e *Entry) Fresh() bool {
-	until := e.fresh.Load()
-	if until == 0 || e.dropped.Load() {
+// never is a time when nothing was known.
+const never = math.MinInt64
+
+// Fresh tells whether it may be served without asking Redis by one who accepts
+// results that were known to be valid less than maxStale ago.
+func (e *Entry) Fresh(maxStale time.Duration) bool {
+	valid := e.valid.Load()
+	if valid == never || e.dropped.Load() {
 		return false
 	}
 	c := e.name.space.cache
-	return c.at(c.now()) < until
+	return c.at(c.now())-valid < int64(maxStale)
 }
 
 // What an entry takes besides its payload, and for each of its conjunctions:

@@ -72,16 +72,16 @@ func newFixture(t *testing.T, maxBytes int64) *fixture {
 	return f
 }
 
-// put keeps a result that is fresh for a minute.
+// put keeps a result.
 func (f *fixture) put(name string, deps ...store.Dependency) {
 	f.Put(f.Mark(deps), entry(name), near.Result{
-		Payload: []byte(name), Version: "v-" + name, Dependencies: deps, Valid: f.clock.at, Life: time.Hour, Fresh: time.Minute,
+		Payload: []byte(name), Version: "v-" + name, Dependencies: deps, Valid: f.clock.at, Life: time.Hour,
 	})
 }
 
 func (f *fixture) fresh(name string) bool {
 	e, ok := f.Get(entry(name))
-	return ok && e.Fresh()
+	return ok && e.Fresh(time.Minute)
 }
 
 func (f *fixture) kept(name string) bool {
@@ -96,12 +96,13 @@ func TestAResultIsKeptAsLongAsRedisMayHaveIt(t *testing.T) {
 	require.True(t, ok)
 	require.Equal(t, "q", string(e.Payload()))
 	require.Equal(t, "v-q", e.Version())
-	require.True(t, e.Fresh())
+	require.True(t, e.Fresh(time.Minute))
 	f.clock.at = f.clock.at.Add(time.Minute)
 	require.True(t, f.kept("q"))
 	require.False(t, f.fresh("q"))
+	require.True(t, e.Fresh(time.Hour), "for one who accepts more")
 
-	f.Confirm(f.Mark([]store.Dependency{on("a")}), e, f.clock.at, time.Minute)
+	f.Confirm(f.Mark([]store.Dependency{on("a")}), e, f.clock.at)
 	require.True(t, f.fresh("q"), "Redis has confirmed it")
 	f.clock.at = f.clock.at.Add(time.Hour)
 	require.False(t, f.kept("q"))
@@ -163,22 +164,22 @@ func TestAResultThatIsReadOverADropIsNotFresh(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, 0)
 			deps := []store.Dependency{on("a", "1")}
-			result := near.Result{Payload: []byte("old"), Version: "v", Dependencies: deps, Valid: f.clock.at, Life: time.Hour, Fresh: time.Minute}
+			result := near.Result{Payload: []byte("old"), Version: "v", Dependencies: deps, Valid: f.clock.at, Life: time.Hour}
 			mark := f.Mark(deps)
 			drop(f)
 			f.Put(mark, entry("q"), result)
 			e, ok := f.Get(entry("q"))
 			require.True(t, ok, "Redis may confirm it")
-			require.False(t, e.Fresh())
+			require.False(t, e.Fresh(time.Minute))
 
 			mark = f.Mark(deps)
 			f.Put(mark, entry("q"), result)
 			e, _ = f.Get(entry("q"))
-			require.True(t, e.Fresh())
+			require.True(t, e.Fresh(time.Minute))
 			mark = f.Mark(deps)
 			drop(f)
-			f.Confirm(mark, e, f.clock.at, time.Hour)
-			require.False(t, e.Fresh(), "and so is what was confirmed over it")
+			f.Confirm(mark, e, f.clock.at)
+			require.False(t, e.Fresh(time.Minute), "and so is what was confirmed over it")
 		})
 	}
 }
@@ -198,7 +199,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	for i := range 1000 {
 		deps := []store.Dependency{on("a", fmt.Sprint(i), "any"), on("b", fmt.Sprint(i))}
 		f.Put(f.Mark(deps), entry(fmt.Sprint(i)), near.Result{
-			Payload: payload, Version: "v", Dependencies: deps, Valid: f.clock.at, Life: time.Hour, Fresh: time.Minute,
+			Payload: payload, Version: "v", Dependencies: deps, Valid: f.clock.at, Life: time.Hour,
 		})
 	}
 	require.LessOrEqual(t, f.Bytes(), int64(bound))
@@ -244,7 +245,7 @@ func TestNothingIsFreshThatWasReadBeforeADrop(t *testing.T) {
 					now := redis.value
 					redis.Unlock()
 					space.Drop(changed("a", "1"))
-					if e, ok := space.Get(entry("q")); ok && e.Fresh() && e.Payload()[0] != now {
+					if e, ok := space.Get(entry("q")); ok && e.Fresh(time.Minute) && e.Payload()[0] != now {
 						t.Errorf("%d is fresh after %d was written", e.Payload()[0], now)
 						return
 					}
@@ -258,7 +259,7 @@ func TestNothingIsFreshThatWasReadBeforeADrop(t *testing.T) {
 						name = entry(fmt.Sprint(i)) // others have to give way
 					}
 					space.Put(mark, name, near.Result{
-						Payload: payload, Version: "v", Dependencies: deps, Valid: time.Now(), Life: time.Hour, Fresh: time.Hour,
+						Payload: payload, Version: "v", Dependencies: deps, Valid: time.Now(), Life: time.Hour,
 					})
 				}
 			}

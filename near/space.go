@@ -75,15 +75,16 @@ func (s *Space) Get(key store.EntryKey) (*Entry, bool) {
 	return e, true
 }
 
-// Put keeps a result. It is fresh only if nothing was dropped since the mark.
+// Put keeps a result. It can be fresh only if nothing was dropped since the mark.
 func (s *Space) Put(mark Mark, key store.EntryKey, r Result) {
 	e := &Entry{
 		payload: r.Payload, version: strings.Clone(r.Version), name: name{s, key},
 		deps: cloneDependencies(r.Dependencies), expires: s.cache.at(r.Valid.Add(r.Life)),
 	}
+	e.valid.Store(never)
 	s.mu.Lock()
 	s.addLocked(e)
-	s.freshenLocked(mark, e, r.Valid, r.Fresh)
+	s.confirmLocked(mark, e, r.Valid)
 	s.mu.Unlock()
 	s.cache.kept.Set(e.name, e)
 	if e.dropped.Load() {
@@ -92,19 +93,16 @@ func (s *Space) Put(mark Mark, key store.EntryKey, r Result) {
 }
 
 // Confirm makes an entry fresh again that Redis has confirmed, unless something
-// was dropped since the mark.
-func (s *Space) Confirm(mark Mark, e *Entry, valid time.Time, fresh time.Duration) {
-	if fresh <= 0 {
-		return
-	}
+// was dropped since the mark. valid is a time before Redis was asked.
+func (s *Space) Confirm(mark Mark, e *Entry, valid time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.freshenLocked(mark, e, valid, fresh)
+	s.confirmLocked(mark, e, valid)
 }
 
-func (s *Space) freshenLocked(mark Mark, e *Entry, valid time.Time, fresh time.Duration) {
-	if fresh > 0 && !e.dropped.Load() && s.Mark(e.deps) == mark {
-		e.fresh.Store(max(e.fresh.Load(), s.cache.at(valid.Add(fresh))))
+func (s *Space) confirmLocked(mark Mark, e *Entry, valid time.Time) {
+	if !e.dropped.Load() && s.Mark(e.deps) == mark {
+		e.valid.Store(max(e.valid.Load(), s.cache.at(valid)))
 	}
 }
 
