@@ -145,7 +145,7 @@ func measure(ctx context.Context, o options, g group) ([]result, error) {
 			c.begin()
 		}
 	}
-	busy, err := race(ctx, o.rounds, g, racers, sizes, results)
+	busy, err := race(ctx, o, g, racers, sizes, results)
 	if err != nil {
 		return nil, err
 	}
@@ -157,18 +157,28 @@ func measure(ctx context.Context, o options, g group) ([]result, error) {
 			if results[i].extra == nil {
 				results[i].extra = map[string]float64{}
 			}
-			results[i].extra["Redis µs"] = float64(busy[i].Nanoseconds()) / 1000 / float64(sizes[i]*o.rounds)
+			results[i].extra["Redis µs"] = float64(busy[i].Nanoseconds()) / 1000 / float64(sizes[i]*len(results[i].ns))
 		}
 	}
 	return results, nil
 }
 
+// fewest is the number of rounds that is run even if they take long.
+const fewest = 3
+
 // race runs the rounds and returns for how long each contender kept Redis busy.
-func race(ctx context.Context, rounds int, g group, racers, sizes []int, results []result) ([]time.Duration, error) {
+// Works that can't be done in a slice, or that take long to prepare, would take
+// minutes: they have fewer rounds.
+func race(ctx context.Context, o options, g group, racers, sizes []int, results []result) ([]time.Duration, error) {
 	busy := make([]time.Duration, len(g.contenders))
 	// The order is another one in each round, and the same in each run.
 	random := rand.New(rand.NewPCG(1, uint64(len(g.work))))
-	for range rounds {
+	limit := 2 * time.Duration(o.rounds*len(racers)) * o.slice
+	began := time.Now()
+	for round := range o.rounds {
+		if round >= fewest && time.Since(began) > limit {
+			break
+		}
 		times := make([]float64, len(g.contenders))
 		for _, turn := range random.Perm(len(racers)) {
 			i := racers[turn]

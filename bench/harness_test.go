@@ -66,6 +66,18 @@ func TestRatiosAreToTheSameRound(t *testing.T) {
 	require.Equal(t, map[string]float64{"x": 1}, results[2].extra)
 }
 
+func TestWorksThatTakeLongHaveFewerRounds(t *testing.T) {
+	for slice, rounds := range map[time.Duration]int{time.Nanosecond: fewest, time.Hour: 5} {
+		c := contender{name: "c", run: func(_ context.Context, l *lap) error {
+			l.took = time.Duration(l.n) * time.Hour
+			return nil
+		}}
+		results, err := measure(context.Background(), options{rounds: 5, slice: slice}, group{work: "w", contenders: []contender{c}})
+		require.NoError(t, err)
+		require.Len(t, results[0].ns, rounds)
+	}
+}
+
 func TestALoadGoesOnWithOtherKeys(t *testing.T) {
 	a, b := newLoad(1), newLoad(1)
 	var first, second []uint64
