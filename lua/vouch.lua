@@ -21,7 +21,11 @@
 -- Wrong types and garbage under any key count as missing and are overwritten.
 local token = ARGV[1]
 local info = redis.pcall('INFO', 'replication')
-local identity = type(info) == 'string' and string.match(info, 'master_replid:(%x+)') or 'none'
+if type(info) ~= 'string' then info = '' end
+if string.find(info, 'role:slave', 1, true) then -- as in acquire
+  return redis.error_reply('READONLY a replica answers no look-ups')
+end
+local identity = string.match(info, 'master_replid:(%x+)') or 'none'
 
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)

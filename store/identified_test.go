@@ -117,7 +117,7 @@ func TestAServerThatTakesAnotherIdentityIsAskedAgain(t *testing.T) {
 
 func TestAReplicaAnswersNoLookUp(t *testing.T) {
 	ctx := t.Context()
-	for _, mode := range inOneSlot {
+	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
 			srv, other := newRealServer(t), newRealServer(t)
 			client := srv.Client(t)

@@ -128,7 +128,8 @@ func (h *Hook) drops(cmd redis.Cmder) bool {
 		return false
 	}
 	args := cmd.Args()
-	fence := args[3+args[2].(int)+5] != "0"
+	hold := args[3+args[2].(int)+5]
+	fence := hold != "0" && hold != "-1"
 	return fence == (h.weakness == Unfenced)
 }
 
