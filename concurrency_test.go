@@ -131,7 +131,8 @@ func (j job) open(t *testing.T) (*gorm.DB, *cacheplugin.Plugin, *redis.Client) {
 	plugin := cacheplugin.New(cacheplugin.Config{
 		NearCache: kept,
 		Redis:     client, Prefix: j.Prefix, Mode: j.Mode, Profiles: cacheAll(),
-		ShadowReads: 1, RedisTimeout: 30 * time.Second, LockWait: time.Minute, LeaseTTL: time.Minute,
+		// On a busy machine a writer may be kept from its invalidation for long.
+		ShadowReads: 1, ShadowDelay: 3 * time.Second, RedisTimeout: 30 * time.Second, LockWait: time.Minute, LeaseTTL: time.Minute,
 		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Observer: cacheplugin.ObserverFunc(func(ctx context.Context, e cacheplugin.Event) {
 			if hit, ok := ctx.Value(hitKey{}).(*bool); ok && e.Kind == cacheplugin.EventHit {

@@ -262,6 +262,74 @@ func TestNewRowsDropWhatTheirKeysAndValuesSatisfyAndNoMore(t *testing.T) {
 	})
 }
 
+// A table that nobody caches queries of is not asked for images, once a write has
+// been told so.
+func TestWritesOfWhatNobodyCachesCostTheDatabaseNothing(t *testing.T) {
+	for _, name := range []string{testenv.SQLite, testenv.Postgres, testenv.MariaDB} {
+		env, ok := testenv.Find(t, name)
+		if !ok {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
+			o, sent := watched(options{models: []any{&ware{}, &stocked{}, &retired{}, &crate{}, &lot{}}})
+			f := newFixture(t, env, o)
+			o, bare := watched(options{})
+			plain := env.Reopen(t, f.plain, &o.gorm)
+			fillWares(t, f.plain, uint(5*len(costs)+5))
+			for n, c := range costs {
+				if c.notOn == name {
+					continue
+				}
+				row := uint(5*n + 5)
+				require.NoError(t, c.write(f.db, row), c.name)
+				sent.take()
+				require.NoError(t, c.write(f.db, row+1), c.name)
+				with := sent.take()
+				bare.take()
+				require.NoError(t, c.write(plain, row+2), c.name)
+				assert.Len(t, with, len(bare.take()), "%s:\n%s", c.name, strings.Join(with, "\n"))
+			}
+		})
+	}
+}
+
+// What a write was told of the schemes is a hint: another process may have cached
+// the first query since.
+func TestAWriteThatKnowsOfNoQueriesDropsThoseOfOthers(t *testing.T) {
+	for _, env := range testenv.Databases(t) {
+		if env.Name == testenv.SQLite {
+			continue // one process alone caches it
+		}
+		for n, c := range costs {
+			if c.notOn == env.Name || c.notOn != "" && env.Dialect == "mysql" {
+				continue
+			}
+			t.Run(env.Name+"/"+c.name, func(t *testing.T) {
+				f := newFixture(t, env, options{models: []any{&ware{}, &stocked{}, &retired{}, &crate{}, &lot{}}})
+				other := newSibling(t, f, gorm.Config{})
+				fillWares(t, f.plain, uint(5*n+10))
+				row := uint(5*n + 5)
+				require.NoError(t, c.write(f.db, row)) // learns that there are none
+				all := func(db *gorm.DB) (rows []map[string]any) {
+					for _, table := range []string{"wares", "stockeds", "retireds", "lots"} {
+						for _, where := range []string{"id = ?", "shelf = ?", "shelf <> ?"} {
+							for _, value := range []any{1, 3, 4, row, row + 1} {
+								var some []map[string]any
+								require.NoError(t, db.Table(table).Where(where, value).Order("id").Find(&some).Error)
+								rows = append(rows, some...)
+							}
+						}
+					}
+					return rows
+				}
+				all(other.db)
+				require.NoError(t, c.write(f.db, row+1))
+				require.Equal(t, all(f.plain), all(other.db))
+			})
+		}
+	}
+}
+
 func TestAnUpsertDropsWhatASchemeThatItDoesNotKnowAsksFor(t *testing.T) {
 	for _, env := range testenv.Databases(t) {
 		if env.Name == testenv.SQLite {

@@ -1,6 +1,7 @@
 package cacheplugin
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/cacheplugin/cacheplugin/catalog"
@@ -215,17 +216,21 @@ func (t *target) delete() {
 }
 
 // where are the images that the statement's WHERE tells of, with nothing in the
-// columns that it doesn't fix. told is false where it is better to read the rows:
-// more is needed, as far as is known, and they can be locked.
+// columns that it doesn't fix; where cached queries narrow by no column, as far as
+// is known, one of which nothing is known will do. told is false where it is better
+// to read the rows: more is needed, and they can be locked.
 func (t *target) where(need []bool, computed bool) (images []conj.Image, told bool) {
 	if len(t.lead) > 0 {
 		return nil, false
 	}
 	images, ok := t.write.Where(t.c.args)
-	if !ok || len(images) > t.c.engine.config.MaxImages {
-		return nil, false
+	switch {
+	case ok && len(images) <= t.c.engine.config.MaxImages:
+		return images, computed && covers(images, need) || t.unlockable() != ""
+	case !slices.Contains(need, true):
+		return []conj.Image{make(conj.Image, len(need))}, true
 	}
-	return images, computed && covers(images, need) || t.unlockable() != ""
+	return nil, false
 }
 
 // needed are the columns that the registered schemes of the table ask for, as

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"fmt"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -79,7 +80,7 @@ func TestMySQLSessionsThatSeeMoreOrLessThanIsCommittedAreNotCached(t *testing.T)
 func TestHandMadeReadsAreCachedHoweverTheyBegin(t *testing.T) {
 	onEveryDatabase(t, options{models: []any{&testmodel.Category{}}}, func(t *testing.T, f *fixture) {
 		require.NoError(t, f.db.Create(&testmodel.Category{Title: "a"}).Error)
-		for _, text := range []string{
+		for i, text := range []string{
 			"/* a comment */ SELECT title FROM categories WHERE id = ?",
 			"WITH c AS (SELECT * FROM categories) SELECT title FROM c WHERE id = ?",
 		} {
@@ -89,7 +90,7 @@ func TestHandMadeReadsAreCachedHoweverTheyBegin(t *testing.T) {
 				require.NotEmpty(t, title)
 			}
 			f.cached(t, read, text)
-			require.NoError(t, f.db.Exec("UPDATE categories SET title = 'b' WHERE id = 1").Error)
+			require.NoError(t, f.db.Exec("UPDATE categories SET title = ? WHERE id = 1", fmt.Sprint("b", i)).Error)
 			f.misses(t, read, text)
 		}
 	})

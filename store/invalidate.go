@@ -58,17 +58,17 @@ type Report struct {
 
 // schemeList is a table's list of schemes as of a version.
 type schemeList struct {
-	version string
+	version string // empty: the table had no list
 	schemes []conj.Scheme
 }
 
 // Schemes returns the schemes of a table as of this process's last
 // invalidation, with those that it has registered itself since, and whether
-// there was one. It is a hint for what a write should collect; the list may
+// there was one that has told: that of a whole table doesn't. It is a hint for what a write should collect; the list may
 // have grown since. It must not be changed.
 func (s *Store) Schemes(table string) (schemes []conj.Scheme, known bool) {
-	list := s.schemeList(table)
-	if list.version == "" {
+	list, known := s.schemeList(table)
+	if !known {
 		return nil, false
 	}
 	if own, ok := s.registered.Load(table); ok {
@@ -82,8 +82,8 @@ func (s *Store) Schemes(table string) (schemes []conj.Scheme, known bool) {
 // they ask for.
 func (s *Store) register(deps []Dependency) {
 	for _, d := range deps {
-		list := s.schemeList(d.Table)
-		if list.version == "" {
+		list, known := s.schemeList(d.Table)
+		if !known {
 			continue // all columns are collected
 		}
 		for _, scheme := range d.Schemes {
@@ -111,11 +111,11 @@ func (s *Store) registerOne(table string, scheme conj.Scheme) {
 	}
 }
 
-func (s *Store) schemeList(table string) *schemeList {
+func (s *Store) schemeList(table string) (list *schemeList, known bool) {
 	if list, ok := s.schemes.Load(table); ok {
-		return list.(*schemeList)
+		return list.(*schemeList), true
 	}
-	return &schemeList{}
+	return &schemeList{}, false
 }
 
 // tableWork is what is left to be done for a table.
@@ -222,7 +222,7 @@ func byTable(changes []Change) []*tableWork {
 // as it is known here. A fence is set by the first of them, so that the list
 // can't grow between two, and dropped by the last.
 func (s *Store) calls(w *tableWork, whole bool, fences fencing) []lua.Call {
-	list := s.schemeList(w.table)
+	list, _ := s.schemeList(w.table)
 	w.keys = nil
 	seen := make(map[conj.Key]struct{})
 	w.whole = w.whole || whole
@@ -332,6 +332,10 @@ func (s *Store) outcome(w *tableWork, results []*redis.Cmd) (report Report, retr
 		default:
 			return report, false, replyError("invalidate", reply)
 		}
+	}
+	if !w.whole && !retry {
+		// If no list is known here, none was compared with: there is none.
+		s.schemes.LoadOrStore(w.table, &schemeList{})
 	}
 	return report, retry, nil
 }
