@@ -29,20 +29,19 @@ const Name = "cacheplugin"
 //
 // It is safe for concurrent use. A plugin may be used on several handles.
 type Plugin struct {
-	given      Config // as passed to New, validated by Initialize
-	config     Config
-	matcher    *matcher
-	home       *space // of Prefix alone
-	spaces     spaces
-	identified *store.Identified // of all spaces; nil without DirectConnections
-	near       *near.Cache       // of all spaces
-	layouts    rowset.Layouts
-	listener   *store.Listener // of other processes' invalidations
-	counters   counters
-	limiter    logLimiter
-	shadows    *shadows // nil without ShadowReads
-	flights    *flights
-	queue      *storeQueue
+	given    Config // as passed to New, validated by Initialize
+	config   Config
+	matcher  *matcher
+	home     *space // of Prefix alone
+	spaces   spaces
+	near     *near.Cache // of all spaces
+	layouts  rowset.Layouts
+	listener *store.Listener // of other processes' invalidations
+	counters counters
+	limiter  logLimiter
+	shadows  *shadows // nil without ShadowReads
+	flights  *flights
+	queue    *storeQueue
 
 	mu       sync.Mutex
 	started  bool
@@ -151,22 +150,11 @@ func (p *Plugin) start(ctx context.Context) error {
 	p.listener = store.NewListener(config.Redis, config.Prefix, store.ListenerOptions{OnError: func(err error) {
 		p.failed(context.Background(), "other processes' invalidations are not heard; what MaxStale permits is served for that long", "", err)
 	}})
-	var identified *store.Identified
-	if config.DirectConnections {
-		if identified, err = store.NewIdentified(config.Redis, config.RedisTimeout); err != nil {
-			return fmt.Errorf("%w: %w", ErrConfig, err)
-		}
-		defer func() {
-			if !p.started {
-				_ = identified.Close() // of connections that nobody uses
-			}
-		}()
-	}
-	home, err := newSpace(config, config.Prefix, identified, kept)
+	home, err := newSpace(config, config.Prefix, kept)
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	p.config, p.matcher, p.home, p.identified = config, m, home, identified
+	p.config, p.matcher, p.home = config, m, home
 	p.spaces.byID = map[string]*space{"": home}
 	if err := p.check(ctx); err != nil {
 		return err
@@ -230,11 +218,6 @@ func (p *Plugin) Close(ctx context.Context) error {
 	}
 	for _, o := range boxes {
 		o.close(ctx)
-	}
-	if p.identified != nil {
-		if err := p.identified.Close(); err != nil {
-			errs = append(errs, fmt.Errorf("cacheplugin: close the connections of look-ups: %w", err))
-		}
 	}
 	return errors.Join(errs...)
 }

@@ -61,18 +61,18 @@ type spaces struct {
 	byID map[string]*space
 }
 
-// newSpace makes the store of a namespace. identified is nil without
-// Config.DirectConnections.
-func newSpace(c Config, namespace string, identified *store.Identified, kept *near.Cache) (*space, error) {
+// newSpace makes the store of a namespace.
+func newSpace(c Config, namespace string, kept *near.Cache) (*space, error) {
 	s, err := store.New(store.Options{
-		Client:     c.Redis,
-		Identified: identified,
-		Namespace:  namespace,
-		Mode:       c.Mode,
-		Spread:     c.Spread,
-		LeaseTTL:   c.LeaseTTL,
-		Timeout:    c.RedisTimeout,
-		Settle:     c.ReplicaLag,
+		Client:    c.Redis,
+		Namespace: namespace,
+		Mode:      c.Mode,
+		Spread:    c.Spread,
+		LeaseTTL:  c.LeaseTTL,
+		Timeout:   c.RedisTimeout,
+		Settle:    c.ReplicaLag,
+
+		DirectConnections: c.DirectConnections,
 	})
 	if err != nil {
 		return nil, err
@@ -91,7 +91,7 @@ func (p *Plugin) spaceOf(id string) (*space, error) {
 	if s, ok := p.spaces.byID[id]; ok {
 		return s, nil
 	}
-	s, err := newSpace(p.config, p.config.Prefix+id, p.identified, p.near)
+	s, err := newSpace(p.config, p.config.Prefix+id, p.near)
 	if err != nil {
 		return nil, err
 	}

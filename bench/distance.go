@@ -51,6 +51,7 @@ func countedAt(o redis.Options, distance time.Duration) (*redis.Client, *atomic.
 		return &countingConn{Conn: conn, writes: trips}, nil
 	}
 	o.PoolSize = 32
+	o.PipelinePoolSize = -1 // as DirectConnections needs it; all contenders alike
 	return redis.NewClient(&o), trips
 }
 

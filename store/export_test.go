@@ -32,23 +32,9 @@ func HoldWorker(g *Guard, now func() time.Time) {
 // EpochName returns the Redis key of the epoch that vouches for an entry.
 func EpochName(s *Store, k EntryKey) string { return s.keys.root(k).epoch }
 
-// Note has an identity noted as a connection does that was asked for it when seen
-// was the latest.
-func Note(d *Identified, seen Seen, id string) error { return d.note(seen.identity, id) }
-
-// Seen is the latest identity at some moment.
-type Seen struct{ identity *identity }
-
-// See returns the latest identity.
-func See(d *Identified) Seen { return Seen{d.current.Load()} }
-
-// ID returns the replication id.
-func (s Seen) ID() string {
-	if s.identity == nil {
-		return ""
-	}
-	return s.identity.id
-}
+// SetIntroductionsClock replaces the clock by which a server that refuses names is
+// left alone for a while.
+func SetIntroductionsClock(s *Store, now func() time.Time) { s.introductions.now = now }
 
 // Deadlines are the contexts of calls on the caller's goroutine.
 type Deadlines struct{ all deadlines }

@@ -17,7 +17,7 @@ func TestANamespaceThatOthersLayOutInAnotherWayIsRefused(t *testing.T) {
 		}
 		ns := newNamespace()
 		here := b.open(t, in(ns))
-		b.mode.spread = !b.mode.spread
+		b.mode.spread, b.mode.identified = !b.mode.spread, false
 		there := b.open(t, in(ns))
 		_, err := here.Check(t.Context())
 		require.NoError(t, err)

@@ -179,7 +179,7 @@ func newWorld(t require.TestingT, b backend, weak weakness, draw func(int, strin
 }
 
 func (w *world) newStore() *store.Store {
-	s, err := store.New(store.Options{Client: w.client, Identified: w.reads, Namespace: w.namespace, Mode: w.mode.Mode, Spread: w.mode.spread, Timeout: 10 * time.Second})
+	s, err := store.New(store.Options{Client: w.client, DirectConnections: w.mode.identified, Namespace: w.namespace, Mode: w.mode.Mode, Spread: w.mode.spread, Timeout: 10 * time.Second})
 	require.NoError(w.t, err)
 	return s
 }
@@ -435,9 +435,6 @@ const clusterRuns = 20
 // runs lets the model run at random on a backend, and fails on a stale hit.
 func runs(t *testing.T, b backend, strict bool) {
 	t.Helper()
-	if b.mode.identified {
-		b.reads = identified(t, b.client, 10*time.Second)
-	}
 	hits := 0
 	run := func(t require.TestingT, steps int, draw func(int, string) int) string {
 		w := newWorld(t, b, none, draw)
@@ -485,9 +482,6 @@ func TestNoHitIsOlderThanACommitUnderFences(t *testing.T) {
 func TestTheModelNoticesAWeakenedProtocol(t *testing.T) {
 	for _, mode := range modes {
 		b := backend{client: realRedis(t), mode: mode}
-		if mode.identified {
-			b.reads = identified(t, b.client, 10*time.Second)
-		}
 		for name, weak := range map[string]weakness{"ignores leases": ignoresLeases, "reads too early": readsTooEarly, "sets no fence": setsNoFence, "names no rows": namesNoRows, "asks no version": asksNoVersion} {
 			if mode.spread && weak == namesNoRows {
 				continue // it depends on the whole table all the same

@@ -8,9 +8,9 @@ import (
 	"github.com/redis/go-redis/v9"
 )
 
-// A look-up through connections that know their server's identity needs no
-// script to find a hit: the entry and what vouches for it are read one by one,
-// in one pipeline, and compared here. They need not be read at one moment.
+// A look-up through connections that are named after their server's identity needs
+// no script to find a hit: the name, the entry and what vouches for it are read one
+// by one, in one pipeline, and compared here. They need not be read at one moment.
 //
 // A part of a witness that has been removed never returns. One that is found after
 // the look-up began, and was there when the entry's lease was taken, was there in
@@ -22,7 +22,8 @@ import (
 // place of an older entry before the set learns of it.
 //
 // What can return, with a snapshot or on a replica, is all of it together with its
-// epoch; the connection's identity tells.
+// epoch. The connection's name tells: all commands of a pipeline go through one
+// connection, and one that the restored server has accepted bears no name yet.
 //
 // Whatever is not a hit is left to the script, which looks again.
 
@@ -33,7 +34,7 @@ const plainKeys = 64
 // plain reports whether a look-up can be tried without the script. The script
 // alone knows the rows that an entry names.
 func (s *Store) plain(deps []Dependency) bool {
-	if s.reads == nil {
+	if !s.introductions.possible() {
 		return false
 	}
 	keys := 0
@@ -59,9 +60,7 @@ func (s *Store) lookUp(ctx context.Context, key EntryKey, deps []Dependency, hav
 	if err != nil {
 		return Lookup{}, err
 	}
-	// Only now: the connection that has answered may be newer than the call.
-	identity := s.reads.current.Load()
-	if version, payload, ok := found.hit(identity); ok {
+	if version, payload, ok := found.hit(); ok {
 		switch {
 		case have == "":
 			return Lookup{State: Hit, Payload: payload, Version: version}, nil
@@ -70,18 +69,22 @@ func (s *Store) lookUp(ctx context.Context, key EntryKey, deps []Dependency, hav
 		}
 	}
 	l, err := script()
-	if err == nil && (l.State == Hit || l.State == Unchanged) && !found.of(identity) {
-		// A server that lives on takes another identity when it gets its first
-		// replica, for one. If it can't be asked now, the next look-up will.
+	if err != nil {
+		return Lookup{}, err
+	}
+	// The connection is new, or its server lives on under another identity, as when
+	// it gets its first replica. If it can't be introduced now, it will be when it is
+	// used next.
+	if valid := l.State == Hit || l.State == Unchanged; found.identity() == "" || valid && !found.ofServer() {
 		_, _ = direct(ctx, s, func(ctx context.Context, _ redis.UniversalClient) (any, error) {
-			return nil, s.reads.identify(ctx, s.reads.client)
+			return nil, s.introductions.introduce(ctx)
 		})
 	}
-	return l, err
+	return l, nil
 }
 
-// plainLookup is the commands of a look-up, in order: the memberships in sets, the
-// tables' generations, the epoch with the stamps, the entry, and perhaps one that
+// plainLookup is the commands of a look-up, in order: the connection's name, the
+// memberships in sets, the tables' generations, the epoch with the stamps, the entry, and perhaps one that
 // tells the role; else the entry's does.
 type plainLookup struct {
 	commands     []redis.Cmder
@@ -104,7 +107,7 @@ func (s *Store) newPlainLookup(ctx context.Context, key EntryKey, deps []Depende
 	if sets {
 		l.sets = conjunctions
 	}
-	l.commands = make([]redis.Cmder, 0, l.sets+len(deps)+3)
+	l.commands = make([]redis.Cmder, 0, l.sets+len(deps)+4)
 
 	// All names lie in one piece of memory, all arguments in another, and texts
 	// are what arguments point to: go-redis takes them so, and each alone would
@@ -112,7 +115,7 @@ func (s *Store) newPlainLookup(ctx context.Context, key EntryKey, deps []Depende
 	var names strings.Builder
 	names.Grow(size + (len(deps)+conjunctions+1)*(len(s.keys.tag)+len("t:")+encodedLen))
 	texts := make([]string, 0, len(deps)+conjunctions+2)
-	args := make([]any, 0, 3*(conjunctions+len(deps))+8)
+	args := make([]any, 0, 3*(conjunctions+len(deps))+10)
 	var room [96]byte
 	name := func(b []byte) *string {
 		start := names.Len()
@@ -128,6 +131,8 @@ func (s *Store) newPlainLookup(ctx context.Context, key EntryKey, deps []Depende
 		return all
 	}
 
+	args = append(args, "client", "getname")
+	l.commands = append(l.commands, redis.NewStringCmd(ctx, words()...))
 	entry := name(s.keys.appendEntry(room[:0], key))
 	if sets {
 		texts = append(texts, (*entry)[len(*entry)-encodedLen:])
@@ -180,53 +185,63 @@ func (l plainLookup) send(ctx context.Context, c redis.UniversalClient) error {
 	return nil
 }
 
-// vouchers returns the epoch with the stamps; empty if something else is there.
-func (l plainLookup) vouchers() []string {
-	cmd := l.commands[l.sets+l.tables].(*redis.StringSliceCmd)
-	if cmd.Err() != nil {
-		return nil
+// The commands' places.
+func (l plainLookup) ofSets() []redis.Cmder   { return l.commands[1:][:l.sets] }
+func (l plainLookup) ofTables() []redis.Cmder { return l.commands[1+l.sets:][:l.tables] }
+func (l plainLookup) ofVouchers() redis.Cmder { return l.commands[1+l.sets+l.tables] }
+func (l plainLookup) ofEntry() redis.Cmder    { return l.commands[2+l.sets+l.tables] }
+
+// identity returns the identity that the connection is named after; empty if it
+// is not.
+func (l plainLookup) identity() string {
+	name := l.commands[0].(*redis.StringCmd).Val()
+	if at := strings.LastIndex(name, nameMark); at >= 0 {
+		return name[at+len(nameMark):]
 	}
-	return cmd.Val()
+	return ""
 }
 
-// epoch returns the random part of the epoch, if it is of this identity.
-func (l plainLookup) epoch(identity *identity) (string, bool) {
-	values := l.vouchers()
-	if len(values) == 0 || identity == nil {
+// vouchers returns the epoch with the stamps; empty if something else is there.
+func (l plainLookup) vouchers() []string { return l.ofVouchers().(*redis.StringSliceCmd).Val() }
+
+// epoch returns the random part of the epoch, if its identity is the connection's.
+func (l plainLookup) epoch() (string, bool) {
+	identity, values := l.identity(), l.vouchers()
+	if identity == "" || len(values) == 0 {
 		return "", false
 	}
-	rest, ok := strings.CutPrefix(values[0], identity.id)
+	rest, ok := strings.CutPrefix(values[0], identity)
 	if !ok {
 		return "", false
 	}
 	return strings.CutPrefix(rest, ":")
 }
 
-// of reports whether the epoch is of this identity.
-func (l plainLookup) of(identity *identity) bool {
-	_, ok := l.epoch(identity)
+// ofServer reports whether the epoch's identity is the connection's.
+func (l plainLookup) ofServer() bool {
+	_, ok := l.epoch()
 	return ok
 }
 
 // hit returns the version and the payload of a valid entry; no payload of its head.
-func (l plainLookup) hit(identity *identity) (version string, payload []byte, ok bool) {
+func (l plainLookup) hit() (version string, payload []byte, ok bool) {
 	for _, cmd := range l.commands {
 		if cmd.Err() != nil {
 			return "", nil, false
 		}
 	}
-	for _, cmd := range l.commands[:l.sets] {
+	for _, cmd := range l.ofSets() {
 		if cmd.(*redis.IntCmd).Val() != 1 {
 			return "", nil, false
 		}
 	}
-	epoch, ok := l.epoch(identity)
+	epoch, ok := l.epoch()
 	if !ok {
 		return "", nil, false
 	}
 	var room [257]byte
 	witness := append(room[:0], epoch...)
-	for _, cmd := range l.commands[l.sets : l.sets+l.tables] {
+	for _, cmd := range l.ofTables() {
 		witness = append(append(witness, '|'), cmd.(*redis.StringCmd).Val()...)
 	}
 	for _, stamp := range l.vouchers()[1:] {
@@ -238,7 +253,7 @@ func (l plainLookup) hit(identity *identity) (version string, payload []byte, ok
 	if len(witness) > 256 {
 		witness = []byte(shorten(string(witness)))
 	}
-	entry := l.commands[l.sets+l.tables+1].(*redis.StringCmd).Val()
+	entry := l.ofEntry().(*redis.StringCmd).Val()
 	rest, ok := strings.CutPrefix(entry, "V")
 	if !ok {
 		return "", nil, false

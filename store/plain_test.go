@@ -2,9 +2,12 @@ package store_test
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cacheplugin/cacheplugin/conj"
@@ -23,13 +26,22 @@ func onEachIdentified(t *testing.T, test func(t *testing.T, b backend)) {
 }
 
 // scripts returns how many scripts a server has run.
-func scripts(t *testing.T, b backend) (n int) {
+func scripts(t *testing.T, b backend) int {
 	t.Helper()
-	for line := range strings.Lines(b.client.Info(t.Context(), "commandstats").Val()) {
-		for _, name := range []string{"eval", "evalsha"} {
-			if calls, ok := strings.CutPrefix(line, "cmdstat_"+name+":calls="); ok {
-				var c int
-				_, err := fmt.Sscanf(calls, "%d", &c)
+	return calls(t, b.client, "eval", "evalsha")
+}
+
+// calls returns how often a server was sent the commands, also by those who may not.
+func calls(t *testing.T, client redis.UniversalClient, commands ...string) (n int) {
+	t.Helper()
+	for line := range strings.Lines(client.Info(t.Context(), "commandstats").Val()) {
+		name, stats, _ := strings.Cut(strings.TrimSpace(line), ":")
+		if !slices.Contains(commands, strings.TrimPrefix(name, "cmdstat_")) {
+			continue
+		}
+		for field := range strings.SplitSeq(stats, ",") {
+			if what, count, _ := strings.Cut(field, "="); what == "calls" || what == "rejected_calls" {
+				c, err := strconv.Atoi(count)
 				require.NoError(t, err)
 				n += c
 			}

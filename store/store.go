@@ -71,9 +71,13 @@ type Options struct {
 	// of each other's invalidations. See Store.Check.
 	Spread bool
 
-	// Identified, if set, sends look-ups, stores and releases: it must have been
-	// made of Client. Look-ups are cheaper for the server then. Not with Spread.
-	Identified *Identified
+	// DirectConnections affirms that a connection of Client ends when its server
+	// restarts or loses its role, as it does where no proxy keeps it: then the
+	// server is asked for its identity once per connection, where scripts would ask in
+	// each call, and look-ups are plain reads, cheaper for the server. The
+	// identity is added to the connection's name. Client must be a *redis.Client
+	// whose PipelinePoolSize is -1. Not with Spread.
+	DirectConnections bool
 
 	// LeaseTTL is how long a reader may take to produce a missing result. A
 	// slower one's result is not stored; others who wait for it go on after
@@ -97,12 +101,13 @@ type Options struct {
 type Store struct {
 	client    redis.UniversalClient
 	direct    redis.UniversalClient // client with our timeout; nil if it can't be had
-	reads     *Identified           // whose client direct is then; or nil
 	leaseTTL  time.Duration
 	timeout   time.Duration
 	deadlines deadlines
 	settle    time.Duration
 	breaker   breaker
+
+	introductions *introductions // of direct's connections
 
 	namespace string
 	keys      keyspace
@@ -140,8 +145,6 @@ func New(o Options) (*Store, error) {
 		return nil, configError("Mode", o.Mode, "use ConjunctionSets or InsideOut")
 	case o.Spread && o.Mode != InsideOut:
 		return nil, configError("Spread", true, "it needs Mode InsideOut: a set of entries can only drop those in its own slot")
-	case o.Spread && o.Identified != nil:
-		return nil, configError("Identified", "set", "a spread namespace has its identities in each table: leave it out, or Spread")
 	case o.LeaseTTL < time.Millisecond:
 		return nil, configError("LeaseTTL", o.LeaseTTL, "it must be at least a millisecond; zero takes the default")
 	case o.Settle < 0:
@@ -149,18 +152,26 @@ func New(o Options) (*Store, error) {
 	case o.Timeout < 0:
 		return nil, configError("Timeout", o.Timeout, "it must be positive; zero takes the default")
 	}
+	direct := withTimeout(o.Client, o.Timeout)
+	introductions, err := newIntroductions(o, direct)
+	if err != nil {
+		return nil, err
+	}
 
 	keys := newKeyspace(o.Namespace, o.Spread)
 	one := keys.root(EntryKey{})
 	s := &Store{
-		epoch:        one.epoch,
-		fences:       one.fences,
-		client:       o.Client,
-		direct:       withTimeout(o.Client, o.Timeout),
-		leaseTTL:     o.LeaseTTL,
-		timeout:      o.Timeout,
-		deadlines:    deadlines{after: o.Timeout},
-		breaker:      breaker{now: time.Now, probe: o.Timeout},
+		epoch:     one.epoch,
+		fences:    one.fences,
+		client:    o.Client,
+		direct:    direct,
+		leaseTTL:  o.LeaseTTL,
+		timeout:   o.Timeout,
+		deadlines: deadlines{after: o.Timeout},
+		breaker:   breaker{now: time.Now, probe: o.Timeout},
+
+		introductions: introductions,
+
 		namespace:    o.Namespace,
 		keys:         keys,
 		mode:         "sets",
@@ -171,9 +182,6 @@ func New(o Options) (*Store, error) {
 		entries:      keys.tag + "e:",
 		conjunctions: keys.tag + "c:",
 		token:        randomToken,
-	}
-	if o.Identified != nil {
-		s.reads, s.direct = o.Identified, o.Identified.client
 	}
 	if o.Settle > 0 {
 		s.settleMS = milliseconds(o.Settle)

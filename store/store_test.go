@@ -24,11 +24,10 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 type backend struct {
 	client redis.UniversalClient
 	mode   variant
-	reads  *store.Identified // for all stores; nil: open makes one for each that needs one
 }
 
-// variant is a mode, a layout of keys, and whether connections know their
-// server's identity.
+// variant is a mode, a layout of keys, and whether connections are
+// named after their server.
 type variant struct {
 	store.Mode
 	spread, identified bool
@@ -76,7 +75,7 @@ func onEachInOneSlot(t *testing.T, test func(t *testing.T, b backend)) {
 
 func onEachOf(t *testing.T, modes []variant, test func(t *testing.T, b backend)) {
 	t.Helper()
-	embedded := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr()})
+	embedded := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr(), PipelinePoolSize: -1})
 	t.Cleanup(func() { _ = embedded.Close() })
 	servers := map[string]redis.UniversalClient{"redis": testenv.Redis(t), "embedded": embedded}
 	if testenv.RedisIsReal(t) {
@@ -101,25 +100,13 @@ func newNamespace() string { return fmt.Sprintf("store-test-%d", namespaces.Add(
 // open returns a store in a namespace of its own.
 func (b backend) open(t testing.TB, change ...func(*store.Options)) *store.Store {
 	t.Helper()
-	o := store.Options{Client: b.client, Mode: b.mode.Mode, Spread: b.mode.spread, Namespace: newNamespace(), Timeout: 10 * time.Second}
+	o := store.Options{Client: b.client, Mode: b.mode.Mode, Spread: b.mode.spread, DirectConnections: b.mode.identified, Namespace: newNamespace(), Timeout: 10 * time.Second}
 	for _, f := range change {
 		f(&o)
-	}
-	if o.Identified = b.reads; b.mode.identified && b.reads == nil {
-		o.Identified = identified(t, o.Client, o.Timeout)
 	}
 	s, err := store.New(o)
 	require.NoError(t, err)
 	return s
-}
-
-// identified returns a client whose connections know their server's identity.
-func identified(t testing.TB, client redis.UniversalClient, timeout time.Duration) *store.Identified {
-	t.Helper()
-	d, err := store.NewIdentified(client, timeout)
-	require.NoError(t, err)
-	t.Cleanup(func() { _ = d.Close() })
-	return d
 }
 
 func in(namespace string) func(*store.Options) {

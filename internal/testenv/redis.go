@@ -21,7 +21,8 @@ func Redis(tb testing.TB) redis.UniversalClient {
 }
 
 // RedisOptions are the options of Redis's client, a copy of one's own: to set
-// timeouts and hooks, or to pass the address to another process.
+// timeouts and hooks, or to pass the address to another process. There is one pool
+// of connections, as Config.DirectConnections needs it.
 func RedisOptions(tb testing.TB) *redis.Options {
 	tb.Helper()
 	shared := environment.sharedRedis()
@@ -62,17 +63,18 @@ func openSharedRedis(url string) *sharedRedis {
 		if err := client.Ping(context.Background()).Err(); err != nil {
 			return &sharedRedis{err: fmt.Errorf("CACHEPLUGIN_TEST_REDIS: %w", err)}
 		}
+		options.PipelinePoolSize = -1
 		return &sharedRedis{options: options}
 	}
 	own, err := newRedisProcess(redisServer)
 	if err == nil {
-		return &sharedRedis{options: &redis.Options{Addr: own.addr()}, own: own}
+		return &sharedRedis{options: &redis.Options{Addr: own.addr(), PipelinePoolSize: -1}, own: own}
 	}
 	embedded := miniredis.NewMiniRedis()
 	if errEmbedded := embedded.Start(); errEmbedded != nil {
 		return &sharedRedis{err: fmt.Errorf("%w; and embedded: %w", err, errEmbedded)}
 	}
-	return &sharedRedis{options: &redis.Options{Addr: embedded.Addr()}, embedded: embedded, err: err}
+	return &sharedRedis{options: &redis.Options{Addr: embedded.Addr(), PipelinePoolSize: -1}, embedded: embedded, err: err}
 }
 
 func (s *sharedRedis) stop() {
@@ -126,10 +128,11 @@ func newRedisServer(kind redisKind, args ...string) (*RedisServer, error) {
 }
 
 // Client returns a new client of the server, closed at the test's end. Its
-// timeouts and retries are go-redis's defaults.
+// timeouts and retries are go-redis's defaults; all of its connections are in one
+// pool, as Config.DirectConnections needs it.
 func (s *RedisServer) Client(tb testing.TB) redis.UniversalClient {
 	tb.Helper()
-	client := redis.NewClient(&redis.Options{Addr: s.Addr})
+	client := redis.NewClient(&redis.Options{Addr: s.Addr, PipelinePoolSize: -1})
 	tb.Cleanup(func() { _ = client.Close() })
 	return client
 }

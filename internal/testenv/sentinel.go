@@ -79,10 +79,11 @@ func pair(reply []any, name string) any {
 }
 
 // Client returns a new client that asks the sentinels for the master, closed at
-// the test's end. Its timeouts and retries are go-redis's defaults.
+// the test's end. Its timeouts and retries are go-redis's defaults; all of its connections are in one
+// pool, as Config.DirectConnections needs it.
 func (s *RedisSentinel) Client(tb testing.TB) redis.UniversalClient {
 	tb.Helper()
-	options := &redis.FailoverOptions{MasterName: sentinelName}
+	options := &redis.FailoverOptions{MasterName: sentinelName, PipelinePoolSize: -1}
 	for _, sentinel := range s.Sentinels {
 		options.SentinelAddrs = append(options.SentinelAddrs, sentinel.Addr)
 	}

@@ -251,7 +251,7 @@ func (p *process) open() error {
 	if p.job.Cluster {
 		p.client = redis.NewClusterClient(&redis.ClusterOptions{Addrs: strings.Split(p.job.Redis, ",")})
 	} else {
-		own = redis.NewClient(&redis.Options{Addr: p.job.Redis})
+		own = redis.NewClient(&redis.Options{Addr: p.job.Redis, PipelinePoolSize: -1}) // DirectConnections needs one pool
 		p.client = own
 	}
 	p.wire = &wire{tell: p.tell}
