@@ -114,8 +114,9 @@ type Config struct {
 	// stale after a failover. In return the server is asked who it is once per
 	// connection and not in each look-up, and a hit is a few plain reads in one
 	// round trip where otherwise it is a script: a server serves about twice as many.
-	// A miss costs one round trip more. Redis must be a *redis.Client; look-ups have
-	// connections of their own with its options. Not with Spread.
+	// A miss costs one round trip more. Redis must be a *redis.Client with
+	// PipelinePoolSize -1, so that all of its connections are in one pool; what the
+	// server has told is added to their names ("@cacheplugin:..."). Not with Spread.
 	DirectConnections bool
 
 	// OnReadError says what a query gets when Redis fails.

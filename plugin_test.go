@@ -100,6 +100,11 @@ func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
 			t.Cleanup(func() { _ = cluster.Close() })
 			c.Redis, c.DirectConnections = cluster, true
 		}, []string{"DirectConnections", "*redis.Client", "Sentinel"}},
+		{"direct connections of two pools", func(c *cacheplugin.Config) {
+			two := redis.NewClient(&redis.Options{Addr: "localhost:1"})
+			t.Cleanup(func() { _ = two.Close() })
+			c.Redis, c.DirectConnections = two, true
+		}, []string{"DirectConnections", "PipelinePoolSize -1"}},
 		{"direct connections and Spread", func(c *cacheplugin.Config) {
 			c.Mode, c.Spread, c.DirectConnections = cacheplugin.InsideOut, true, true
 		}, []string{"DirectConnections", "Spread"}},
