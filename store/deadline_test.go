@@ -60,7 +60,7 @@ func TestDeadlineFollowsTheCaller(t *testing.T) {
 
 func TestAnExhaustedPoolDoesNotHoldReads(t *testing.T) {
 	srv := newRealServer(t)
-	client := redis.NewClient(&redis.Options{Addr: srv.Addr, PoolSize: 1, PoolTimeout: time.Hour})
+	client := redis.NewClient(&redis.Options{Addr: srv.Addr, PoolSize: 1, PoolTimeout: time.Hour, PipelinePoolSize: -1})
 	t.Cleanup(func() { _ = client.Close() })
 	s := backend{client: client}.open(t, func(o *store.Options) { o.Timeout = 50 * time.Millisecond })
 	held := client.Conn()

@@ -29,7 +29,7 @@ type outage struct {
 func newOutage(t *testing.T, mode variant, o store.GuardOptions) *outage {
 	t.Helper()
 	srv := newRealServer(t)
-	client := redis.NewClient(&redis.Options{Addr: srv.Addr, ReadTimeout: time.Second, MaxRetries: 1, DialerRetries: 1})
+	client := redis.NewClient(&redis.Options{Addr: srv.Addr, ReadTimeout: time.Second, MaxRetries: 1, DialerRetries: 1, PipelinePoolSize: -1})
 	t.Cleanup(func() { _ = client.Close() })
 	s := backend{client: client, mode: mode}.open(t, func(o *store.Options) { o.Timeout = 250 * time.Millisecond })
 	x := &outage{
@@ -261,7 +261,7 @@ func TestAHungServerDoesNotHoldReads(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			srv := newRealServer(t)
 			// The client alone would wait for a minute.
-			client := redis.NewClient(&redis.Options{Addr: srv.Addr, ReadTimeout: time.Minute, DialerRetries: 1})
+			client := redis.NewClient(&redis.Options{Addr: srv.Addr, ReadTimeout: time.Minute, DialerRetries: 1, PipelinePoolSize: -1})
 			t.Cleanup(func() { _ = client.Close() })
 			s := backend{client: wrap(client)}.open(t, func(o *store.Options) { o.Timeout = 100 * time.Millisecond })
 			require.NoError(t, client.Ping(t.Context()).Err())

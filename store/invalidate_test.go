@@ -217,7 +217,7 @@ func TestOnlyTheTablesThatFailedAreLeft(t *testing.T) {
 	fill(t, s, "q2", "", on("b", "1"))
 	ctx := t.Context()
 	require.NoError(t, client.Do(ctx, "ACL", "SETUSER", "limited", "on", "nopass", "+@all", "~{acl}N", "~{acl}e:*", "~{acl}c:*", "~{acl}t:a").Err())
-	limited := redis.NewClient(&redis.Options{Addr: srv.Addr, Username: "limited", Password: "x"})
+	limited := redis.NewClient(&redis.Options{Addr: srv.Addr, Username: "limited", Password: "x", PipelinePoolSize: -1})
 	defer limited.Close()
 	writer := backend{client: limited}.open(t, in("acl"))
 

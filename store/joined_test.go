@@ -390,7 +390,7 @@ func TestASaveBetweenTheCallsOfAnInvalidationIsRefusedOrDropped(t *testing.T) {
 			for i := range 10 {
 				late = append(late, lease(t, reader, joined+fmt.Sprint(i), deps...))
 			}
-			client := redis.NewClient(&redis.Options{Addr: b.client.(*redis.Client).Options().Addr})
+			client := redis.NewClient(&redis.Options{Addr: b.client.(*redis.Client).Options().Addr, PipelinePoolSize: -1})
 			calls := 0
 			client.AddHook(between{b.client, func() {
 				saveJoined(t, reader, late[calls], "old", ids("b", joined))

@@ -81,7 +81,7 @@ func TestAUserWithoutTheChannelInvalidates(t *testing.T) {
 		s := b.open(t, in(ns))
 		fill(t, s, "q", "x", on("a", "1"))
 		require.NoError(t, b.client.Do(t.Context(), "ACL", "SETUSER", "silent", "on", "nopass", "~*", "+@all", "resetchannels").Err())
-		silent := redis.NewClient(&redis.Options{Addr: b.client.(*redis.Client).Options().Addr, Username: "silent", Password: "any"})
+		silent := redis.NewClient(&redis.Options{Addr: b.client.(*redis.Client).Options().Addr, Username: "silent", Password: "any", PipelinePoolSize: -1})
 		defer silent.Close()
 		require.ErrorContains(t, silent.Publish(t.Context(), s.Channel(), "x").Err(), "NOPERM")
 		invalidate(t, backend{client: silent, mode: mode}.open(t, in(ns)), changed("a", row{"1", "1"}))
