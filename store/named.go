@@ -2,6 +2,7 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -86,7 +87,7 @@ func (n *introductions) introduce(ctx context.Context) error {
 	pipe := conn.Pipeline()
 	had, info := pipe.ClientGetName(ctx), pipe.Info(ctx, "replication")
 	_, _ = pipe.Exec(ctx) // each command has its error
-	if err := n.outcome(had.Err()); err != nil {
+	if ok, err := n.granted(had.Err()); !ok {
 		return err
 	}
 	id, err := readIdentity(info.Result())
@@ -95,31 +96,34 @@ func (n *introductions) introduce(ctx context.Context) error {
 	}
 	base, _, _ := strings.Cut(had.Val(), nameMark)
 	name := base + nameMark + id
-	if had.Val() == name || !n.possible() {
+	if had.Val() == name {
 		return nil
 	}
 	pipe = conn.Pipeline()
 	set, has := pipe.ClientSetName(ctx, name), pipe.ClientGetName(ctx)
 	_, _ = pipe.Exec(ctx)
-	if err := n.outcome(set.Err()); err != nil {
-		return err
+	for _, cmd := range []redis.Cmder{set, has} {
+		if ok, err := n.granted(cmd.Err()); !ok {
+			return err
+		}
 	}
-	if has.Err() == nil && has.Val() != name || has.Err() == redis.Nil {
-		n.refuse() // it keeps no names
+	if has.Val() != name { // it keeps none
+		n.refuse()
 	}
-	return n.outcome(has.Err())
+	return nil
 }
 
-// outcome returns an error of the connection, and notes a refusal.
-func (n *introductions) outcome(err error) error {
+// granted reports whether the server does as it is told about names, and notes it if
+// it refuses. An error is one of the connection.
+func (n *introductions) granted(err error) (bool, error) {
 	switch {
-	case err == nil, err == redis.Nil: // no name
-		return nil
+	case err == nil, errors.Is(err, redis.Nil): // no name
+		return true, nil
 	case isAnswer(err) && !unreachable(err):
 		n.refuse()
-		return nil
+		return false, nil
 	}
-	return err
+	return false, err
 }
 
 func (n *introductions) refuse() { n.refused.Store(n.now().Add(refusalHolds).UnixNano()) }
