@@ -1,6 +1,7 @@
 package cacheplugin_test
 
 import (
+	"crypto/rand"
 	"fmt"
 	"slices"
 	"strings"
@@ -300,20 +301,21 @@ func TestAWriteThatKnowsOfNoQueriesDropsThoseOfOthers(t *testing.T) {
 		if env.Name == testenv.SQLite {
 			continue // one process alone caches it
 		}
-		for n, c := range costs {
-			if c.notOn == env.Name || c.notOn != "" && env.Dialect == "mysql" {
-				continue
-			}
-			t.Run(env.Name+"/"+c.name, func(t *testing.T) {
-				f := newFixture(t, env, options{models: []any{&ware{}, &stocked{}, &retired{}, &crate{}, &lot{}}})
-				other := newSibling(t, f, gorm.Config{})
-				fillWares(t, f.plain, uint(5*n+10))
+		t.Run(env.Name, func(t *testing.T) {
+			f := newFixture(t, env, options{models: []any{&ware{}, &stocked{}, &retired{}, &crate{}, &lot{}}})
+			fillWares(t, f.plain, uint(5*len(costs)+5))
+			for n, c := range costs {
+				if c.notOn == env.Name {
+					continue
+				}
+				f.config.Prefix = "test-" + rand.Text() // where nobody has cached anything
+				writer, other := newSibling(t, f, gorm.Config{}), newSibling(t, f, gorm.Config{})
 				row := uint(5*n + 5)
-				require.NoError(t, c.write(f.db, row)) // learns that there are none
+				require.NoError(t, c.write(writer.db, row), c.name) // learns that there are no queries
 				all := func(db *gorm.DB) (rows []map[string]any) {
 					for _, table := range []string{"wares", "stockeds", "retireds", "lots"} {
 						for _, where := range []string{"id = ?", "shelf = ?", "shelf <> ?"} {
-							for _, value := range []any{1, 3, 4, row, row + 1} {
+							for _, value := range []any{3, 4, row, row + 1} {
 								var some []map[string]any
 								require.NoError(t, db.Table(table).Where(where, value).Order("id").Find(&some).Error)
 								rows = append(rows, some...)
@@ -323,10 +325,10 @@ func TestAWriteThatKnowsOfNoQueriesDropsThoseOfOthers(t *testing.T) {
 					return rows
 				}
 				all(other.db)
-				require.NoError(t, c.write(f.db, row+1))
-				require.Equal(t, all(f.plain), all(other.db))
-			})
-		}
+				require.NoError(t, c.write(writer.db, row+1), c.name)
+				require.Equal(t, all(f.plain), all(other.db), c.name)
+			}
+		})
 	}
 }
 
