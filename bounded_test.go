@@ -239,6 +239,31 @@ func TestABoundedResultIsNoOlderThanMaxStale(t *testing.T) {
 	require.Greater(t, now.NearHits-now.NearValidated, near.NearHits-near.NearValidated)
 }
 
+// What the database says while a result is computed may be outdated when it is
+// stored: the bound begins with the look-up.
+func TestMaxStaleCountsFromTheLookUpOfAResultThatIsStored(t *testing.T) {
+	const maxStale = time.Second
+	o := boundedOptions()
+	o.config.Profiles = cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour, MaxStale: maxStale}}
+	f := newFixture(t, testenv.Databases(t)[0], o)
+	require.NoError(t, f.plain.Create(&brand{ID: 1, Kind: 1}).Error)
+	f.settle(t, f.brands(t, f.db, 2)) // it listens to the others
+	read := func(wait time.Duration) func() {
+		return func() {
+			rows, err := f.db.Model(&brand{}).Scopes(cache.Cache()).Where("kind = ?", 1).Rows()
+			require.NoError(t, err)
+			start := time.Now()
+			require.True(t, rows.Next())
+			require.Eventually(t, func() bool { return time.Since(start) >= wait }, time.Minute, time.Millisecond)
+			require.False(t, rows.Next())
+			require.NoError(t, rows.Close())
+		}
+	}
+	f.misses(t, read(maxStale))
+	require.Equal(t, "validated", f.from(t, read(0)))
+	f.settle(t, read(0))
+}
+
 func TestAQueryHasTheLeastMaxStaleOfItsTables(t *testing.T) {
 	o := options{models: []any{&brand{}, &testmodel.Category{}, &testmodel.Label{}}, config: cacheplugin.Config{
 		NearCache: &cacheplugin.NearCache{},

@@ -242,7 +242,9 @@ func (r *read) saved(s saving, start time.Time, stored bool, err error) {
 		e.counters.refused.Add(1)
 		e.observe(s.ctx, Event{Kind: EventSkip, Table: r.table, Op: r.op, Key: r.key.String(), Reason: ReasonRefused, Unstored: true})
 	default:
-		r.keep(s.payload, s.lease.Version(), start)
+		// Known to be valid since the look-up that took the lease, and no longer: a
+		// result that something has outdated meanwhile may be stored, and is no hit.
+		r.keep(s.payload, s.lease.Version(), r.near.asked)
 		e.observe(s.ctx, Event{
 			Kind: EventStore, Table: r.table, Op: r.op, Key: r.key.String(),
 			Rows: s.rows, Bytes: len(s.payload), Duration: time.Since(start),
