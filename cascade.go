@@ -6,8 +6,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cacheplugin/cacheplugin/catalog"
 	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/catalog"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 

@@ -12,9 +12,9 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/cache"
-	"github.com/cacheplugin/cacheplugin/catalog"
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/catalog"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 

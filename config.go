@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
 // ErrorPolicy says what a caller gets when Redis fails. The zero value is the

@@ -15,7 +15,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 

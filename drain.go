@@ -9,7 +9,7 @@ import (
 	"time"
 
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
 // outbox is the outbox of one database. Its goroutine deletes the rows of what

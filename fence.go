@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 

@@ -7,7 +7,7 @@ import (
 	"strings"
 
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
 // keyVersion is part of every entry's key. It changes with the format of

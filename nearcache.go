@@ -7,8 +7,8 @@ import (
 
 	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/near"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/near"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
 // NearCache configures the process's own memory of results; see

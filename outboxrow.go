@@ -9,7 +9,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
 // outboxFormat names the form of the rows in the outbox and of the values in

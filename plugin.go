@@ -13,9 +13,9 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/near"
-	"github.com/cacheplugin/cacheplugin/rowset"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/near"
+	"github.com/cacheplugin/cacheplugin/internal/rowset"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 

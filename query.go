@@ -10,7 +10,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/rowset"
+	"github.com/cacheplugin/cacheplugin/internal/rowset"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 

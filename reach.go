@@ -4,8 +4,8 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/cacheplugin/cacheplugin/catalog"
 	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/catalog"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 

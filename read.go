@@ -10,10 +10,10 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/cache"
-	"github.com/cacheplugin/cacheplugin/catalog"
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/rowset"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/catalog"
+	"github.com/cacheplugin/cacheplugin/internal/rowset"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
 // read is one query that may be answered from the cache.

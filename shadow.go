@@ -11,8 +11,8 @@ import (
 
 	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/rowset"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/rowset"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
 const (

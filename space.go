@@ -11,8 +11,8 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/cacheplugin/cacheplugin/near"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/near"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
 // QueryInfo is what Config.PrefixFunc is told of a query, or of a write's

@@ -7,7 +7,7 @@ import (
 	"time"
 
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
 // saving is a result on its way to Redis.

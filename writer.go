@@ -7,8 +7,8 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/cacheplugin/cacheplugin/catalog"
 	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/catalog"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 

@@ -12,7 +12,7 @@ import (
 	"github.com/vmihailenco/msgpack/v5"
 	"gorm.io/gorm"
 
-	"github.com/cacheplugin/cacheplugin/rowset"
+	"github.com/cacheplugin/cacheplugin/internal/rowset"
 )
 
 // limits measures what a hit cannot be faster than, on the bytes that the

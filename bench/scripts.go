@@ -8,7 +8,7 @@ import (
 	"time"
 
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
 // scriptWork is a call whose script keeps Redis busy for as long as any of its kind.

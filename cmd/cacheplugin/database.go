@@ -13,8 +13,8 @@ import (
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
 	_ "github.com/mattn/go-sqlite3"    // the driver "sqlite3"
 
-	"github.com/cacheplugin/cacheplugin/catalog"
 	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/catalog"
 )
 
 // databaseDialect tells the dialect of a database by its URL.

@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
 func (a *app) invalidateCommand() *cobra.Command {

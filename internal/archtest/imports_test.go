@@ -35,15 +35,15 @@ type rule struct {
 // rules holds for the packages that architecture is about. Every other package
 // may import what it likes, but the root.
 var rules = map[string]rule{
-	"conj":    {standardOnly: true, never: []string{"net", "os/exec"}},
-	"lua":     {never: []string{gorm, sqlStd}},
-	"rowset":  {never: []string{gorm, redis}},
-	"cache":   {never: []string{redis}},
-	"catalog": {ours: []string{"conj", "lua"}, never: []string{redis}},
-	"store":   {ours: []string{"conj", "lua"}, never: []string{gorm}},
-	"near":    {ours: []string{"conj", "lua", "store"}, never: []string{gorm}},
-	"txn":     {ours: []string{"conj", "lua"}, never: []string{redis}},
-	"":        {ours: []string{"cache", "catalog", "conj", "lua", "near", "rowset", "store", "txn"}},
+	"conj":             {standardOnly: true, never: []string{"net", "os/exec"}},
+	"lua":              {never: []string{gorm, sqlStd}},
+	"internal/rowset":  {never: []string{gorm, redis}},
+	"cache":            {never: []string{redis}},
+	"internal/catalog": {ours: []string{"conj", "lua"}, never: []string{redis}},
+	"internal/store":   {ours: []string{"conj", "lua"}, never: []string{gorm}},
+	"internal/near":    {ours: []string{"conj", "lua", "internal/store"}, never: []string{gorm}},
+	"txn":              {ours: []string{"conj", "lua"}, never: []string{redis}},
+	"":                 {ours: []string{"cache", "conj", "internal/catalog", "internal/near", "internal/rowset", "internal/store", "lua", "txn"}},
 }
 
 // onRoot are the folders whose packages may import the root package.

@@ -18,9 +18,9 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/metrics/opentelemetry"
-	"github.com/cacheplugin/cacheplugin/store"
 )
 
 func TestMain(m *testing.M) { testenv.Main(m) }

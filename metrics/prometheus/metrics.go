@@ -9,7 +9,7 @@ import (
 	client "github.com/prometheus/client_golang/prometheus"
 
 	"github.com/cacheplugin/cacheplugin"
-	"github.com/cacheplugin/cacheplugin/store"
+	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
 // The defaults of Options.
