@@ -1,4 +1,4 @@
-package cacheplugin
+package database
 
 import (
 	"context"
@@ -12,24 +12,24 @@ import (
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
-// writer returns the name of a stored function that a text calls and that may
+// WritingFunction returns the name of a stored function that a text calls and that may
 // write tables; empty if there is none. Most databases have no such function,
 // and then the text isn't looked at.
-func (e *engine) writer(ctx context.Context, pool gorm.ConnPool, text string) string {
+func (d *Database) WritingFunction(ctx context.Context, pool gorm.ConnPool, text string) string {
 	_, tx := txn.Of(pool)
 	if tx != nil && tx.Err() != nil {
 		return ""
 	}
-	functions, err := e.database(pool).catalog.Functions(ctx, pool, keep(tx))
+	functions, err := d.Catalog.Functions(ctx, pool, Lasting(tx))
 	if err != nil {
-		e.failed(ctx, "the functions that write could not be read from the catalog", "", err)
+		d.report.Failed(ctx, "the functions that write could not be read from the catalog", "", err)
 		return ""
 	}
 	writers := functions.Writers
 	if len(writers) == 0 {
 		return ""
 	}
-	names, ok := conj.Calls(e.dialect, text)
+	names, ok := conj.Calls(d.Dialect, text)
 	if !ok {
 		low := strings.ToLower(text)
 		for name := range writers {
@@ -49,7 +49,7 @@ func (e *engine) writer(ctx context.Context, pool gorm.ConnPool, text string) st
 // hideAdded notes the stored functions that a query calls, itself or in a view,
 // by names that conj takes for functions which read no table: somebody's own may
 // be called so.
-func (d *database) hideAdded(ctx context.Context, q catalog.Querier, text string, keep bool, p *conj.Plan) error {
+func (d *Database) hideAdded(ctx context.Context, q catalog.Querier, text string, remember bool, p *conj.Plan) error {
 	texts := []string{text}
 	for _, t := range p.Tables {
 		if t.View != nil {
@@ -58,10 +58,10 @@ func (d *database) hideAdded(ctx context.Context, q catalog.Querier, text string
 	}
 	var names []string
 	for _, text := range texts {
-		calls, _ := conj.Calls(d.dialect, text)
+		calls, _ := conj.Calls(d.Dialect, text)
 		names = append(names, calls...)
-		for _, field := range conj.Fields(d.dialect, text) {
-			if !slices.ContainsFunc(p.Tables, func(t *conj.Table) bool { return t.Index(d.dialect, field) >= 0 }) {
+		for _, field := range conj.Fields(d.Dialect, text) {
+			if !slices.ContainsFunc(p.Tables, func(t *conj.Table) bool { return t.Index(d.Dialect, field) >= 0 }) {
 				names = append(names, field)
 			}
 		}
@@ -69,7 +69,7 @@ func (d *database) hideAdded(ctx context.Context, q catalog.Querier, text string
 	if len(names) == 0 {
 		return nil
 	}
-	functions, err := d.catalog.Functions(ctx, q, keep)
+	functions, err := d.Catalog.Functions(ctx, q, remember)
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package cacheplugin
+package database
 
 import (
 	"context"
@@ -10,12 +10,16 @@ import (
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
-// configured notes what a statement changes of its session. What may change the
-// meaning of texts, and lasts, keeps the handle from caching anything: which of
+// SessionTainted reports whether a statement has changed which tables or rows
+// some pooled session sees. Nothing may be cached from then on.
+func (d *Database) SessionTainted() bool { return d.sessionTainted.Load() }
+
+// NoteSettings notes what a statement changes of its session. What may change
+// the meaning of texts, and lasts, taints the sessions of the handle: which of
 // the pool's connections it was is not known. In a transaction PostgreSQL's SET
 // LOCAL ends with it: until then nothing is read from the cache, and names are
 // looked up anew.
-func (e *engine) configured(ctx context.Context, pool gorm.ConnPool, plan *conj.Plan, query string) {
+func (d *Database) NoteSettings(ctx context.Context, pool gorm.ConnPool, plan *conj.Plan, query string) {
 	where, tx := txn.Of(pool)
 	for _, s := range plan.Settings {
 		if tx != nil {
@@ -25,13 +29,13 @@ func (e *engine) configured(ctx context.Context, pool gorm.ConnPool, plan *conj.
 		if text == "" {
 			text = query
 		}
-		if !changesMeaning(text) && !changesIsolation(e.dialect, query) && (s.Name != "" || plan.Statement == conj.Set) {
+		if !changesMeaning(text) && !changesIsolation(d.Dialect, query) && (s.Name != "" || plan.Statement == conj.Set) {
 			continue
 		}
 		switch {
 		case !s.Local, where == txn.Foreign:
-			e.database(pool).strange.Store(true)
-			e.config.Logger.WarnContext(ctx, "cacheplugin: a statement has changed which tables or rows a session sees; nothing more is cached through this handle: set it in the DSN, or by SET LOCAL in a transaction", "statement", query)
+			d.sessionTainted.Store(true)
+			d.report.WarnAlways(ctx, "a statement has changed which tables or rows a session sees; nothing more is cached through this handle: set it in the DSN, or by SET LOCAL in a transaction", "statement", query)
 		case tx != nil:
 			tx.MarkDDL()
 		}
@@ -58,17 +62,18 @@ func changesMeaning(query string) bool {
 	return strings.HasPrefix(strings.TrimSpace(low), "use")
 }
 
-// watchConfig notes the settings that a query outside of the cache changes.
-func (e *engine) watchConfig(ctx context.Context, pool gorm.ConnPool, query string) {
-	if e.dialect != conj.PostgreSQL || !strings.Contains(strings.ToLower(query), "set_config") {
+// NoteQuerySettings notes the settings that a query outside of the cache
+// changes, by PostgreSQL's set_config.
+func (d *Database) NoteQuerySettings(ctx context.Context, pool gorm.ConnPool, query string) {
+	if d.Dialect != conj.PostgreSQL || !strings.Contains(strings.ToLower(query), "set_config") {
 		return
 	}
 	_, tx := txn.Of(pool)
-	plan, err := e.database(pool).plan(ctx, pool, query, keep(tx))
+	plan, err := d.Plan(ctx, pool, query, Lasting(tx))
 	if err != nil {
-		e.failed(ctx, "a query that changes settings could not be looked up in the catalog", "", err)
-		e.database(pool).strange.Store(true)
+		d.report.Failed(ctx, "a query that changes settings could not be looked up in the catalog", "", err)
+		d.sessionTainted.Store(true)
 		return
 	}
-	e.configured(ctx, pool, plan, query)
+	d.NoteSettings(ctx, pool, plan, query)
 }
