@@ -49,7 +49,9 @@ func TestComputedValuesAreMadeFromCommittedState(t *testing.T) {
 		require.NoError(t, db.First(&b, 1).Error)
 		return b.Name
 	}
-	require.Equal(t, "source", byKey(f.db), "now it is in the process's memory")
+	require.Eventually(t, func() bool {
+		return f.from(t, func() { require.Equal(t, "source", byKey(f.db)) }) == "near"
+	}, time.Minute, time.Millisecond, "now it is in the process's memory")
 	require.NoError(t, f.plain.Model(&brand{ID: 1}).Update("name", "newer").Error)
 	client := testenv.Redis(t)
 	entries, err := client.Keys(t.Context(), "{"+f.config.Prefix+"}e:*").Result()

@@ -70,10 +70,11 @@ func (d *decision) checkable(ctx context.Context) bool {
 	return s == nil || !s.Volatile && len(s.Extra) == 0
 }
 
-// check compares a share of the hits with the database, in the background.
-func (r *Read) check(ctx context.Context, payload []byte) {
+// check compares a share of the hits with the database, in the background. A
+// result that another one of this process has just read has no version yet.
+func (r *Read) check(ctx context.Context, payload []byte, version string) {
 	c := r.cache.checks
-	if r.checked == nil || rand.Float64() >= c.share {
+	if r.checked == nil || version == "" || rand.Float64() >= c.share {
 		return
 	}
 	args, ok := copyArgs(r.args)
@@ -82,9 +83,8 @@ func (r *Read) check(ctx context.Context, payload []byte) {
 	}
 	copied := *r
 	copied.args = args
-	hit := time.Now()
 	c.run(ctx, func(ctx context.Context) {
-		if err := copied.compare(ctx, payload, hit); err != nil && c.group.Closing().Err() == nil {
+		if err := copied.compare(ctx, payload, version); err != nil && c.group.Closing().Err() == nil {
 			r.cache.Report.Failed(ctx, "a shadow read failed", r.table, err)
 		}
 	})
@@ -97,7 +97,7 @@ func (r *Read) check(ctx context.Context, payload []byte) {
 // confirmed when the very same entry is still served after a while, so that
 // the invalidation had that long to arrive, and differs from what the database
 // says then, too.
-func (r *Read) compare(ctx context.Context, payload []byte, hit time.Time) error {
+func (r *Read) compare(ctx context.Context, payload []byte, version string) error {
 	decidable, err := r.decidable(ctx)
 	if err != nil || !decidable {
 		return err
@@ -114,7 +114,7 @@ func (r *Read) compare(ctx context.Context, payload []byte, hit time.Time) error
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	age, still, err := r.stillServed(ctx, payload, hit)
+	age, still, err := r.stillServed(ctx, version)
 	if err != nil || !still {
 		return err
 	}
@@ -133,18 +133,13 @@ func (r *Read) compare(ctx context.Context, payload []byte, hit time.Time) error
 
 // stillServed reports whether the entry that was hit is in Redis still, and how
 // old it is.
-func (r *Read) stillServed(ctx context.Context, payload []byte, hit time.Time) (age time.Duration, still bool, err error) {
+func (r *Read) stillServed(ctx context.Context, version string) (age time.Duration, still bool, err error) {
 	found, err := r.space.Store.Peek(ctx, r.key, r.deps)
-	if err != nil || found.State != store.Hit || string(found.Payload) != string(payload) {
+	if err != nil || found.State != store.Hit || found.Version != version {
 		return 0, false, err
 	}
 	remaining, err := r.space.Store.Remaining(ctx, r.key)
-	if err != nil {
-		return 0, false, err
-	}
-	age = r.timeout - remaining
-	// Redis counts in milliseconds. A younger one is another, with the same rows.
-	return age, age >= time.Since(hit)-time.Millisecond, nil
+	return r.timeout - remaining, true, err
 }
 
 // sameInDatabase asks the database that fills the cache. A result that is too

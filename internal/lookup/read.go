@@ -111,7 +111,7 @@ func (r *Read) Open(ctx context.Context) (driver.Rows, error) {
 		}
 		r.reportHit(ctx, found.Payload, start, r.near.confirms)
 		r.keep(found.Payload, found.Version, r.near.asked)
-		r.check(ctx, found.Payload)
+		r.check(ctx, found.Payload, found.Version)
 		return rows, nil
 	case store.Leased:
 		return r.fill(ctx, found.Lease)
