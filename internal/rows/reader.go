@@ -1,144 +1,42 @@
-package cacheplugin
+package rows
 
 import (
+	"context"
 	"database/sql"
-	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/txn"
+	"github.com/cacheplugin/cacheplugin/internal/catalog"
+	"github.com/cacheplugin/cacheplugin/internal/dialect"
 )
 
-// unlockable says why the rows of a statement can't be locked before it is sent;
-// empty if they can be.
-func (t *target) unlockable() string {
-	c := t.c
-	switch {
-	case c.where != txn.InTx:
-		return "not in a transaction" // they may change in between
-	case c.engine.dialect == conj.MySQL && !c.gapLocks():
-		// Affected rows count changed rows only, so that without gap locks
-		// a row that came in between could hide behind an unchanged one.
-		return "isolation below REPEATABLE READ"
-	case len(t.table.PrimaryKey) == 0:
-		return "no primary key"
-	}
-	return ""
+// reader builds and runs the queries for images of one table's rows.
+type reader struct {
+	statement *Statement
+	table     *catalog.Table
+	name      conj.TableName // as the queries name the table
+	lead      []int          // columns whose values are read besides the images
 }
 
-// lock reads and locks the rows that the statement's WHERE matches, in the
-// same transaction. Where that can't be done the table is dropped whole.
-func (t *target) lock() []conj.Image {
-	c := t.c
-	if reason := t.unlockable(); reason != "" {
-		t.widen(reason)
-		return nil
-	}
-	limit := c.engine.config.MaxImages
-	suffix := "LIMIT " + strconv.Itoa(limit+1)
-	switch c.engine.dialect {
-	case conj.PostgreSQL:
-		if t.write.Statement == conj.Update && !t.setsKey() && len(t.lead) == 0 {
-			suffix += " FOR NO KEY UPDATE"
-		} else {
-			suffix += " FOR UPDATE"
-		}
-	case conj.MySQL:
-		suffix += " FOR UPDATE"
-	case conj.SQLite:
-		if err := t.lockSQLite(); err != nil {
-			// The statement will meet the same error.
-			t.widen("the write lock was not granted")
-			return nil
-		}
-	}
-	columns := t.imageColumns()
-	if len(t.lead) > 0 {
-		t.leadRows = [][]any{}
-	}
-	query, args, ok := t.write.ImageQuery(t.selectList(columns), suffix, c.sent)
-	if !ok {
-		t.widen("no image query")
-		return nil
-	}
-	images, keys, err := t.read(query, args, columns)
-	if err != nil {
-		c.engine.failed(c.ctx, "old rows could not be read", t.table.ID, err)
-		t.widen("old rows could not be read")
-		return nil
-	}
-	if len(images) > limit {
-		t.widen("many rows")
-		return nil
-	}
-	t.matched, t.locked = int64(len(images)), keys
-	return images
+// found are rows that were read. The lists are aligned with each other.
+type found struct {
+	images []conj.Image
+	keys   [][]any // the values of the primary key
+	lead   [][]any // the values of the reader's lead columns
+	fresh  []bool  // set by readFresh only
 }
 
-// gapLocks tells whether locking reads keep new rows out.
-func (c *capture) gapLocks() bool {
-	if c.tx == nil || c.tx.Opaque() {
-		return false
-	}
-	level := sql.LevelDefault
-	if o := c.tx.Options(); o != nil {
-		level = o.Isolation
-	}
-	switch level {
-	case sql.LevelRepeatableRead, sql.LevelSerializable:
-		return true
-	case sql.LevelDefault:
-		server, err := c.base.catalog.Server(c.ctx, c.pool)
-		return err == nil && (server.DefaultIsolation == "repeatable read" || server.DefaultIsolation == "serializable")
-	}
-	return false
-}
-
-// lockSQLite takes SQLite's write lock before the first read of a
-// transaction. A transaction that reads first and writes then fails with
-// "database is locked" when another has written in between.
-func (t *target) lockSQLite() error {
-	column := ""
-	for i, c := range t.table.Columns() {
-		if !t.table.Generated(i) {
-			column = t.quote(c.Name)
-			break
-		}
-	}
-	_, err := t.c.pool.ExecContext(t.c.ctx, "UPDATE "+t.quotedTable()+" SET "+column+" = "+column+" WHERE 0")
-	return err
-}
-
-// reserveSQLite does the same before the catalog is read for a transaction's
-// first write. It takes the table from the text alone; where there is no such
-// table its error is the statement's own, which comes next.
-func (c *capture) reserveSQLite(query string) {
-	if c.tx == nil || c.engine.dialect != conj.SQLite || c.tx.Dirty() {
-		return
-	}
-	if known, _ := c.base.plans.Get(query); known != nil {
-		return
-	}
-	plan, err := conj.Compile(c.base.dialect, query, func(conj.TableName) (*conj.Table, error) { return nil, nil }, c.base.limits)
-	if err != nil || len(plan.Writes) == 0 {
-		return
-	}
-	table := (&target{c: c, write: &plan.Writes[0]}).quotedTable()
-	_, _ = c.pool.ExecContext(c.ctx, "DELETE FROM "+table+" WHERE 0")
-}
-
-// imageColumns are the columns that images are taken of: the key, those that
+// columns are the columns that images are taken of: the key, those that
 // schemes ask for, and the short ones that they may come to ask for.
-func (t *target) imageColumns() []int {
-	need, known := t.needed()
-	for _, i := range slices.Concat(t.table.PrimaryKey, t.lead) {
+func (r *reader) columns(ctx context.Context) []int {
+	need, known := r.statement.needed(ctx, r.table)
+	for _, i := range slices.Concat(r.table.PrimaryKey, r.lead) {
 		need[i] = true
 	}
 	var columns []int
-	for i, c := range t.table.Columns() {
+	for i, c := range r.table.Columns() {
 		switch c.Kind {
 		case conj.Text, conj.PaddedText, conj.FoldedText, conj.Bytes:
 			if known && !need[i] {
@@ -152,214 +50,159 @@ func (t *target) imageColumns() []int {
 
 // selectList reads the value of the columns that can narrow by one, and of
 // the others whether they are null.
-func (t *target) selectList(columns []int) string {
-	var b strings.Builder
-	all := t.table.Columns()
+func (r *reader) selectList(columns []int) string {
+	list := make([]string, len(columns))
 	for n, i := range columns {
-		if n > 0 {
-			b.WriteString(", ")
-		}
-		if all[i].Kind == conj.Opaque && !t.inKey(i) {
-			b.WriteString("(" + t.quote(all[i].Name) + " IS NULL)")
-		} else {
-			b.WriteString(t.quote(all[i].Name))
+		list[n] = r.quote(i)
+		if r.nullnessOnly(i) {
+			list[n] = "(" + list[n] + " IS NULL)"
 		}
 	}
-	return b.String()
+	return strings.Join(list, ", ")
 }
 
-func (t *target) inKey(column int) bool { return slices.Contains(t.table.PrimaryKey, column) }
-
-// read runs an image query.
-func (t *target) read(query string, args []any, columns []int) (images []conj.Image, keys [][]any, err error) {
-	return t.readWith(query, args, columns, nil, nil)
+// nullnessOnly reports whether all that is read of a column is whether it is
+// null.
+func (r *reader) nullnessOnly(column int) bool {
+	return r.table.Columns()[column].Kind == conj.Opaque && !inKey(r.table, column)
 }
 
-// endsTransaction tells whether an error leaves nothing of the transaction that
-// it came in. PostgreSQL refuses everything after any error of its own. MySQL
-// has rolled the transaction back after a few, and carries out what is sent next
-// as a transaction of its own: nothing may be.
-func endsTransaction(dialect conj.Dialect, err error) bool {
-	switch dialect {
-	case conj.PostgreSQL:
-		var answer interface{ SQLState() string }
-		return errors.As(err, &answer)
-	case conj.MySQL:
-		return slices.Contains(mysqlRollsBack, mysqlError(err))
-	}
-	return false
+func (r *reader) quote(column int) string {
+	return dialect.Quote(r.statement.options.Dialect, r.table.Columns()[column].Name)
 }
-
-// mysqlRollsBack are the numbers of MySQL's and MariaDB's errors that may have
-// rolled the transaction back: a row that changed since the snapshot, a lock
-// that was waited for too long, deadlocks.
-var mysqlRollsBack = []string{"1020", "1205", "1213", "1613", "1614", "3058"}
-
-// mysqlError is the number of an error of MySQL's, which its driver's errors
-// begin with.
-func mysqlError(err error) string {
-	_, text, ok := strings.Cut(err.Error(), "Error ")
-	if !ok {
-		return ""
-	}
-	return text[:len(text)-len(strings.TrimLeft(text, "0123456789"))]
-}
-
-// readWith runs an image query that has one more column, which is read into
-// extra before each is called for a row; a nil extra is none.
-func (t *target) readWith(query string, args []any, columns []int, extra any, each func()) (images []conj.Image, keys [][]any, err error) {
-	defer func() {
-		if err != nil && t.c.tx != nil && endsTransaction(t.c.engine.dialect, err) {
-			t.c.lost = err
-		}
-	}()
-	rows, err := t.c.pool.QueryContext(t.c.ctx, query, args...)
-	if err != nil {
-		return nil, nil, err
-	}
-	defer func() {
-		if closeErr := rows.Close(); err == nil {
-			err = closeErr
-		}
-	}()
-	all := t.table.Columns()
-	values := make([]any, len(columns))
-	pointers := make([]any, len(columns))
-	for i := range values {
-		pointers[i] = &values[i]
-	}
-	if extra != nil {
-		pointers = append(pointers, extra)
-	}
-	for rows.Next() {
-		if err := rows.Scan(pointers...); err != nil {
-			return nil, nil, err
-		}
-		if each != nil {
-			each()
-		}
-		img := make(conj.Image, len(all))
-		key := make([]any, 0, len(t.table.PrimaryKey))
-		for n, i := range columns {
-			if all[i].Kind == conj.Opaque && !t.inKey(i) {
-				img[i] = nullness(values[n])
-			} else {
-				img[i] = all[i].FromRow(t.c.engine.dialect, values[n])
-			}
-		}
-		pick := func(some []int, list []any) []any {
-			for _, k := range some {
-				list = append(list, values[slices.Index(columns, k)])
-			}
-			return list
-		}
-		images, keys = append(images, img), append(keys, pick(t.table.PrimaryKey, key))
-		if t.leadRows != nil {
-			t.leadRows = append(t.leadRows, pick(t.lead, nil))
-		}
-	}
-	return images, keys, rows.Err()
-}
-
-// nullness reads the result of IS NULL.
-func nullness(v any) conj.Value {
-	switch v := v.(type) {
-	case bool:
-		if v {
-			return conj.Null
-		}
-		return conj.NotNull
-	case int64:
-		if v != 0 {
-			return conj.Null
-		}
-		return conj.NotNull
-	case []byte:
-		if string(v) == "1" {
-			return conj.Null
-		}
-		return conj.NotNull
-	}
-	return ""
-}
-
-// maxParameters is the number of parameters that every one of the databases
-// takes in a query; SQLite's is the smallest, 32,766.
-const maxParameters = 32_000
 
 // readBack reads the images of rows by their keys.
-func (t *target) readBack(keys [][]any) ([]conj.Image, error) {
+func (r *reader) readBack(ctx context.Context, keys [][]any) ([]conj.Image, error) {
 	if len(keys) == 0 {
 		return nil, nil
 	}
-	if len(keys)*len(t.table.PrimaryKey) > maxParameters {
+	if len(keys)*len(r.table.PrimaryKey) > dialect.MaxParameters {
 		// The query would fail, and a failed query ends PostgreSQL's transactions.
 		return nil, fmt.Errorf("%d keys are more than a query can name", len(keys))
 	}
-	columns := t.imageColumns()
-	from, args, err := t.rowsOf(t.table.PrimaryKey, keys)
+	rows, err := r.readBy(ctx, r.table.PrimaryKey, keys, "")
+	return rows.images, err
+}
+
+// readBy reads the rows that have in some columns one of some lists of values.
+func (r *reader) readBy(ctx context.Context, by []int, lists [][]any, suffix string) (found, error) {
+	columns := r.columns(ctx)
+	from, args, err := r.from(by, lists)
 	if err != nil {
-		return nil, err
+		return found{}, err
 	}
-	images, _, err := t.read("SELECT "+t.selectList(columns)+from, args, columns)
-	return images, err
+	return r.read(ctx, "SELECT "+r.selectList(columns)+from+suffix, args, columns, nil)
 }
 
-// rowsOf is the FROM and WHERE of a query for the rows that have in some
-// columns one of some lists of values.
-func (t *target) rowsOf(columns []int, lists [][]any) (from string, args []any, err error) {
-	var b strings.Builder
-	b.WriteString(" FROM " + t.quotedTable() + " WHERE ")
-	name := func(i int) string { return t.quote(t.table.Columns()[columns[i]].Name) }
+// readFresh is readBy that also reads whether each row is certain not to have
+// been there before the statement. PostgreSQL's xmax says so: ON CONFLICT locks
+// the row that it updates, and the new version keeps the locker, while that of
+// a new row is zero. Nobody can have come in between on SQLite, which has one
+// writer.
+func (r *reader) readFresh(ctx context.Context, by []int, lists [][]any) (found, error) {
+	if r.statement.options.Dialect != conj.PostgreSQL {
+		rows, err := r.readBy(ctx, by, lists, "")
+		rows.fresh = slices.Repeat([]bool{true}, len(rows.images))
+		return rows, err
+	}
+	columns := r.columns(ctx)
+	from, args, err := r.from(by, lists)
+	if err != nil {
+		return found{}, err
+	}
+	var fresh bool
+	return r.read(ctx, "SELECT "+r.selectList(columns)+", xmax::text = '0'"+from, args, columns, &fresh)
+}
+
+// from is the FROM and WHERE of a query for the rows that have in some columns
+// one of some lists of values.
+func (r *reader) from(by []int, lists [][]any) (from string, args []any, err error) {
+	for _, values := range lists {
+		if len(values) != len(by) {
+			return "", nil, fmt.Errorf("a key of %s has %d columns, not %d", r.table.ID, len(values), len(by))
+		}
+		args = append(args, values...)
+	}
+	d := r.statement.options.Dialect
+	from = " FROM " + dialect.QuoteTable(d, r.name) + " WHERE "
 	// SQLite takes no disjunction of a thousand terms.
-	one := len(columns) == 1
-	if one {
-		b.WriteString(name(0) + " IN (")
+	if len(by) == 1 {
+		return from + r.quote(by[0]) + " IN (" + dialect.Placeholders(d, len(args)) + ")", args, nil
 	}
-	for r, values := range lists {
-		if len(values) != len(columns) {
-			return "", nil, fmt.Errorf("a key of %s has %d columns, not %d", t.table.ID, len(values), len(columns))
+	terms := make([]string, len(lists))
+	for n := range lists {
+		equalities := make([]string, len(by))
+		for i, column := range by {
+			equalities[i] = r.quote(column) + " = " + dialect.Placeholder(d, n*len(by)+i+1)
 		}
-		switch {
-		case r > 0 && one:
-			b.WriteString(", ")
-		case r > 0:
-			b.WriteString(" OR ")
-		}
-		for i := range columns {
-			if i > 0 {
-				b.WriteString(" AND ")
-			}
-			if !one {
-				b.WriteString(name(i) + " = ")
-			}
-			args = append(args, values[i])
-			b.WriteString(t.placeholder(len(args)))
-		}
+		terms[n] = strings.Join(equalities, " AND ")
 	}
-	if one {
-		b.WriteString(")")
-	}
-	return b.String(), args, nil
+	return from + strings.Join(terms, " OR "), args, nil
 }
 
-func (t *target) placeholder(n int) string {
-	if t.c.engine.dialect == conj.PostgreSQL {
-		return "$" + strconv.Itoa(n)
+// read runs a query for images, which selects some columns and, unless fresh is
+// nil, one more that is read into it.
+func (r *reader) read(ctx context.Context, query string, args []any, columns []int, fresh *bool) (rows found, err error) {
+	defer func() {
+		if err != nil {
+			r.statement.noteError(err)
+		}
+	}()
+	result, err := r.statement.session.QueryContext(ctx, query, args...)
+	if err != nil {
+		return found{}, err
 	}
-	return "?"
+	defer func() {
+		if closeErr := result.Close(); err == nil {
+			err = closeErr
+		}
+	}()
+	return r.scan(result, columns, fresh)
 }
 
-func (t *target) quote(name string) string {
-	if t.c.engine.dialect == conj.MySQL {
-		return "`" + strings.ReplaceAll(name, "`", "``") + "`"
+func (r *reader) scan(result *sql.Rows, columns []int, fresh *bool) (found, error) {
+	var rows found
+	values := make([]any, len(columns))
+	pointers := make([]any, len(columns), len(columns)+1)
+	for i := range values {
+		pointers[i] = &values[i]
 	}
-	return `"` + strings.ReplaceAll(name, `"`, `""`) + `"`
+	if fresh != nil {
+		pointers = append(pointers, fresh)
+	}
+	for result.Next() {
+		if err := result.Scan(pointers...); err != nil {
+			return found{}, err
+		}
+		rows.images = append(rows.images, r.image(columns, values))
+		rows.keys = append(rows.keys, pick(columns, values, r.table.PrimaryKey))
+		rows.lead = append(rows.lead, pick(columns, values, r.lead))
+		if fresh != nil {
+			rows.fresh = append(rows.fresh, *fresh)
+		}
+	}
+	return rows, result.Err()
 }
 
-func (t *target) quotedTable() string {
-	if n := t.write.Name; n.Schema != "" {
-		return t.quote(n.Schema) + "." + t.quote(n.Name)
+// image is the image of a row of which some columns were read.
+func (r *reader) image(columns []int, values []any) conj.Image {
+	all := r.table.Columns()
+	img := make(conj.Image, len(all))
+	for n, i := range columns {
+		if r.nullnessOnly(i) {
+			img[i] = nullness(values[n])
+		} else {
+			img[i] = all[i].FromRow(r.statement.options.Dialect, values[n])
+		}
 	}
-	return t.quote(t.write.Name.Name)
+	return img
+}
+
+// pick returns the values of some of the columns that were read.
+func pick(columns []int, values []any, some []int) []any {
+	list := make([]any, 0, len(some))
+	for _, k := range some {
+		list = append(list, values[slices.Index(columns, k)])
+	}
+	return list
 }
