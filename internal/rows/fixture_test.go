@@ -29,12 +29,13 @@ type session struct {
 	dialect conj.Dialect
 	server  catalog.Server
 
-	schemes   map[string][]conj.Scheme // by the table's ID; unknown of all if nil
-	forbidden []string                 // IDs
-	touches   map[string][]string      // by the table's ID
-	unknown   []string                 // names that Table doesn't find
-	broken    []string                 // names that Table fails on
-	refuse    func(query string) error // called before each query
+	schemes     map[string][]conj.Scheme // by the table's ID; unknown of all if nil
+	forbidden   []string                 // IDs
+	touches     map[string][]string      // by the table's ID
+	unknown     []string                 // names that Table doesn't find
+	broken      []string                 // names that Table fails on
+	viewsBroken bool                     // ViewPlan fails
+	refuse      func(query string) error // called before each query
 
 	queries   []string
 	failures  []string
@@ -90,6 +91,9 @@ func (s *session) compile(ctx context.Context, text string) (*conj.Plan, error) 
 }
 
 func (s *session) ViewPlan(ctx context.Context, text string) (*conj.Plan, error) {
+	if s.viewsBroken {
+		return nil, errBroken
+	}
 	return s.compile(ctx, text)
 }
 
