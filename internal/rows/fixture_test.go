@@ -35,6 +35,7 @@ type session struct {
 	unknown     []string                 // names that Table doesn't find
 	broken      []string                 // names that Table fails on
 	viewsBroken bool                     // ViewPlan fails
+	edit        func(*catalog.Table)     // changes a copy of each table that is looked up
 	refuse      func(query string) error // called before each query
 
 	queries   []string
@@ -74,7 +75,14 @@ func (s *session) Table(ctx context.Context, name conj.TableName) (*catalog.Tabl
 	case slices.Contains(s.unknown, name.Name):
 		return nil, nil
 	}
-	return s.catalog.Table(ctx, s.source, name, true)
+	table, err := s.catalog.Table(ctx, s.source, name, true)
+	if table != nil && s.edit != nil {
+		edited := *table
+		edited.ForeignKeys = slices.Clone(table.ForeignKeys)
+		s.edit(&edited)
+		table = &edited
+	}
+	return table, err
 }
 
 func (s *session) Server(context.Context) (catalog.Server, error) { return s.server, nil }
