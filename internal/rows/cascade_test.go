@@ -158,6 +158,29 @@ func TestCascade(t *testing.T) {
 			text:   `DELETE FROM owners WHERE id = 1`,
 			want:   []string{"rows pets (1 1 2) (1 0 0)", "rows owners (1)"},
 		},
+		"drops_children_whose_defaults_can_not_be_read": {
+			tables: []string{
+				`CREATE TABLE owners (id integer PRIMARY KEY)`, `INSERT INTO owners VALUES (0), (1)`,
+				`CREATE TABLE pets (id integer PRIMARY KEY, owner_id integer DEFAULT 0, FOREIGN KEY (owner_id) REFERENCES owners ON DELETE SET DEFAULT)`,
+				`INSERT INTO pets (id, owner_id) VALUES (1, 1)`,
+			},
+			cached:   []string{`SELECT * FROM pets WHERE owner_id = 1`},
+			text:     `DELETE FROM owners WHERE id = 1`,
+			between:  func(_ *testing.T, s *session) { s.refuse = func(string) error { return errBroken } },
+			want:     []string{"table pets", "rows owners (1)"},
+			failures: []string{"main.pets: new rows could not be read"},
+		},
+		"reads_each_value_of_a_parent_once": {
+			tables: []string{
+				`CREATE TABLE users (id integer PRIMARY KEY, boss integer REFERENCES users (id) ON DELETE CASCADE)`,
+				`INSERT INTO users VALUES (1, NULL), (2, NULL)`,
+				`CREATE TABLE notes (n integer, author integer REFERENCES users (id) ON DELETE CASCADE)`, // without a key
+				`INSERT INTO notes VALUES (5, 1), (6, 1), (7, NULL)`,
+			},
+			cached: []string{`SELECT * FROM notes WHERE n = 1`},
+			text:   `DELETE FROM users WHERE id > 0`,
+			want:   []string{"rows notes (5 1) (6 1)", "rows users (1 null) (2 null)"},
+		},
 		"drops_children_of_which_several_keys_change_a_row": {
 			tables: []string{
 				`CREATE TABLE users (id integer PRIMARY KEY)`, `INSERT INTO users VALUES (1), (2), (3)`,

@@ -1,6 +1,7 @@
 package rows_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -104,6 +105,18 @@ func TestInsert(t *testing.T) {
 			outcome:  func(_ *testing.T, s *session, _ *rows.Outcome) { s.refuse = func(string) error { return errBroken } },
 			want:     []string{"table books"},
 			failures: []string{"main.books: new rows could not be read"},
+		},
+		"widens_if_a_query_can_not_name_all_keys": {
+			tables: books, cached: []string{byCopies}, arrange: maxImages(100_000),
+			text: `INSERT INTO books (id, shelf) VALUES ` + strings.Repeat(`(NULL, 1), `, 32_000) + `(NULL, 1)`,
+			outcome: func(t *testing.T, s *session, o *rows.Outcome) {
+				keys := make([][]any, 32_001)
+				for i := range keys {
+					keys[i] = []any{int64(i + 4)}
+				}
+				model(keys...)(t, s, o)
+			},
+			want: []string{"table books"}, queries: noQueries, failures: []string{"main.books: new rows could not be read"},
 		},
 		"widens_beyond_the_limit": {
 			tables: books, cached: []string{byShelf}, arrange: many,
