@@ -8,12 +8,16 @@ import (
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/catalog"
 	"github.com/cacheplugin/cacheplugin/internal/database"
+	"github.com/cacheplugin/cacheplugin/internal/report"
 	"github.com/cacheplugin/cacheplugin/internal/rows"
 )
 
 // session is what a statement is sent through, and what is known around it, as
 // package rows asks for it.
-type session struct{ s *statement }
+type session struct {
+	*report.Reporter
+	s *statement
+}
 
 var _ rows.Session = session{}
 
@@ -57,12 +61,4 @@ func (n session) Touches(table *catalog.Table, own bool) (tables []string, said 
 	}
 	touches := n.s.handlers.Policies.Of(table.Name, model).Touches
 	return touches, touches != nil
-}
-
-func (n session) Failed(ctx context.Context, what, table string, err error) {
-	n.s.handlers.Report.Failed(ctx, what, table, err)
-}
-
-func (n session) WarnOnce(ctx context.Context, kind, message string, args ...any) {
-	n.s.handlers.Report.WarnOnce(ctx, kind, message, args...)
 }

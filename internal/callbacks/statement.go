@@ -11,7 +11,6 @@ import (
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/commit"
 	"github.com/cacheplugin/cacheplugin/internal/database"
-	"github.com/cacheplugin/cacheplugin/internal/dialect"
 	"github.com/cacheplugin/cacheplugin/internal/lookup"
 	"github.com/cacheplugin/cacheplugin/internal/rows"
 	"github.com/cacheplugin/cacheplugin/txn"
@@ -99,19 +98,16 @@ func (s *statement) understand(ctx context.Context, query string) bool {
 }
 
 // reserveSQLite takes SQLite's write lock before the catalog is read for a
-// transaction's first write: a transaction that reads first and writes then
-// fails with "database is locked" when another has written in between. It takes
-// the table from the text alone; where there is no such table its error is the
-// statement's own, which comes next.
+// transaction's first write; see rows.Reserve. It takes the table from the text
+// alone; where there is no such table its error is the statement's own, which
+// comes next.
 func (s *statement) reserveSQLite(ctx context.Context, query string) {
 	if s.tx == nil || s.handlers.Dialect != conj.SQLite || s.tx.Dirty() || s.database.Planned(query) {
 		return
 	}
-	plan, err := s.database.BarePlan(query)
-	if err != nil || len(plan.Writes) == 0 {
-		return
+	if plan, err := s.database.BarePlan(query); err == nil && len(plan.Writes) > 0 {
+		rows.Reserve(ctx, s.pool, plan.Writes[0].Name)
 	}
-	_, _ = s.pool.ExecContext(ctx, "DELETE FROM "+dialect.QuoteTable(conj.SQLite, plan.Writes[0].Name)+" WHERE 0")
 }
 
 // inspect decides by the kind of a statement what there is to do.
@@ -195,7 +191,7 @@ func (s *statement) takeImages(ctx context.Context, args []any) {
 			o.Isolation = begun.Isolation
 		}
 	}
-	s.rows = rows.Begin(ctx, session{s}, o, s.plan, given)
+	s.rows = rows.Begin(ctx, session{s.handlers.Report, s}, o, s.plan, given)
 }
 
 // widen gives up the images.
