@@ -97,33 +97,6 @@ func invalidate(db *gorm.DB, note func(*engine, *gorm.DB, *journal) error) error
 	return e.flush(ctx, j)
 }
 
-// merge adds what another journal has collected.
-func (j *journal) merge(other *journal) {
-	for s := range other.everything {
-		j.all(s)
-	}
-	for key, c := range other.tables {
-		switch {
-		case c.whole:
-			j.whole(key.space, key.table)
-		case c.table != nil:
-			j.add(key.space, c.table, c.images...)
-		}
-	}
-	for d := range other.redefined {
-		j.redefine(d)
-	}
-	for _, do := range other.after {
-		j.then(do)
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.unsure = j.unsure || other.unsure
-	if other.committed {
-		j.rows, j.committed = append(j.rows, other.rows...), true
-	}
-}
-
 // table finds a table by the name that GORM knows it by.
 func (e *engine) table(tx *gorm.DB, name string) (*catalog.Table, error) {
 	pool := tx.Statement.ConnPool

@@ -7,8 +7,6 @@ import (
 	"gorm.io/gorm"
 )
 
-type postponeKey struct{}
-
 // Postpone runs a function whose writes are invalidated together when it ends,
 // whatever it returns, instead of one by one: for imports and other work of many
 // transactions. What they have committed may be served in its old state until
@@ -41,10 +39,4 @@ func Postpone(db *gorm.DB, fn func(tx *gorm.DB) error) (err error) {
 		}
 	}()
 	return fn(db.WithContext(context.WithValue(ctx, postponeKey{}, j)))
-}
-
-// postponed returns the journal of the Postpone that a context is in.
-func postponed(ctx context.Context) *journal {
-	j, _ := ctx.Value(postponeKey{}).(*journal)
-	return j
 }

@@ -1,4 +1,4 @@
-package cacheplugin
+package commit
 
 import (
 	"testing"
