@@ -120,9 +120,13 @@ func entry(name string) store.EntryKey {
 	return k
 }
 
+// ttl is how long results are stored: nothing must seem to be dropped that has
+// only expired.
+const ttl = time.Hour
+
 func acquire(t testing.TB, ns *namespace.Namespace, name string, deps []store.Dependency) store.Lookup {
 	t.Helper()
-	l, err := ns.Store.Acquire(t.Context(), entry(name), deps, time.Minute)
+	l, err := ns.Store.Acquire(t.Context(), entry(name), deps, ttl)
 	require.NoError(t, err)
 	return l
 }
@@ -132,7 +136,7 @@ func fill(t testing.TB, ns *namespace.Namespace, name string, deps []store.Depen
 	t.Helper()
 	l := acquire(t, ns, name, deps)
 	require.Equal(t, store.Leased, l.State)
-	stored, err := ns.Store.Save(t.Context(), l.Lease, []byte(name), time.Minute)
+	stored, err := ns.Store.Save(t.Context(), l.Lease, []byte(name), ttl)
 	require.NoError(t, err)
 	require.True(t, stored)
 }
