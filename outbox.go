@@ -1,17 +1,13 @@
 package cacheplugin
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"time"
 
 	"gorm.io/gorm"
 
-	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/commit"
-	"github.com/cacheplugin/cacheplugin/txn"
 )
 
 // Outbox makes invalidations outlive the process that owes them. Right before
@@ -27,7 +23,7 @@ import (
 // The database's user needs SELECT, INSERT and DELETE on it.
 //
 // A write costs one INSERT, and a share of a DELETE of many rows. A row that
-// can't be written rolls its transaction back with ErrNotPosted. Creates,
+// can't be written rolls its transaction back with ErrOutboxWrite. Creates,
 // updates, deletes, and raw statements of these kinds that are sent outside of
 // a transaction are run in one. Others outside of a transaction (definitions,
 // CALL, statements whose rows the caller reads) and transactions that the
@@ -62,11 +58,8 @@ func (o Outbox) withDefaults() (Outbox, error) {
 		value    *time.Duration
 		fallback time.Duration
 	}{{"Outbox.After", &o.After, 2 * time.Second}, {"Outbox.Poll", &o.Poll, time.Second}} {
-		if *f.value < 0 {
-			return o, configError(f.name, *f.value, "use a positive duration, or zero for the default")
-		}
-		if *f.value == 0 {
-			*f.value = f.fallback
+		if err := fill(f.name, f.value, f.fallback, "use a positive duration, or zero for the default"); err != nil {
+			return o, err
 		}
 	}
 	return o, nil
@@ -77,6 +70,14 @@ func (o *Outbox) holds(table string) bool {
 	return o != nil && strings.EqualFold(o.Table[strings.LastIndexByte(o.Table, '.')+1:], table)
 }
 
+// internal is the outbox as the engine takes it, nil if there is none.
+func (o *Outbox) internal() *commit.OutboxOptions {
+	if o == nil {
+		return nil
+	}
+	return &commit.OutboxOptions{Table: o.Table, After: o.After, Poll: o.Poll}
+}
+
 // MigrateOutbox makes the outbox's table where there is none. Call it before
 // db.Use, on each database that is written.
 func MigrateOutbox(db *gorm.DB, o Outbox) error {
@@ -84,88 +85,12 @@ func MigrateOutbox(db *gorm.DB, o Outbox) error {
 	if err != nil {
 		return err
 	}
-	dialect, ok := conj.DialectOf(db.Name())
-	if !ok {
-		return configError("Dialector", db.Name(), "the plugin knows postgres, mysql and sqlite")
+	dialect, err := dialectOf(db)
+	if err != nil {
+		return err
 	}
 	if err := db.Exec(commit.OutboxDDL(dialect, o.Table)).Error; err != nil {
 		return fmt.Errorf("cacheplugin: create the outbox %s: %w", o.Table, err)
 	}
 	return nil
-}
-
-// wraps reports whether a statement outside of a transaction is run in one, for
-// its row in the outbox. It is where the results are the same.
-func (e *engine) wraps(stmt *gorm.Statement) bool {
-	if e.config.Outbox == nil {
-		return false
-	}
-	if where, _ := txn.Of(stmt.ConnPool); where != txn.Autocommit {
-		return false
-	}
-	if stmt.SQL.Len() == 0 {
-		return true // GORM's own
-	}
-	plan, err := e.database(stmt.ConnPool).plan(stmt.Context, stmt.ConnPool, stmt.SQL.String(), true)
-	if err != nil {
-		return false
-	}
-	switch plan.Statement {
-	case conj.Insert, conj.Update, conj.Delete, conj.Replace, conj.Merge:
-		return true
-	}
-	return false
-}
-
-// wrap runs a handler in a transaction of its own. It is committed whatever
-// comes: the statement alone would have been.
-func (e *engine) wrap(db *gorm.DB, run func()) {
-	stmt := db.Statement
-	pool := stmt.ConnPool
-	beginner, ok := pool.(gorm.ConnPoolBeginner)
-	if !ok {
-		run()
-		return
-	}
-	tx, err := beginner.BeginTx(stmt.Context, nil)
-	if errors.Is(err, gorm.ErrInvalidTransaction) {
-		run()
-		return
-	}
-	if err != nil {
-		_ = db.AddError(err)
-		return
-	}
-	stmt.ConnPool = tx
-	defer func() {
-		stmt.ConnPool = pool
-		// PostgreSQL answers the COMMIT after a statement that has failed with
-		// an error of its own.
-		if err := tx.(gorm.TxCommitter).Commit(); err != nil && db.Error == nil {
-			_ = db.AddError(err)
-		}
-	}()
-	run()
-}
-
-// warnUncovered tells of a write that no row in the outbox stands for.
-func (p *Plugin) warnUncovered(ctx context.Context) {
-	if p.config.Outbox != nil && p.limiter.allow("uncovered") {
-		p.config.Logger.WarnContext(ctx, "cacheplugin: a write outside of a transaction of the plugin's is not covered by the outbox: if this process dies before it is invalidated, old results may be served; send it in db.Transaction")
-	}
-}
-
-// watch has the outbox of a source drained that results are read from.
-func (e *engine) watch(d *database, pool gorm.ConnPool) {
-	if e.config.Outbox == nil || d.watched.Load() {
-		return
-	}
-	c, ok := pool.(gorm.GetDBConnector)
-	if !ok {
-		return
-	}
-	if db, err := c.GetDBConn(); err == nil {
-		e.openOutbox(db, e.dialect)
-		d.watched.Store(true)
-	}
 }

@@ -92,7 +92,7 @@ func TestTheOutboxIsPartOfTheTransaction(t *testing.T) {
 		f.cached(t, read)
 		require.NoError(t, f.plain.Exec("DROP TABLE cache_outbox").Error)
 		for _, way := range ways[:6] {
-			require.ErrorIs(t, way.write(f.db), cacheplugin.ErrNotPosted, way.name)
+			require.ErrorIs(t, way.write(f.db), cacheplugin.ErrOutboxWrite, way.name)
 			f.hits(t, read)
 		}
 		var n int64
@@ -415,6 +415,6 @@ func TestTheOutboxOfAResolversSource(t *testing.T) {
 		require.Equal(t, "new", name)
 
 		require.NoError(t, source.Exec("DROP TABLE cache_outbox").Error)
-		require.ErrorIs(t, ways[2].write(f.db), cacheplugin.ErrNotPosted)
+		require.ErrorIs(t, ways[2].write(f.db), cacheplugin.ErrOutboxWrite)
 	})
 }

@@ -97,13 +97,13 @@ func Extra(values ...any) Option {
 //
 // Several columns of a table count together where a condition asks values of
 // all of them, and each for itself where it does not. What the query's
-// conditions can't tell for this call (an IN of more than LongDisjunction
+// conditions can't tell for this call (an IN of more than MaxInValues
 // values, a parameter of another type) depends on any row of the table, as it
 // would without the option. Changes that drop a table as a whole still do so
 // for every table of the query.
 //
 // A column by which the query doesn't narrow is an error of the query, as is
-// one that it doesn't read; see Config.LongDisjunction and docs/limits.md for
+// one that it doesn't read; see Config.MaxInValues and docs/limits.md for
 // what narrows. Preloads of the query are not limited. The option is that of
 // django-cachebot's cache('user').
 func On(columns ...string) Option {

@@ -7,6 +7,8 @@ import (
 	"context"
 	"crypto/rand"
 	"database/sql"
+	"errors"
+	"fmt"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,12 +17,16 @@ import (
 
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/catalog"
+	"github.com/cacheplugin/cacheplugin/internal/dialect"
 	"github.com/cacheplugin/cacheplugin/internal/report"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
 // rememberedPlans is how many texts' plans are kept for each database.
 const rememberedPlans = 4096
+
+// ErrUnknownTable is returned for a table that the database doesn't know.
+var ErrUnknownTable = errors.New("cacheplugin: unknown table")
 
 // Set holds the databases behind one handle: its own, and under dbresolver the
 // other sources and the replicas.
@@ -37,8 +43,8 @@ type Set struct {
 }
 
 // NewSet returns the databases of a handle.
-func NewSet(db *gorm.DB, dialect conj.Dialect, limits conj.Limits, r *report.Reporter) *Set {
-	s := &Set{dialect: dialect, limits: limits, report: r, instance: rand.Text()}
+func NewSet(db *gorm.DB, d conj.Dialect, limits conj.Limits, r *report.Reporter) *Set {
+	s := &Set{dialect: d, limits: limits, report: r, instance: rand.Text()}
 	s.main = s.open()
 	if pool, err := db.DB(); err == nil {
 		s.byPool.Store(pool, s.main)
@@ -175,4 +181,17 @@ func (d *Database) Temporary(names []conj.TableName) string {
 		}
 	}
 	return ""
+}
+
+// Table finds a table by the name that GORM knows it by.
+func (d *Database) Table(ctx context.Context, pool gorm.ConnPool, name string) (*catalog.Table, error) {
+	_, tx := txn.Of(pool)
+	table, err := d.Catalog.Table(ctx, pool, dialect.SplitName(name), Lasting(tx))
+	if err != nil {
+		return nil, fmt.Errorf("cacheplugin: look up table %s: %w", name, err)
+	}
+	if table == nil {
+		return nil, fmt.Errorf("%w: %s", ErrUnknownTable, name)
+	}
+	return table, nil
 }

@@ -1,4 +1,4 @@
-package dialect_test
+package dialect
 
 import (
 	"context"
@@ -9,39 +9,54 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cacheplugin/cacheplugin/internal/dialect"
+	"github.com/cacheplugin/cacheplugin/conj"
 )
 
-type sqlState string
+type stateError string
 
-func (s sqlState) Error() string    { return "state " + string(s) }
-func (s sqlState) SQLState() string { return string(s) }
+func (s stateError) Error() string    { return "state " + string(s) }
+func (s stateError) SQLState() string { return string(s) }
 
-// Only the database's own word is a refusal.
-func TestRefused(t *testing.T) {
-	for name, c := range map[string]struct {
-		err      error
-		embedded bool
-		want     bool
-	}{
-		"a_duplicate_key":            {err: sqlState("23505"), want: true},
-		"a_serialization_failure":    {err: sqlState("40001"), want: true},
-		"a_cancelled_statement":      {err: sqlState("57014"), want: true},
-		"a_wrapped_answer":           {err: fmt.Errorf("create: %w", sqlState("23503")), want: true},
-		"a_connection_that_failed":   {err: sqlState("08006")},
-		"a_server_that_shuts_down":   {err: sqlState("57P01")},
-		"a_broken_server":            {err: sqlState("XX000")},
-		"an_error_of_its_disk":       {err: sqlState("58030")},
-		"unknown_to_the_server":      {err: sqlState("40003")},
-		"no_state":                   {err: sqlState("")},
-		"the_end_of_the_connection":  {err: io.EOF},
-		"a_cancelled_context":        {err: context.Canceled},
-		"a_driver's_own_error":       {err: errors.New("bad connection")},
-		"an_embedded_database":       {err: errors.New("UNIQUE constraint failed"), embedded: true, want: true},
-		"an_embedded_one's_deadline": {err: context.DeadlineExceeded, embedded: true},
+func TestOnlyTheDatabasesOwnWordIsARefusal(t *testing.T) {
+	for _, err := range []error{stateError("23505"), stateError("40001"), stateError("57014"), fmt.Errorf("create: %w", stateError("23503"))} {
+		require.True(t, Refused(err, false), "%v", err)
+	}
+	for _, err := range []error{
+		stateError("08006"), stateError("57P01"), stateError("XX000"), stateError("58030"), stateError("40003"), stateError(""),
+		io.EOF, context.Canceled, errors.New("bad connection"),
 	} {
-		t.Run(name, func(t *testing.T) {
-			require.Equal(t, c.want, dialect.Refused(c.err, c.embedded))
+		require.False(t, Refused(err, false), "%v", err)
+	}
+	require.True(t, Refused(errors.New("UNIQUE constraint failed"), true))
+	require.False(t, Refused(context.DeadlineExceeded, true))
+}
+
+func TestErrorsThatEndATransaction(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		dialect conj.Dialect
+		err     error
+		ends    bool
+	}{
+		{"PostgreSQL after any error of its own", conj.PostgreSQL, fmt.Errorf("read: %w", stateError("42703")), true},
+		{"PostgreSQL after an error of the connection", conj.PostgreSQL, io.EOF, false},
+		{"MySQL after a deadlock", conj.MySQL, errors.New("Error 1213 (40001): Deadlock found"), true},
+		{"MySQL after a lock that was waited for", conj.MySQL, errors.New("Error 1205: Lock wait timeout exceeded"), true},
+		{"MySQL after an unknown column", conj.MySQL, errors.New("Error 1054 (42S22): Unknown column"), false},
+		{"MySQL after a bad connection", conj.MySQL, errors.New("invalid connection"), false},
+		{"SQLite never", conj.SQLite, errors.New("database is locked"), false},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			require.Equal(t, test.ends, EndsTransaction(test.dialect, test.err))
 		})
 	}
+}
+
+func TestNamesAndParametersAsTheDatabasesWriteThem(t *testing.T) {
+	require.Equal(t, `"a""b"`, Quote(conj.PostgreSQL, `a"b`))
+	require.Equal(t, "`a``b`", Quote(conj.MySQL, "a`b"))
+	require.Equal(t, `"s"."t"`, QuoteTable(conj.SQLite, SplitName("s.t")))
+	require.Equal(t, `"t"`, QuoteTable(conj.SQLite, SplitName("t")))
+	require.Equal(t, "$1, $2, $3", Placeholders(conj.PostgreSQL, 3))
+	require.Equal(t, "?, ?", Placeholders(conj.MySQL, 2))
 }

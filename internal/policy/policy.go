@@ -76,3 +76,7 @@ func (p *Policies) Of(table string, model reflect.Type) *Policy {
 func (p *Policies) Forbid(table *conj.Table) bool {
 	return p.Of(table.Name, nil).Forbids || p.forbids(table.Members)
 }
+
+// DropsNothing says why nothing may depend on a table that a nil profile
+// forbids.
+const DropsNothing = "its profile is nil, so that writes to it drop nothing: give it a profile, without Ops if its own queries are not to be cached"

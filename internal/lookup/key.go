@@ -1,11 +1,13 @@
-package cacheplugin
+package lookup
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/binary"
 	"reflect"
 	"strings"
 
+	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/store"
 )
@@ -21,9 +23,9 @@ const maxKeyBuffer = 64 << 10
 // entryKey identifies a result: everything that it depends on but the
 // database's state. It hashes with SHA-256 because parameters come from
 // outside, and two queries with one key would be answered with each other's
-// rows.
-func (e *engine) entryKey(database string, plan *conj.Plan, scope []string, query string, args []any, vary []string, extra []any) (store.EntryKey, bool) {
-	buffer, _ := e.keyBuffers.Get().(*[]byte)
+// rows. It is false if something has no stable form.
+func (h *Handle) entryKey(ctx context.Context, d *decision, identity string, args []any) (store.EntryKey, bool) {
+	buffer, _ := h.keyBuffers.Get().(*[]byte)
 	if buffer == nil {
 		buffer = new([]byte)
 	}
@@ -31,27 +33,21 @@ func (e *engine) entryKey(database string, plan *conj.Plan, scope []string, quer
 	defer func() {
 		if cap(b) <= maxKeyBuffer {
 			*buffer = b
-			e.keyBuffers.Put(buffer)
+			h.keyBuffers.Put(buffer)
 		}
 	}()
 	b = appendString(b, keyVersion)
-	b = append(b, byte(e.dialect))
-	b = appendString(b, database)
-	b = appendString(b, query)
+	b = append(b, byte(h.dialect))
+	b = appendString(b, identity)
+	b = appendString(b, d.query.Text)
 	// The same text means other tables under another search_path.
-	b = binary.AppendUvarint(b, uint64(len(plan.Tables)))
-	for _, t := range plan.Tables {
+	b = binary.AppendUvarint(b, uint64(len(d.plan.Tables)))
+	for _, t := range d.plan.Tables {
 		b = appendString(b, t.ID)
 	}
 	// Whoever asks for the same with other dependencies has an entry of its own.
-	b = binary.AppendUvarint(b, uint64(len(scope)))
-	for _, s := range scope {
-		b = appendString(b, s)
-	}
-	b = binary.AppendUvarint(b, uint64(len(vary)))
-	for _, v := range vary {
-		b = appendString(b, v)
-	}
+	b = appendStrings(b, d.scope())
+	b = appendStrings(b, cache.VaryOf(ctx))
 	var ok bool
 	b = binary.AppendUvarint(b, uint64(len(args)))
 	for _, v := range args {
@@ -59,20 +55,44 @@ func (e *engine) entryKey(database string, plan *conj.Plan, scope []string, quer
 			return store.EntryKey{}, false
 		}
 	}
+	if b, ok = appendExtra(b, d.query.settings); !ok {
+		return store.EntryKey{}, false
+	}
+	return hashed(b), true
+}
+
+// appendExtra appends the values of cache.Extra.
+func appendExtra(b []byte, settings *cache.Settings) (_ []byte, ok bool) {
+	var extra []any
+	if settings != nil {
+		extra = settings.Extra
+	}
 	b = binary.AppendUvarint(b, uint64(len(extra)))
 	for _, v := range extra {
 		n, err := conj.NormalizeArg(v)
 		if err != nil {
-			return store.EntryKey{}, false
+			return b, false
 		}
 		if b, ok = conj.AppendArg(b, n); !ok {
-			return store.EntryKey{}, false
+			return b, false
 		}
 	}
+	return b, true
+}
+
+func hashed(b []byte) store.EntryKey {
 	sum := sha256.Sum256(b)
 	var key store.EntryKey
 	copy(key[:], sum[:])
-	return key, true
+	return key
+}
+
+func appendStrings(b []byte, list []string) []byte {
+	b = binary.AppendUvarint(b, uint64(len(list)))
+	for _, s := range list {
+		b = appendString(b, s)
+	}
+	return b
 }
 
 func appendString(b []byte, s string) []byte {
@@ -80,9 +100,9 @@ func appendString(b []byte, s string) []byte {
 	return append(b, s...)
 }
 
-// normalize brings arguments to the values that reach the driver. Options of
+// Normalize brings arguments to the values that reach the driver. Options of
 // the driver that come before the arguments are not understood.
-func normalize(args []any) (normal []any, reason string) {
+func Normalize(args []any) (normal []any, reason string) {
 	normal = make([]any, len(args))
 	for i, a := range args {
 		if i == 0 && isDriverOption(a) {
@@ -97,7 +117,7 @@ func normalize(args []any) (normal []any, reason string) {
 	return normal, ""
 }
 
-// isDriverOption tells whether an argument is an option of pgx, such as
+// isDriverOption reports whether an argument is an option of pgx, such as
 // pgx.QueryExecMode, which shifts the numbers of the parameters.
 func isDriverOption(a any) bool {
 	switch a.(type) {
@@ -108,20 +128,9 @@ func isDriverOption(a any) bool {
 	return strings.HasPrefix(t.PkgPath(), "github.com/jackc/pgx/") && !strings.Contains(t.PkgPath(), "/pgtype")
 }
 
-// startsWithAll tells whether a text is a query for all columns of what
+// startsWithAll reports whether a text is a query for all columns of what
 // follows, as GORM writes it.
 func startsWithAll(text string) bool {
 	const all = "SELECT * FROM `"
 	return len(text) > len(all) && text[:len(all)] == all
-}
-
-// startsWithSelect tells whether a text begins, after white space, with the
-// word SELECT. Everything else is looked at by the parser.
-func startsWithSelect(text string) bool {
-	text = strings.TrimLeft(text, " \t\r\n\f")
-	if len(text) < 7 || !strings.EqualFold(text[:6], "select") {
-		return false
-	}
-	c := text[6]
-	return c != '_' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') && c < 0x80
 }

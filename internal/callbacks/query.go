@@ -1,4 +1,4 @@
-package cacheplugin
+package callbacks
 
 import (
 	"context"
@@ -10,43 +10,43 @@ import (
 
 	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/database"
+	"github.com/cacheplugin/cacheplugin/internal/lookup"
 	"github.com/cacheplugin/cacheplugin/internal/rowset"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
 // onQuery wraps the handlers of queries. The handler runs with a pool in the
-// statement's place that looks its one query up: nothing of GORM's building
-// and scanning is repeated here, so a result from the cache reaches every kind
-// of destination and every hook as one from the database does.
-func (e *engine) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
+// statement's place that looks its one query up.
+func (h *Handlers) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
 	return func(db *gorm.DB) {
 		stmt := db.Statement
 		if db.Error != nil || db.DryRun {
 			next(db)
 			return
 		}
-		if stmt.SQL.Len() > 0 && !e.readsOnly(stmt) {
-			if !row && e.wraps(stmt) {
-				e.wrap(db, func() { e.runWrite(db, next, false) })
+		if stmt.SQL.Len() > 0 && !h.readsOnly(stmt) {
+			if !row && h.wraps(stmt) {
+				h.wrap(db, func() { h.runWrite(db, next, false) })
 				return
 			}
-			e.runWrite(db, next, row)
+			h.runWrite(db, next, row)
 			return
 		}
 		pool := stmt.ConnPool
 		from := pool
-		if leased(stmt.Context) {
+		if lookup.Leased(stmt.Context) {
 			if _, tx := txn.Of(pool); tx == nil {
-				from = e.source(db, pool)
+				from = h.Reads.Source(db, pool)
 			}
 		}
-		r := &readPool{ConnPool: from, engine: e, db: db, row: row}
+		r := &readPool{ConnPool: from, handlers: h, db: db, row: row}
 		stmt.ConnPool = r
 		finished := false
 		defer func() {
 			stmt.ConnPool = pool
 			if r.write != nil {
-				r.write.finish(finished)
+				r.write.finish(db.Statement.Context, finished)
 			}
 		}()
 		next(db)
@@ -86,46 +86,55 @@ func failedIn(pool gorm.ConnPool) {
 	}
 }
 
-// readsOnly tells whether a text made by hand is sure to write nothing.
-func (e *engine) readsOnly(stmt *gorm.Statement) bool {
+// readsOnly reports whether a text made by hand is sure to write nothing.
+func (h *Handlers) readsOnly(stmt *gorm.Statement) bool {
 	text := stmt.SQL.String()
 	if startsWithSelect(text) && !strings.Contains(text, ";") { // one statement
 		return true
 	}
 	_, tx := txn.Of(stmt.ConnPool)
-	plan, err := e.database(stmt.ConnPool).plan(stmt.Context, stmt.ConnPool, text, keep(tx))
+	plan, err := h.Databases.Of(stmt.ConnPool).Plan(stmt.Context, stmt.ConnPool, text, database.Lasting(tx))
 	return err == nil && plan.Statement == conj.Select && len(plan.Writes) == 0 && !plan.HasSideEffects
 }
 
 // readPool answers one statement's query from the cache where it may.
 type readPool struct {
 	gorm.ConnPool
-	engine *engine
-	db     *gorm.DB
-	row    bool // from the row processor: Scan, Row, Rows
+	handlers *Handlers
+	db       *gorm.DB
+	row      bool // from the row processor: Scan, Row, Rows
 
 	write *writePool // in its place if the query calls a function that may write
 }
 
-// writes tells whether a query that is not looked up may write, and then has a
+// writes reports whether a query that is not looked up may write, and then has a
 // writePool for it.
 func (r *readPool) writes(ctx context.Context, query string) bool {
-	r.engine.watchConfig(ctx, r.ConnPool, query)
-	if r.engine.writer(ctx, r.ConnPool, query) == "" {
+	d := r.handlers.Databases.Of(r.ConnPool)
+	d.NoteQuerySettings(ctx, r.ConnPool, query)
+	if d.WritingFunction(ctx, r.ConnPool, query) == "" {
 		return false
 	}
 	if r.write == nil {
-		r.write = &writePool{ConnPool: r.ConnPool, engine: r.engine, db: r.db, row: r.row}
+		r.write = &writePool{ConnPool: r.ConnPool, handlers: r.handlers, db: r.db, row: r.row}
 	}
 	return true
 }
 
-// Unwrap returns the pool underneath.
+// Unwrap implements txn.Wrapper.
 func (r *readPool) Unwrap() gorm.ConnPool { return r.ConnPool }
+
+// Behind implements lookup.StandIn.
+func (r *readPool) Behind() gorm.ConnPool { return r.ConnPool }
+
+// prepare decides whether the query is looked up; nil if not.
+func (r *readPool) prepare(ctx context.Context, query string, args []any) (*lookup.Read, error) {
+	return r.handlers.Reads.Prepare(ctx, lookup.NewQuery(r.db, r.ConnPool, query, args, r.row))
+}
 
 // QueryContext implements gorm.ConnPool.
 func (r *readPool) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	rd, err := r.engine.prepare(ctx, r.db, r.ConnPool, query, args, r.row)
+	rd, err := r.prepare(ctx, query, args)
 	if err != nil {
 		return nil, err
 	}
@@ -135,24 +144,24 @@ func (r *readPool) QueryContext(ctx context.Context, query string, args ...any) 
 		}
 		return r.ConnPool.QueryContext(ctx, query, args...)
 	}
-	kept, err := rd.open(ctx)
+	kept, err := rd.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if kept == nil {
-		return rd.pool.QueryContext(ctx, query, args...) // a source: a replica may be behind the cache
+		return rd.Pool().QueryContext(ctx, query, args...) // a source: a replica may be behind the cache
 	}
 	rows, err := rowset.Rows(kept)
 	if err != nil {
-		r.engine.failed(ctx, "a result could not be replayed; the database answers", rd.table, errors.Join(err, kept.Close()))
-		return rd.pool.QueryContext(ctx, query, args...)
+		r.handlers.Report.Failed(ctx, "a result could not be replayed; the database answers", rd.Table(), errors.Join(err, kept.Close()))
+		return rd.Pool().QueryContext(ctx, query, args...)
 	}
 	return rows, nil
 }
 
 // QueryRowContext implements gorm.ConnPool.
 func (r *readPool) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	rd, err := r.engine.prepare(ctx, r.db, r.ConnPool, query, args, r.row)
+	rd, err := r.prepare(ctx, query, args)
 	if err != nil {
 		return rowset.RowError(err)
 	}
@@ -162,13 +171,13 @@ func (r *readPool) QueryRowContext(ctx context.Context, query string, args ...an
 		}
 		return askRow(ctx, r.ConnPool, query, args)
 	}
-	rd.drain = true // a row's reader stops after the first
-	kept, err := rd.open(ctx)
+	rd.Drain() // a row's reader stops after the first
+	kept, err := rd.Open(ctx)
 	if err != nil {
 		return rowset.RowError(err)
 	}
 	if kept == nil {
-		return askRow(ctx, rd.pool, query, args)
+		return askRow(ctx, rd.Pool(), query, args)
 	}
 	return rowset.Row(kept)
 }
@@ -179,4 +188,15 @@ func askRow(ctx context.Context, pool gorm.ConnPool, query string, args []any) *
 		failedIn(pool)
 	}
 	return found
+}
+
+// startsWithSelect reports whether a text begins, after white space, with the
+// word SELECT. Everything else is looked at by the parser.
+func startsWithSelect(text string) bool {
+	text = strings.TrimLeft(text, " \t\r\n\f")
+	if len(text) < 7 || !strings.EqualFold(text[:6], "select") {
+		return false
+	}
+	c := text[6]
+	return c != '_' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') && c < 0x80
 }

@@ -1,4 +1,4 @@
-package cacheplugin
+package lookup
 
 import (
 	"context"
@@ -6,172 +6,151 @@ import (
 	"reflect"
 	"slices"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/background"
+	"github.com/cacheplugin/cacheplugin/internal/report"
 	"github.com/cacheplugin/cacheplugin/internal/rowset"
 	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
 const (
-	// shadowWorkers is how many shadow reads a process has at a time. A hit
-	// that comes when all are busy is not checked.
-	shadowWorkers = 4
-	// shadowTimeout bounds each of their queries.
-	shadowTimeout = 10 * time.Second
+	// checkWorkers is how many shadow reads a process has at a time. A hit that
+	// comes when all are busy is not checked.
+	checkWorkers = 4
+	// checkTimeout bounds each of their queries.
+	checkTimeout = 10 * time.Second
 )
 
-// shadows runs the shadow reads of a plugin: queries that were answered from
+// checks runs the shadow reads of a plugin: queries that were answered from
 // the cache are asked of the database as well, and compared. It is what Meta
 // calls consistency monitoring (Polaris) and checks the whole of the plugin
 // where it matters: on the program's own queries.
-type shadows struct {
+type checks struct {
 	share float64
 	delay time.Duration
-
-	life  context.Context // of all shadow reads, ended by close
-	stop  context.CancelFunc
+	group background.Group
 	slots chan struct{}
-	mu    sync.Mutex // no read is begun after close
-	all   sync.WaitGroup
 }
 
-func newShadows(c Config) *shadows {
-	s := &shadows{share: c.ShadowReads, delay: c.ShadowDelay, slots: make(chan struct{}, shadowWorkers)}
-	s.life, s.stop = context.WithCancel(context.Background())
-	return s
+func newChecks(o Options) *checks {
+	return &checks{share: o.ShadowReads, delay: o.ShadowDelay, slots: make(chan struct{}, checkWorkers)}
 }
 
-// begin takes a slot, if there is one.
-func (s *shadows) begin() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.life.Err() != nil {
-		return false
-	}
+// run checks in the background, if there is a slot. The context's values are
+// the caller's, its end is not: loggers and tracers go by them.
+func (c *checks) run(ctx context.Context, check func(context.Context)) {
 	select {
-	case s.slots <- struct{}{}:
-		s.all.Add(1)
-		return true
+	case c.slots <- struct{}{}:
 	default:
-		return false
-	}
-}
-
-func (s *shadows) end() {
-	<-s.slots
-	s.all.Done()
-}
-
-// close ends all shadow reads. It waits for them, as long as the context
-// allows.
-func (s *shadows) close(ctx context.Context) {
-	s.mu.Lock()
-	s.stop()
-	s.mu.Unlock()
-	ended := make(chan struct{})
-	go func() {
-		s.all.Wait()
-		close(ended)
-	}()
-	select {
-	case <-ended:
-	case <-ctx.Done():
-	}
-}
-
-// shadowed tells whether hits of a query can be checked: not where its user has
-// accepted old results, nor where the result depends on more than the database
-// and the text.
-func (d *decision) shadowed(ctx context.Context, settings *cache.Settings) bool {
-	if d.tx != nil || len(d.deps) == 0 || d.plan.Volatile != "" || len(d.plan.Hidden) > 0 || len(d.plan.On) > 0 || len(cache.VaryOf(ctx)) > 0 {
-		return false
-	}
-	return settings == nil || !settings.Volatile && len(settings.Extra) == 0
-}
-
-// shadow checks a share of the hits, in the background.
-func (r *read) shadow(ctx context.Context, payload []byte) {
-	s := r.engine.shadows
-	if s == nil || r.plan == nil || rand.Float64() >= s.share {
 		return
 	}
-	args, ok := keepArgs(r.args)
-	if !ok || !s.begin() {
+	started := c.group.Go(func(life context.Context) {
+		defer func() { <-c.slots }()
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer context.AfterFunc(life, cancel)()
+		defer cancel()
+		check(ctx)
+	})
+	if !started {
+		<-c.slots
+	}
+}
+
+// checkable reports whether hits of a query can be checked: not where its user
+// has accepted old results, nor where the result depends on more than the
+// database and the text.
+func (d *decision) checkable(ctx context.Context) bool {
+	if d.query.tx != nil || len(d.deps) == 0 || d.plan.Volatile != "" || len(d.plan.Hidden) > 0 || len(d.plan.On) > 0 || len(cache.VaryOf(ctx)) > 0 {
+		return false
+	}
+	s := d.query.settings
+	return s == nil || !s.Volatile && len(s.Extra) == 0
+}
+
+// check compares a share of the hits with the database, in the background.
+func (r *Read) check(ctx context.Context, payload []byte) {
+	c := r.cache.checks
+	if r.checked == nil || rand.Float64() >= c.share {
+		return
+	}
+	args, ok := copyArgs(r.args)
+	if !ok {
 		return
 	}
 	copied := *r
 	copied.args = args
 	hit := time.Now()
-	// The caller's values, not its end: loggers and tracers go by them.
-	ctx = context.WithoutCancel(ctx)
-	go func() {
-		defer s.end()
-		ctx, cancel := context.WithCancel(ctx)
-		defer context.AfterFunc(s.life, cancel)()
-		defer cancel()
-		if err := copied.check(ctx, payload, hit); err != nil && s.life.Err() == nil {
-			r.engine.failed(ctx, "a shadow read failed", r.table, err)
+	c.run(ctx, func(ctx context.Context) {
+		if err := copied.compare(ctx, payload, hit); err != nil && c.group.Closing().Err() == nil {
+			r.cache.Report.Failed(ctx, "a shadow read failed", r.table, err)
 		}
-	}()
+	})
 }
 
-// check compares a result that was hit with the database's answer, and reports
-// it if it is older.
+// compare compares a result that was hit with the database's answer, and
+// reports it if it is older.
 //
 // A difference alone says nothing: a commit may be on its way to Redis. It is
 // confirmed when the very same entry is still served after a while, so that
 // the invalidation had that long to arrive, and differs from what the database
 // says then, too.
-func (r *read) check(ctx context.Context, payload []byte, hit time.Time) error {
-	e := r.engine
+func (r *Read) compare(ctx context.Context, payload []byte, hit time.Time) error {
 	decidable, err := r.decidable(ctx)
 	if err != nil || !decidable {
 		return err
 	}
-	e.observe(ctx, Event{Kind: EventShadow, Table: r.table, Op: r.op, Key: r.key.String()})
+	r.report(ctx, report.Event{Kind: report.Shadow})
 	same, err := r.sameInDatabase(ctx, payload)
 	if err != nil || same {
 		return err
 	}
-	pause := time.NewTimer(e.shadows.delay)
+	pause := time.NewTimer(r.cache.checks.delay)
 	defer pause.Stop()
 	select {
 	case <-pause.C:
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	found, err := r.space.store.Peek(ctx, r.key, r.deps)
-	if err != nil || found.State != store.Hit || string(found.Payload) != string(payload) {
+	age, still, err := r.stillServed(ctx, payload, hit)
+	if err != nil || !still {
 		return err
-	}
-	remaining, err := r.space.store.Remaining(ctx, r.key)
-	if err != nil {
-		return err
-	}
-	age := r.timeout - remaining
-	if age < time.Since(hit)-time.Millisecond { // Redis counts in milliseconds
-		return nil // another one, with the same rows
 	}
 	same, err = r.sameInDatabase(ctx, payload)
 	if err != nil || same {
 		return err
 	}
-	e.observe(ctx, Event{Kind: EventStale, Table: r.table, Op: r.op, Key: r.key.String(), Query: r.query, Age: age, Rows: rowset.Count(payload), Bytes: len(payload)})
-	e.config.Logger.ErrorContext(ctx, "cacheplugin: a stale result was served; it is dropped. Was the table written without the plugin?",
+	r.report(ctx, report.Event{Kind: report.Stale, Query: r.query, Age: age, Rows: rowset.Count(payload), Bytes: len(payload)})
+	r.cache.Report.Error(ctx, "a stale result was served; it is dropped. Was the table written without the plugin?",
 		"table", r.table, "query", r.query, "key", r.key.String(), "age", age)
 	for _, table := range r.tables {
-		r.space.near.Drop(store.Change{Table: table, All: true})
+		r.space.Near.Drop(store.Change{Table: table, All: true})
 	}
-	return r.space.store.Forget(ctx, r.key)
+	return r.space.Store.Forget(ctx, r.key)
+}
+
+// stillServed reports whether the entry that was hit is in Redis still, and how
+// old it is.
+func (r *Read) stillServed(ctx context.Context, payload []byte, hit time.Time) (age time.Duration, still bool, err error) {
+	found, err := r.space.Store.Peek(ctx, r.key, r.deps)
+	if err != nil || found.State != store.Hit || string(found.Payload) != string(payload) {
+		return 0, false, err
+	}
+	remaining, err := r.space.Store.Remaining(ctx, r.key)
+	if err != nil {
+		return 0, false, err
+	}
+	age = r.timeout - remaining
+	// Redis counts in milliseconds. A younger one is another, with the same rows.
+	return age, age >= time.Since(hit)-time.Millisecond, nil
 }
 
 // sameInDatabase asks the database that fills the cache. A result that is too
 // large to compare counts as the same.
-func (r *read) sameInDatabase(ctx context.Context, payload []byte) (bool, error) {
-	ctx, cancel := context.WithTimeout(ctx, shadowTimeout)
+func (r *Read) sameInDatabase(ctx context.Context, payload []byte) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
 	rows, err := r.pool.QueryContext(ctx, r.query, r.args...)
 	if err != nil {
@@ -180,7 +159,7 @@ func (r *read) sameInDatabase(ctx context.Context, payload []byte) (bool, error)
 	outdated := r.outdated(rows)
 	var fresh rowset.Recording
 	src, err := rowset.Tee(rows, rowset.TeeOptions{
-		Limits: rowset.Limits{Rows: r.engine.config.MaxRows, Bytes: r.engine.config.MaxBytes},
+		Limits: r.limits(),
 		Drain:  true,
 		Done:   func(rec rowset.Recording) { fresh = rec },
 	})
@@ -196,9 +175,9 @@ func (r *read) sameInDatabase(ctx context.Context, payload []byte) (bool, error)
 	return rowset.Same(payload, fresh.Payload)
 }
 
-// keepArgs copies a query's arguments, for a time when their owner may have
+// copyArgs copies a query's arguments, for a time when their owner may have
 // changed them. It is false for what can't be copied.
-func keepArgs(args []any) ([]any, bool) {
+func copyArgs(args []any) ([]any, bool) {
 	kept := slices.Clone(args)
 	for i, v := range kept {
 		if b, ok := v.([]byte); ok {
@@ -220,22 +199,22 @@ var arbitrary = []string{"_AGG", "CONCAT", "OVER(", "OVER (", "DISTINCT ON", "AN
 // cutting are words of clauses that leave out rows.
 var cutting = []string{"LIMIT", "OFFSET", "FETCH"}
 
-// decidable tells whether the rows of the tables determine a query's result,
+// decidable reports whether the rows of the tables determine a query's result,
 // but for the order of its rows: a LIMIT needs an order that is total.
-func (r *read) decidable(ctx context.Context) (bool, error) {
+func (r *Read) decidable(ctx context.Context) (bool, error) {
 	text := strings.ToUpper(r.query)
 	contains := func(word string) bool { return strings.Contains(text, word) }
 	switch {
 	case slices.ContainsFunc(arbitrary, contains):
 		return false, nil
-	case r.engine.dialect != conj.PostgreSQL && contains("GROUP BY"):
+	case r.database.Dialect != conj.PostgreSQL && contains("GROUP BY"):
 		return false, nil // columns beside the groups' own may be of any row
 	case !slices.ContainsFunc(cutting, contains):
 		return true, nil
-	case strings.Count(text, "SELECT") != 1 || len(r.plan.Tables) != 1 || len(r.plan.Names) != 1 || len(r.deps) != 1:
+	case strings.Count(text, "SELECT") != 1 || len(r.checked.Tables) != 1 || len(r.checked.Names) != 1 || len(r.deps) != 1:
 		return false, nil
 	}
-	table, err := r.engine.database(r.pool).catalog.Table(ctx, r.pool, r.plan.Names[0], true)
+	table, err := r.database.Catalog.Table(ctx, r.pool, r.checked.Names[0], true)
 	if err != nil || table == nil || len(table.PrimaryKey) == 0 {
 		return false, err
 	}
@@ -247,7 +226,7 @@ func (r *read) decidable(ctx context.Context) (bool, error) {
 }
 
 // pinned are the columns that a query asks one value of, in capitals.
-func (r *read) pinned() []string {
+func (r *Read) pinned() []string {
 	if d := r.deps[0]; len(d.Keys) == 1 && len(d.Schemes) == 1 {
 		columns, _ := d.Schemes[0].Typed()
 		names := make([]string, len(columns))

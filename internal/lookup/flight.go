@@ -1,4 +1,4 @@
-package cacheplugin
+package lookup
 
 import (
 	"bytes"
@@ -71,28 +71,33 @@ func (f *flights) end(lease store.Lease) {
 	delete(f.byID, lease.ID)
 }
 
+const (
+	lockPollMin = 5 * time.Millisecond
+	lockPollMax = 50 * time.Millisecond
+)
+
 // acquire is a look-up that takes the lease of a missing result.
-func (r *read) acquire(ctx context.Context) (store.Lookup, error) {
+func (r *Read) acquire(ctx context.Context) (store.Lookup, error) {
 	found, err := r.askStore(ctx)
 	if err == nil && found.State == store.Leased {
-		r.engine.flights.begin(found.Lease)
+		r.cache.flights.begin(found.Lease)
 	}
 	return found, err
 }
 
-// turn is why a wait goes on.
-type turn uint8
+// waited is why a wait goes on.
+type waited uint8
 
 const (
-	ended turn = iota // the caller's context, or LockWait
+	ended waited = iota // the caller's context, or LockWait
 	landed
 	ask // it is the caller's turn to ask Redis
 )
 
 // await waits for the flight's landing, or until the caller is the scout and
-// has paused; it then has to call relieve. There is a nil flight for leases of
+// has paused; it then has to call handOver. There is a nil flight for leases of
 // other processes: everyone asks for himself.
-func (f *flight) await(ctx context.Context, deadline <-chan time.Time, pause time.Duration) turn {
+func (f *flight) await(ctx context.Context, deadline <-chan time.Time, pause time.Duration) waited {
 	var down, scout chan struct{}
 	if f != nil {
 		down, scout = f.landed, f.scout
@@ -112,17 +117,17 @@ func (f *flight) await(ctx context.Context, deadline <-chan time.Time, pause tim
 	case <-again.C:
 		return ask
 	case <-down:
-		f.relieve()
+		f.handOver()
 		return landed
 	case <-ctx.Done():
 	case <-deadline:
 	}
-	f.relieve()
+	f.handOver()
 	return ended
 }
 
-// relieve lets another one be the scout.
-func (f *flight) relieve() {
+// handOver lets another one be the scout.
+func (f *flight) handOver() {
 	if f != nil {
 		f.scout <- struct{}{}
 	}
@@ -130,9 +135,9 @@ func (f *flight) relieve() {
 
 // wait waits for the result whose lease another one has, until LockWait is over:
 // then it is Busy still.
-func (r *read) wait(ctx context.Context, found store.Lookup) (store.Lookup, error) {
-	flights := r.engine.flights
-	deadline := time.NewTimer(r.engine.config.LockWait)
+func (r *Read) wait(ctx context.Context, found store.Lookup) (store.Lookup, error) {
+	flights := r.cache.flights
+	deadline := time.NewTimer(r.cache.LockWait)
 	defer deadline.Stop()
 	for pause := lockPollMin; ; pause = min(2*pause, lockPollMax) {
 		lease := found.Lease
@@ -153,7 +158,7 @@ func (r *read) wait(ctx context.Context, found store.Lookup) (store.Lookup, erro
 				flights.land(lease, bytes.Clone(found.Payload))
 				flights.end(lease)
 			}
-			flight.relieve()
+			flight.handOver()
 		}
 		if err != nil || found.State != store.Busy {
 			return found, err

@@ -1,4 +1,4 @@
-package cacheplugin
+package lookup
 
 import (
 	"context"
@@ -17,7 +17,7 @@ func TestOfThoseWhoWaitForAFlightOneAsksRedisAtATime(t *testing.T) {
 	fs.begin(lease)
 	one := fs.find(lease)
 	ctx, cancel := context.WithCancel(t.Context())
-	turns := make(chan turn, crowd)
+	turns := make(chan waited, crowd)
 	for range crowd {
 		go func() { turns <- one.await(ctx, nil, time.Millisecond) }()
 	}
@@ -25,7 +25,7 @@ func TestOfThoseWhoWaitForAFlightOneAsksRedisAtATime(t *testing.T) {
 	require.Equal(t, ask, <-turns)
 	require.Empty(t, one.scout, "the right is taken")
 	require.Empty(t, turns)
-	one.relieve()
+	one.handOver()
 	require.Equal(t, ask, <-turns, "another one's turn")
 	require.Empty(t, turns)
 
@@ -41,13 +41,13 @@ func TestOfThoseWhoWaitForAFlightOneAsksRedisAtATime(t *testing.T) {
 	require.Equal(t, "result", string(one.payload))
 }
 
-func TestAScoutWhoseContextEndsIsRelieved(t *testing.T) {
+func TestAScoutWhoseContextEndsHandsOver(t *testing.T) {
 	fs := newFlights()
 	lease := store.Lease{ID: "a"}
 	fs.begin(lease)
 	one := fs.find(lease)
 	ctx, cancel := context.WithCancel(t.Context())
-	first := make(chan turn)
+	first := make(chan waited)
 	go func() { first <- one.await(ctx, nil, time.Hour) }()
 	require.Eventually(t, func() bool { return len(one.scout) == 0 }, time.Minute, time.Millisecond)
 	cancel()

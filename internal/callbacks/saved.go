@@ -1,4 +1,4 @@
-package cacheplugin
+package callbacks
 
 import (
 	"context"
@@ -10,33 +10,34 @@ import (
 
 	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/commit"
 )
 
 // noteSaved has the instances that a statement created or updated read into
 // the cache when the change is committed, where their profile asks for it.
 // They are read back, not written from memory: the row may differ from the
 // struct by what the database or another transaction did to it.
-func (c *capture) noteSaved(j *journal) {
-	stmt := c.db.Statement
-	if stmt.Schema == nil || c.plan == nil || len(c.targets) != 1 || c.err != nil {
+func (s *statement) noteSaved(ctx context.Context, j *commit.Journal) {
+	stmt := s.db.Statement
+	if stmt.Schema == nil || s.rows == nil || len(s.plan.Writes) != 1 || s.err != nil {
 		return
 	}
-	if c.plan.Statement != conj.Insert && c.plan.Statement != conj.Update {
+	if s.plan.Statement != conj.Insert && s.plan.Statement != conj.Update {
 		return
 	}
-	profile := c.engine.profile(stmt.Schema.Table, stmt.Schema.ModelType).profile
-	if profile == nil || profile.CacheOnSave == "" {
+	h := s.handlers
+	p := h.Policies.Of(stmt.Schema.Table, stmt.Schema.ModelType)
+	if p.CacheOnSave == "" {
 		return
 	}
-	field := stmt.Schema.LookUpField(profile.CacheOnSave)
+	field := stmt.Schema.LookUpField(p.CacheOnSave)
 	if field == nil {
-		c.engine.failed(c.ctx, "CacheOnSave names a column that the model lacks", stmt.Schema.Table, gorm.ErrInvalidField)
+		h.Report.Failed(ctx, "CacheOnSave names a column that the model lacks", stmt.Schema.Table, gorm.ErrInvalidField)
 		return
 	}
-	for _, value := range savedValues(c.ctx, stmt, field) {
+	for _, value := range savedValues(ctx, stmt, field) {
 		model := stmt.Schema.ModelType
-		timeout := profile.Timeout
-		j.then(func(ctx context.Context) { c.engine.warm(ctx, model, field, value, timeout) })
+		j.Then(func(ctx context.Context) { h.warm(ctx, model, field, value, p.Timeout) })
 	}
 }
 
@@ -63,12 +64,12 @@ func savedValues(ctx context.Context, stmt *gorm.Statement, field *schema.Field)
 }
 
 // warm asks the query that First sends for a value of a field.
-func (e *engine) warm(ctx context.Context, model reflect.Type, field *schema.Field, value any, timeout time.Duration) {
-	tx := e.db.Session(&gorm.Session{NewDB: true, Context: ctx, SkipHooks: true})
+func (h *Handlers) warm(ctx context.Context, model reflect.Type, field *schema.Field, value any, timeout time.Duration) {
+	tx := h.DB.Session(&gorm.Session{NewDB: true, Context: ctx, SkipHooks: true})
 	err := tx.Scopes(cache.Cache(cache.Timeout(timeout))).
 		Where(map[string]any{field.DBName: value}).
 		First(reflect.New(model).Interface()).Error
 	if err != nil {
-		e.failed(ctx, "a saved instance could not be read into the cache", field.Schema.Table, err)
+		h.Report.Failed(ctx, "a saved instance could not be read into the cache", field.Schema.Table, err)
 	}
 }

@@ -1,4 +1,4 @@
-package cacheplugin
+package lookup
 
 import (
 	"context"
@@ -6,22 +6,12 @@ import (
 	"sync"
 	"time"
 
-	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/background"
+	"github.com/cacheplugin/cacheplugin/internal/namespace"
 	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
-// saving is a result on its way to Redis.
-type saving struct {
-	read    *read
-	ctx     context.Context // the reader's values without its end; observers and loggers go by them
-	lease   store.Lease
-	payload []byte
-	rows    int
-	joined  [][]conj.Key
-	dropped bool // there is no result: the lease is given up
-}
-
-// queueBytes is how many results of the greatest size Config.StoreQueue holds,
+// queueBytes is how many results of the greatest size a store queue holds,
 // however many it has room for.
 const queueBytes = 4
 
@@ -30,8 +20,9 @@ const queueBytes = 4
 const storeBatch = 64
 
 // storeQueue holds results that wait to be stored, so that no reader waits for
-// Redis. Its goroutine runs while there are any, and one at a time.
+// Redis. It runs while there are any, and one batch at a time.
 type storeQueue struct {
+	group    *background.Group
 	send     func([]saving)
 	limit    int // of results; 0: there is no queue
 	maxBytes int // of their payloads
@@ -39,14 +30,13 @@ type storeQueue struct {
 
 	mu      sync.Mutex
 	waiting []saving
-	gone    []saving      // dropped ones
-	bytes   int           // of what waits and of what is being sent
-	running chan struct{} // closed at the goroutine's end; nil if none runs
-	closed  bool
+	gone    []saving // dropped ones
+	bytes   int      // of what waits and of what is being sent
+	running bool
 }
 
-func newStoreQueue(c Config, send func([]saving)) *storeQueue {
-	return &storeQueue{send: send, limit: c.StoreQueue, maxBytes: queueBytes * c.MaxBytes, batch: c.MaxBytes}
+func newStoreQueue(o Options, group *background.Group, send func([]saving)) *storeQueue {
+	return &storeQueue{group: group, send: send, limit: o.StoreQueue, maxBytes: queueBytes * o.MaxBytes, batch: o.MaxBytes}
 }
 
 // queueing is what a queue makes of a result.
@@ -60,14 +50,15 @@ const (
 
 // add takes a result, or the lease of one that is dropped.
 func (q *storeQueue) add(s saving) queueing {
-	if q == nil || q.limit == 0 {
+	if q.limit == 0 {
 		return notQueued
 	}
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if q.closed {
+	if q.group.Closing().Err() != nil || !q.running && !q.group.Finish(q.work) {
 		return notQueued
 	}
+	q.running = true
 	outcome := queued
 	if !s.dropped && (len(q.waiting) >= q.limit || q.bytes > 0 && q.bytes+len(s.payload) > q.maxBytes) {
 		outcome, s.payload, s.dropped = overflow, nil, true
@@ -78,17 +69,13 @@ func (q *storeQueue) add(s saving) queueing {
 	case len(q.gone) < q.limit: // else the lease runs out by itself
 		q.gone = append(q.gone, s)
 	}
-	if q.running == nil {
-		q.running = make(chan struct{})
-		go q.work()
-	}
 	return outcome
 }
 
-// work sends what waits until nothing does.
-func (q *storeQueue) work() {
+// work sends what waits until nothing does, or ctx ends.
+func (q *storeQueue) work(ctx context.Context) {
 	for {
-		batch := q.next()
+		batch := q.next(ctx)
 		if batch == nil {
 			return
 		}
@@ -102,8 +89,8 @@ func (q *storeQueue) work() {
 }
 
 // next takes what goes to Redis in one round trip. Without anything it ends the
-// goroutine, in one step with the look.
-func (q *storeQueue) next() []saving {
+// work, in one step with the look.
+func (q *storeQueue) next(ctx context.Context) []saving {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	n, size := 0, 0
@@ -112,9 +99,8 @@ func (q *storeQueue) next() []saving {
 		n++
 	}
 	m := min(len(q.gone), storeBatch)
-	if n+m == 0 {
-		close(q.running)
-		q.running, q.waiting, q.gone = nil, nil, nil
+	if n+m == 0 || ctx.Err() != nil {
+		q.running = false
 		return nil
 	}
 	batch := append(append(make([]saving, 0, n+m), q.waiting[:n]...), q.gone[:m]...)
@@ -126,26 +112,18 @@ func (q *storeQueue) next() []saving {
 func cut(list []saving, n int) []saving {
 	left := copy(list, list[n:])
 	clear(list[left:])
+	if left == 0 {
+		return nil
+	}
 	return list[:left]
 }
 
 // close sends what waits, as long as the context allows, and leaves the rest
 // out. Results that come later are not queued.
 func (q *storeQueue) close(ctx context.Context) error {
-	if q == nil {
+	err := q.group.Close(ctx)
+	if err == nil {
 		return nil
-	}
-	q.mu.Lock()
-	q.closed = true
-	running := q.running
-	q.mu.Unlock()
-	if running == nil {
-		return nil
-	}
-	select {
-	case <-running:
-		return nil
-	case <-ctx.Done():
 	}
 	q.mu.Lock()
 	left := len(q.waiting)
@@ -154,26 +132,26 @@ func (q *storeQueue) close(ctx context.Context) error {
 	if left == 0 {
 		return nil
 	}
-	return fmt.Errorf("cacheplugin: closed with %d results left to be stored: %w", left, ctx.Err())
+	return fmt.Errorf("cacheplugin: closed with %d results left to be stored: %w", left, err)
 }
 
 // storeAll sends results to Redis, in one round trip for each namespace.
-func (p *Plugin) storeAll(batch []saving) {
-	bySpace := map[*space][]saving{}
+func (c *Cache) storeAll(batch []saving) {
+	bySpace := map[*namespace.Namespace][]saving{}
 	for _, s := range batch {
 		// Both may have changed while it waited.
 		s.dropped = s.dropped || !s.read.storable(s.ctx)
 		if s.dropped {
-			p.flights.end(s.lease)
+			c.flights.end(s.lease)
 		}
 		bySpace[s.read.space] = append(bySpace[s.read.space], s)
 	}
 	for space, list := range bySpace {
-		p.storeIn(space, list)
+		c.storeIn(space, list)
 	}
 }
 
-func (p *Plugin) storeIn(sp *space, list []saving) {
+func (c *Cache) storeIn(space *namespace.Namespace, list []saving) {
 	start := time.Now()
 	var savings []store.Saving
 	var from []saving
@@ -185,12 +163,12 @@ func (p *Plugin) storeIn(sp *space, list []saving) {
 		}
 		savings, from = append(savings, store.Saving{Lease: s.lease, Payload: s.payload, TTL: s.read.timeout, Joined: s.joined}), append(from, s)
 	}
-	saved, err := sp.store.SaveAll(context.Background(), savings, release)
+	saved, err := space.Store.SaveAll(context.Background(), savings, release)
 	if err != nil {
-		p.failed(context.Background(), "a lease could not be released", "", err)
+		c.Report.Failed(context.Background(), "a lease could not be released", "", err)
 	}
 	for i, s := range from {
-		p.flights.end(s.lease)
-		s.read.saved(s, start, saved[i].Stored, saved[i].Err)
+		c.flights.end(s.lease)
+		s.read.reportSaved(s, start, saved[i].Stored, saved[i].Err)
 	}
 }

@@ -1,4 +1,4 @@
-package cacheplugin
+package lookup
 
 import (
 	"database/sql"
@@ -12,7 +12,7 @@ import (
 type joinedRows []*conj.JoinedRows
 
 // joinedRows returns what gathers the joined rows of a result.
-func (r *read) joinedRows(rows *sql.Rows) joinedRows {
+func (r *Read) joinedRows(rows *sql.Rows) joinedRows {
 	if len(r.joined) == 0 {
 		return nil
 	}
