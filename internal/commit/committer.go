@@ -64,12 +64,12 @@ type Committer struct {
 	group   background.Group // of the outboxes, and of what is flushed again
 
 	mu       sync.Mutex
-	outboxes map[*sql.DB]*Outbox
+	outboxes map[*sql.DB]*outbox
 }
 
 // New returns a Committer. It starts nothing until there is something to do.
 func New(o Options) *Committer {
-	return &Committer{options: o, report: o.Report, outboxes: map[*sql.DB]*Outbox{}}
+	return &Committer{options: o, report: o.Report, outboxes: map[*sql.DB]*outbox{}}
 }
 
 // NewJournal returns an empty journal of a transaction, or of a statement outside

@@ -14,9 +14,9 @@ import (
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
-// Outbox is the outbox of one database. A goroutine deletes the rows of what
+// outbox is the outbox of one database. A goroutine deletes the rows of what
 // Redis has been told of, and carries out what others have left.
-type Outbox struct {
+type outbox struct {
 	committer *Committer
 	options   OutboxOptions
 	db        *sql.DB
@@ -33,7 +33,7 @@ const maxDone = 10_000
 
 // rowHandle is a transaction's row in an outbox.
 type rowHandle struct {
-	outbox *Outbox
+	outbox *outbox
 	id     string
 }
 
@@ -44,33 +44,32 @@ type outboxRow struct {
 	format              string
 }
 
-// OpenOutbox returns the outbox of a database, whose rows are carried out and
-// deleted from then on, until Close. Options.Outbox must not be nil.
-func (c *Committer) OpenOutbox(db *sql.DB, d conj.Dialect) *Outbox {
+// OpenOutbox has the rows of a database's outbox carried out and deleted that
+// others have left, from the first call on, until Close. Options.Outbox must not
+// be nil.
+func (c *Committer) OpenOutbox(db *sql.DB, d conj.Dialect) { c.outboxOf(db, d) }
+
+// outboxOf returns the outbox of a database, opened if it is not yet.
+func (c *Committer) outboxOf(db *sql.DB, d conj.Dialect) *outbox {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	o, ok := c.outboxes[db]
 	if !ok {
 		options := *c.options.Outbox
-		o = &Outbox{committer: c, options: options, db: db, dialect: d, table: newOutboxTable(d, options.Table)}
+		o = &outbox{committer: c, options: options, db: db, dialect: d, table: newOutboxTable(d, options.Table)}
 		c.outboxes[db] = o
 		c.group.Go(o.run)
 	}
 	return o
 }
 
-// Check reports a table that is missing or has another form. The error says what
-// to do.
-func (o *Outbox) Check(ctx context.Context) error {
-	rows, err := o.db.QueryContext(ctx, o.table.check)
+// CheckOutbox reports a table that is missing or has another form.
+func CheckOutbox(ctx context.Context, db *sql.DB, d conj.Dialect, table string) error {
+	rows, err := db.QueryContext(ctx, newOutboxTable(d, table).check)
 	if err == nil {
 		err = errors.Join(rows.Err(), rows.Close())
 	}
-	if err != nil {
-		return fmt.Errorf("the table %q can't be read: %w: create it by cacheplugin.MigrateOutbox before db.Use, or leave Outbox out",
-			o.options.Table, err)
-	}
-	return nil
+	return err
 }
 
 // writeToOutbox writes a journal into the outbox, in the journal's own
@@ -104,7 +103,7 @@ func (c *Committer) insertRow(ctx context.Context, tx *txn.Tx, j *Journal) error
 	if err != nil {
 		return err
 	}
-	row := rowHandle{c.OpenOutbox(db, j.dialect), rand.Text()}
+	row := rowHandle{c.outboxOf(db, j.dialect), rand.Text()}
 	if _, err := tx.ExecContext(ctx, row.outbox.table.insert, row.id, c.options.Prefix, namespaces, rowFormat, changes); err != nil {
 		return fmt.Errorf("insert into %s: %w", c.options.Outbox.Table, err)
 	}
@@ -125,7 +124,7 @@ func (j *Journal) outboxDoneLocked() {
 }
 
 // deleteSoon has a row deleted.
-func (o *Outbox) deleteSoon(id string) {
+func (o *outbox) deleteSoon(id string) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if len(o.done) < maxDone {
@@ -133,7 +132,7 @@ func (o *Outbox) deleteSoon(id string) {
 	}
 }
 
-func (o *Outbox) run(ctx context.Context) {
+func (o *outbox) run(ctx context.Context) {
 	poll := time.NewTicker(o.options.Poll)
 	defer poll.Stop()
 	// Often enough that nobody takes the rows for a dead process's.
@@ -153,7 +152,7 @@ func (o *Outbox) run(ctx context.Context) {
 
 // deleteDone deletes the rows of what Redis has been told of; what is left is
 // harmless.
-func (o *Outbox) deleteDone(ctx context.Context) {
+func (o *outbox) deleteDone(ctx context.Context) {
 	o.mu.Lock()
 	ids := o.done
 	o.done = nil
@@ -165,7 +164,7 @@ func (o *Outbox) deleteDone(ctx context.Context) {
 
 // remove deletes rows, in an order that is the same for everybody, for the sake
 // of their locks.
-func (o *Outbox) remove(ctx context.Context, ids []string) error {
+func (o *outbox) remove(ctx context.Context, ids []string) error {
 	slices.Sort(ids)
 	for part := range slices.Chunk(ids, rowsAtOnce) {
 		args := make([]any, len(part))
@@ -179,6 +178,6 @@ func (o *Outbox) remove(ctx context.Context, ids []string) error {
 	return nil
 }
 
-func (o *Outbox) failed(ctx context.Context, what string, err error) {
+func (o *outbox) failed(ctx context.Context, what string, err error) {
 	o.committer.report.Failed(ctx, what, o.options.Table, err)
 }

@@ -187,18 +187,16 @@ func TestOutbox(t *testing.T) {
 	})
 }
 
-func TestOutbox_Check(t *testing.T) {
+func TestCheckOutbox(t *testing.T) {
 	db := newDatabase(t)
-	p := start(t, testenv.Redis(t), newPrefix(), patient)
-	o := p.OpenOutbox(db, conj.SQLite)
-	require.Same(t, o, p.OpenOutbox(db, conj.SQLite))
-	require.NoError(t, o.Check(t.Context()))
+	check := func() error { return commit.CheckOutbox(t.Context(), db, conj.SQLite, "cache_outbox") }
+	require.NoError(t, check())
 	exec(t, db, commit.OutboxDDL(conj.SQLite, "cache_outbox"))
-	require.NoError(t, o.Check(t.Context()), "made twice")
+	require.NoError(t, check(), "made twice")
 	exec(t, db, "ALTER TABLE cache_outbox DROP COLUMN format")
-	require.ErrorContains(t, o.Check(t.Context()), "cache_outbox")
+	require.ErrorContains(t, check(), "format")
 	exec(t, db, "DROP TABLE cache_outbox")
-	require.ErrorContains(t, o.Check(t.Context()), "MigrateOutbox")
+	require.ErrorContains(t, check(), "cache_outbox")
 }
 
 // A writer is killed between its COMMIT and its invalidation. Another process

@@ -13,7 +13,7 @@ import (
 
 // drain carries out what processes have left that died, or that can't reach
 // Redis. Several may do it at once: dropping twice is harmless.
-func (o *Outbox) drain(ctx context.Context) {
+func (o *outbox) drain(ctx context.Context) {
 	for {
 		n, err := o.drainSome(ctx)
 		if err != nil && ctx.Err() == nil {
@@ -27,7 +27,7 @@ func (o *Outbox) drain(ctx context.Context) {
 
 // drainSome carries out and deletes as many rows as are read at a time. It
 // returns how many these were.
-func (o *Outbox) drainSome(ctx context.Context) (int, error) {
+func (o *outbox) drainSome(ctx context.Context) (int, error) {
 	rows, err := o.left(ctx)
 	if err != nil {
 		return 0, err
@@ -44,7 +44,7 @@ func (o *Outbox) drainSome(ctx context.Context) (int, error) {
 
 // left reads rows that are older than After. All that can be seen is committed,
 // so that it may be invalidated and deleted at any time.
-func (o *Outbox) left(ctx context.Context) (found []outboxRow, err error) {
+func (o *outbox) left(ctx context.Context) (found []outboxRow, err error) {
 	query := o.db.QueryContext
 	if o.dialect == conj.MySQL {
 		// Sessions may have been set to see what isn't committed.
