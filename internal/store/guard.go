@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cacheplugin/cacheplugin/internal/background"
 )
 
 // The defaults of GuardOptions.
@@ -66,10 +68,9 @@ type Guard struct {
 	busy     bool    // a drain is under way; one at a time
 	pause    time.Duration
 	nextTry  time.Time
-	closed   bool
-	worker   chan struct{}      // closed when the background goroutine has ended; nil if none runs
-	stop     context.CancelFunc // ends the worker
+	working  bool // in the background
 
+	group   background.Group
 	garbage reclaimer
 
 	now   func() time.Time
@@ -225,12 +226,10 @@ func (g *Guard) enqueue(changes []Change, cause error) error {
 		g.pause = minPause
 		g.nextTry = g.now().Add(g.pause)
 	}
-	closed := g.closed
-	if !closed && g.worker == nil {
-		g.worker = make(chan struct{})
-		var life context.Context
-		life, g.stop = context.WithCancel(context.Background())
-		go g.work(life, g.worker)
+	closed := g.group.Closing().Err() != nil
+	if !closed && !g.working {
+		g.working = g.group.Go(g.work)
+		closed = !g.working
 	}
 	names := g.queued.names()
 	g.mu.Unlock()
@@ -250,13 +249,11 @@ func (g *Guard) enqueue(changes []Change, cause error) error {
 }
 
 // work drains the queue until it is empty.
-func (g *Guard) work(ctx context.Context, ended chan struct{}) {
-	defer close(ended)
+func (g *Guard) work(ctx context.Context) {
 	for {
 		g.mu.Lock()
-		if g.closed || (g.queued.empty() && g.draining.empty()) {
-			g.worker = nil
-			g.stop()
+		if ctx.Err() != nil || (g.queued.empty() && g.draining.empty()) {
+			g.working = false
 			g.mu.Unlock()
 			return
 		}
@@ -338,20 +335,7 @@ func (g *Guard) carryOut(ctx context.Context, batch pending) (reports []Report, 
 // Invalidations after Close are still tried, but not queued; Bypass holds for
 // what could not be done.
 func (g *Guard) Close(ctx context.Context) error {
-	g.mu.Lock()
-	g.closed = true
-	worker := g.worker
-	if worker != nil {
-		g.stop()
-	}
-	g.mu.Unlock()
-	if worker != nil {
-		select {
-		case <-worker:
-		case <-ctx.Done():
-		}
-	}
-
+	_ = g.group.Close(ctx) // what it leaves is tried once more
 	deadline := g.now().Add(g.retryFor)
 	err := g.drain(ctx)
 	for err != nil && g.now().Before(deadline) && g.sleep(ctx, minPause) == nil {
