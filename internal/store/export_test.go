@@ -59,3 +59,6 @@ func PlainReads(s *Store, key EntryKey, deps []Dependency) (words [][]string) {
 	}
 	return words
 }
+
+// WitnessAt is where the witness of a result begins, with its length.
+const WitnessAt = witnessAt
