@@ -43,8 +43,7 @@ type GuardOptions struct {
 	OnDrain func(reports []Report)
 }
 
-// Guard carries invalidations out even when Redis can't be reached for a
-// while, and frees in the background what large ones have left (Report.Garbage).
+// Guard carries invalidations out even when Redis can't be reached for a while.
 // It tries for a bounded time on the caller's path; then it queues the
 // change and goes on in the background. While a table has something queued,
 // Bypass is true for it: this process must neither read it from the cache nor
@@ -70,8 +69,7 @@ type Guard struct {
 	nextTry  time.Time
 	working  bool // in the background
 
-	group   background.Group
-	garbage reclaimer
+	group background.Group
 
 	now   func() time.Time
 	sleep func(ctx context.Context, d time.Duration) error
@@ -92,8 +90,7 @@ func NewGuard(s *Store, o GuardOptions) *Guard {
 	return &Guard{
 		store: s, retryFor: o.RetryFor, maxPending: o.MaxPending, log: o.Logger,
 		onQueue: o.OnQueue, onDrain: o.OnDrain,
-		garbage: reclaimer{store: s},
-		now:     time.Now, sleep: sleep,
+		now: time.Now, sleep: sleep,
 	}
 }
 
@@ -170,7 +167,6 @@ func (g *Guard) persist(ctx context.Context, changes []Change, call func(context
 	err = g.attempt(ctx, func(ctx context.Context) error {
 		r, err := call(ctx, left)
 		reports = append(reports, r...)
-		g.garbage.add(r)
 		var failed *InvalidateError
 		if errors.As(err, &failed) {
 			left = failed.Left
@@ -320,7 +316,6 @@ func (g *Guard) carryOut(ctx context.Context, batch pending) (reports []Report, 
 		return nil, pending{}, nil
 	}
 	reports, err = g.store.Invalidate(ctx, batch.changes())
-	g.garbage.add(reports)
 	var failed *InvalidateError
 	if errors.As(err, &failed) {
 		left.add(failed.Left, g.maxPending)
@@ -328,9 +323,8 @@ func (g *Guard) carryOut(ctx context.Context, batch pending) (reports []Report, 
 	return reports, left, err
 }
 
-// Close ends the background goroutines. It tries for a last time to drain the
-// queue, for RetryFor and as long as ctx permits, and has what is reclaimed
-// finished for as long as ctx permits and Redis answers. It returns an error that
+// Close ends the background goroutines, and closes the store. It tries for a last
+// time to drain the queue, for RetryFor and as long as ctx permits. It returns an error that
 // wraps ErrClosed and names the tables if something had to be left.
 // Invalidations after Close are still tried, but not queued; Bypass holds for
 // what could not be done.
@@ -341,7 +335,7 @@ func (g *Guard) Close(ctx context.Context) error {
 	for err != nil && g.now().Before(deadline) && g.sleep(ctx, minPause) == nil {
 		err = g.drain(ctx)
 	}
-	g.garbage.close(ctx)
+	g.store.Close(ctx)
 	if err != nil {
 		return fmt.Errorf("%w with invalidations left for %s: %w", ErrClosed, strings.Join(g.left(), ", "), err)
 	}

@@ -24,10 +24,16 @@ const (
 	reclaimTries = 10
 )
 
+// Close ends what the store does in the background: it frees what large invalidations
+// have left (Report.Garbage), which is finished for as long as ctx permits and Redis
+// answers. What is left expires. A closed store goes on working, and frees no more.
+func (s *Store) Close(ctx context.Context) { s.garbage.close(ctx) }
+
 // Reclaim frees the memory of the entries that invalidations have dropped by
 // taking their sets away (Report.Garbage), a few per call and with pauses as
-// long as the calls take. Whatever it leaves expires: garbage after 10 minutes,
-// the entries when they would have without the invalidation.
+// long as the calls take. The store does so by itself, in the background, until
+// Close. Whatever is left expires: garbage after 10 minutes, the entries when they
+// would have without the invalidation.
 func (s *Store) Reclaim(ctx context.Context, garbage ...string) error {
 	for _, key := range garbage {
 		for {
