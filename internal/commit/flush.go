@@ -51,22 +51,22 @@ func (c *Committer) notDelivered(ctx context.Context, err error) error {
 type delivery struct {
 	event report.Kind
 	// queues: the guard retries and queues what fails, so that it counts as
-	// done. Else it is tried once, for a caller who keeps it himself.
+	// done. Else it is tried once, for a caller who keeps what fails.
 	queues bool
 	fences []string // that are dropped
 }
 
-// invalidator drops what is cached, and has it reclaimed.
+// invalidator drops what is cached.
 type invalidator interface {
 	Invalidate(ctx context.Context, changes []store.Change, fences ...string) ([]store.Report, error)
 	InvalidateAll(ctx context.Context, fences ...string) error
 }
 
-func (d delivery) through(g *store.Guard) invalidator {
+func (d delivery) through(ns *namespace.Namespace) invalidator {
 	if d.queues {
-		return g
+		return ns.Guard
 	}
-	return g.Once()
+	return ns.Store
 }
 
 // drop drops what some changes have made wrong in a namespace.
@@ -76,7 +76,7 @@ func (c *Committer) drop(ctx context.Context, ns *namespace.Namespace, list []*c
 	}
 	told := forStore(list)
 	start := time.Now()
-	reports, err := how.through(ns.Guard).Invalidate(ctx, told, how.fences...)
+	reports, err := how.through(ns).Invalidate(ctx, told, how.fences...)
 	took := time.Since(start)
 	ns.Near.Drop(told...)
 	for _, r := range reports {
@@ -94,7 +94,7 @@ func (c *Committer) drop(ctx context.Context, ns *namespace.Namespace, list []*c
 
 func (c *Committer) dropEverything(ctx context.Context, ns *namespace.Namespace, how delivery) error {
 	start := time.Now()
-	err := how.through(ns.Guard).InvalidateAll(ctx, how.fences...)
+	err := how.through(ns).InvalidateAll(ctx, how.fences...)
 	took := time.Since(start)
 	ns.Near.Clear()
 	if err == nil || how.queues {
