@@ -168,6 +168,7 @@ func (a *app) invalidateTables(ctx context.Context, targets []string, rows condi
 			changes = append(changes, change)
 		}
 		reports, err := s.Invalidate(ctx, changes)
+		s.Close(ctx) // which waits for what is being freed
 		if err != nil {
 			return a.connection(err)
 		}
@@ -177,7 +178,6 @@ func (a *app) invalidateTables(ctx context.Context, targets []string, rows condi
 				t.Reason = reasons[r.Table]
 			}
 			result.Tables = append(result.Tables, t)
-			_ = s.Reclaim(ctx, r.Garbage...) // they are dropped: what can't be freed now expires
 		}
 	}
 	slices.SortFunc(result.Tables, func(x, y invalidatedTable) int {

@@ -32,8 +32,8 @@ type broken struct {
 	ID unsendable `gorm:"primaryKey"`
 }
 
-// statement is what GORM has made of a model and of a value for it.
-func statement(t *testing.T, model, value any) *gorm.Statement {
+// gormStatement is what GORM has made of a model and of a value for it.
+func gormStatement(t *testing.T, model, value any) *gorm.Statement {
 	t.Helper()
 	stmt := &gorm.Statement{ReflectValue: reflect.Indirect(reflect.ValueOf(value))}
 	if model != nil {
@@ -71,11 +71,11 @@ func TestWrittenKeys(t *testing.T) {
 		"of_a_nil_pointer":            {&seat{}, &[]*seat{nil}, seats, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			require.Equal(t, test.want, writtenKeys(t.Context(), statement(t, test.model, test.value), test.table, key))
+			require.Equal(t, test.want, writtenKeys(t.Context(), gormStatement(t, test.model, test.value), test.table, key))
 		})
 	}
 	t.Run("of_a_value_that_can_not_be_sent", func(t *testing.T) {
-		stmt := statement(t, &broken{}, &broken{ID: unsendable{1}})
+		stmt := gormStatement(t, &broken{}, &broken{ID: unsendable{1}})
 		require.Equal(t, [][]any{nil}, writtenKeys(t.Context(), stmt, table("brokens", "id"), []int{0}))
 	})
 }

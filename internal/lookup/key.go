@@ -15,7 +15,7 @@ import (
 // keyVersion is part of every entry's key. It changes with the format of
 // entries and of dependencies, so that builds of different versions never read
 // each other's.
-const keyVersion = "2"
+const keyVersion = "3"
 
 // maxKeyBuffer bounds what is kept for the next query of what a long text took.
 const maxKeyBuffer = 64 << 10
