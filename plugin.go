@@ -42,6 +42,7 @@ type Plugin struct {
 	shadows  *shadows // nil without ShadowReads
 	flights  *flights
 	queue    *storeQueue
+	claims   sync.Map // keys that Claim has given away
 
 	mu       sync.Mutex
 	started  bool
