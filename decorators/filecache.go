@@ -328,7 +328,10 @@ type Cleaned struct {
 func (c *FileCache) Clean(ctx context.Context, limit int) (Cleaned, error) {
 	var done Cleaned
 	root, err := c.open()
-	if err != nil {
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return done, nil
+	case err != nil:
 		return done, err
 	}
 	defer root.Close()

@@ -220,7 +220,7 @@ func TestWrongOptionsAreErrorsWhenWrapping(t *testing.T) {
 	}
 	samples := decorators.Samples(&testmodel.Post{})
 	require.ErrorIs(t, wrap(number), decorators.ErrNoSamples)
-	files, err := decorators.NewFileCache(t.TempDir())
+	files, err := decorators.NewFileCache(cacheDir(t))
 	require.NoError(t, err)
 	for want, opts := range map[string][]decorators.Option{
 		"sample 1 is nil":               {decorators.Samples(nil)},

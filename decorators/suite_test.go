@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -149,4 +150,11 @@ func (c *counter) ran() int {
 	n := c.n
 	c.n = 0
 	return n
+}
+
+// cacheDir names a directory for a FileCache, which makes it: that of t.TempDir
+// may be writable by the group.
+func cacheDir(t testing.TB) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "cache")
 }

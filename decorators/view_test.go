@@ -464,7 +464,7 @@ func TestHandlersAnswerWhereTheCacheCantBeAsked(t *testing.T) {
 }
 
 func TestResponsesInFiles(t *testing.T) {
-	c, err := decorators.NewFileCache(t.TempDir())
+	c, err := decorators.NewFileCache(cacheDir(t))
 	require.NoError(t, err)
 	var runs counter
 	v, err := decorators.View(nil, "files", decorators.On(c), decorators.Timeout(time.Minute))
