@@ -104,7 +104,7 @@ func (f *Fragments) FuncMap() template.FuncMap {
 	}
 }
 
-// Bind tells which set of templates the fragments are in. Call it once, after
+// Bind says which set of templates the fragments are in. Call it once, after
 // parsing and before executing. A clone of the set needs Fragments of its own.
 func (f *Fragments) Bind(t *template.Template) { f.t = t }
 
