@@ -40,6 +40,7 @@ type Plugin struct {
 	started bool
 	closed  bool
 	handles map[any]*handle // by the identity of a handle's callbacks
+	claims  sync.Map        // keys that Claim has given away
 
 	// What follows is made by start and not changed afterwards.
 	config     Config

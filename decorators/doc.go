@@ -29,9 +29,16 @@
 // alike, at its commit. So the plugin's promise holds for what is decorated, as
 // far as the samples name all that the value is made of.
 //
+// # Names and keys
+//
+// A name is taken once for each plugin, or cache of On: a second function, view or
+// set of fragments of the name is ErrNameTaken. Processes that share a prefix share
+// values by name; Version keeps those of two releases apart. Every part of a key
+// carries its length, so that no text in one part is mistaken for another part.
+//
 // # Transactions
 //
-// A transaction's own handle tells whether it has written. Put it into the
+// A transaction's own handle knows whether it has written. Put it into the
 // context by In, and calls in a transaction that has written compute their value
 // and store nothing. Functions that read by Handle see the transaction's changes.
 package decorators
