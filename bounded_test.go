@@ -16,6 +16,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/internal/testmodel"
 	"github.com/cacheplugin/cacheplugin/lua"
@@ -31,7 +32,7 @@ func boundedOptions() options {
 
 // settle reads until a result is served out of memory alone: the first ones are
 // validated until the process listens to the others.
-func (f *fixture) settle(t testing.TB, read func()) {
+func settle(t testing.TB, f *fixture, read func()) {
 	t.Helper()
 	require.Eventually(t, func() bool { return f.from(t, read) == "near" }, time.Minute, time.Millisecond)
 }
@@ -40,12 +41,12 @@ func TestABoundedResultTakesNoRoundTrip(t *testing.T) {
 	client, received := countedRedis(t)
 	o := boundedOptions()
 	o.config.Redis = client
-	f := newFixture(t, testenv.Databases(t)[0], o)
+	f := newFixture(t, testenv.NeedSQLite(t), o)
 	require.NoError(t, f.plain.Create(&brand{ID: 1, Kind: 1}).Error)
 	one := f.brands(t, f.db, 1)
 	// The connection that listens may just be answered.
 	require.Eventually(t, func() bool {
-		f.settle(t, one)
+		settle(t, f, one)
 		before, near := received.Load(), 0
 		for range 10 {
 			if f.from(t, one) == "near" {
@@ -93,8 +94,8 @@ func TestABoundedResultShowsOwnWritesAtOnce(t *testing.T) {
 			onEveryDatabase(t, boundedOptions(), func(t *testing.T, f *fixture) {
 				require.NoError(t, f.plain.Create(&[]brand{{ID: 1, Kind: 1}, {ID: 2, Kind: 2}}).Error)
 				one, two := f.brands(t, f.db, 1), f.brands(t, f.db, 2)
-				f.settle(t, one)
-				f.settle(t, two)
+				settle(t, f, one)
+				settle(t, f, two)
 				for _, value := range []string{"a", "b", "c"} {
 					require.NoError(t, write(t, f, 1, value))
 					require.Empty(t, f.from(t, one), "from the database: not out of memory, nor from Redis")
@@ -138,8 +139,8 @@ func through(t *testing.T, g *barrier, env testenv.Database, o options) *fixture
 	return newFixture(t, env, o)
 }
 
-// other is another process with a client of its own.
-func (f *fixture) other(t *testing.T, client redis.UniversalClient) *fixture {
+// otherProcess is another process with a client of its own.
+func otherProcess(t *testing.T, f *fixture, client redis.UniversalClient) *fixture {
 	c := f.config
 	c.Redis = client
 	g := &fixture{env: f.env, plain: f.plain, events: &recorder{}, config: c}
@@ -158,13 +159,11 @@ func nameOf(t *testing.T, db *gorm.DB) string {
 }
 
 func TestABoundedResultShowsOthersWritesWhenItIsToldOfThem(t *testing.T) {
-	if !testenv.RedisIsReal(t) {
-		return
-	}
+	testenv.NeedRedisServer(t)
 	onSharedDatabases(t, boundedOptions(), func(t *testing.T, plain *fixture) {
 		var g barrier
 		f := through(t, &g, plain.env, options{config: plain.config, models: []any{&brand{}}})
-		other := f.other(t, testenv.Redis(t))
+		other := otherProcess(t, f, testenv.Redis(t))
 		require.NoError(t, f.plain.Create(&brand{ID: 1, Name: "0", Kind: 1}).Error)
 		read := func() { nameOf(t, f.db) }
 		shows := func(name string) {
@@ -175,14 +174,14 @@ func TestABoundedResultShowsOthersWritesWhenItIsToldOfThem(t *testing.T) {
 			t.Helper()
 			require.NoError(t, other.db.Model(&brand{ID: 1}).Update("name", name).Error)
 		}
-		f.settle(t, read)
+		settle(t, f, read)
 		write("1")
 		shows("1")
-		f.settle(t, read)
+		settle(t, f, read)
 		require.NoError(t, f.plain.Model(&brand{ID: 1}).Update("name", "2").Error)
 		require.NoError(t, cacheplugin.InvalidateAll(other.db))
 		shows("2")
-		f.settle(t, read)
+		settle(t, f, read)
 
 		// The hazard: without the messages it stays.
 		listen := g.deafen(t)
@@ -193,12 +192,12 @@ func TestABoundedResultShowsOthersWritesWhenItIsToldOfThem(t *testing.T) {
 		require.Equal(t, "3", asked.Name, "validated all the same where it is asked for")
 		require.NoError(t, f.db.Model(&brand{ID: 1}).Update("name", "4").Error)
 		require.Equal(t, "4", nameOf(t, f.db), "and own writes are seen")
-		f.settle(t, read)
+		settle(t, f, read)
 		write("5")
 		require.Equal(t, "4", nameOf(t, f.db))
 		listen()
 		shows("5")
-		f.settle(t, read)
+		settle(t, f, read)
 		write("6")
 		shows("6")
 	})
@@ -206,21 +205,16 @@ func TestABoundedResultShowsOthersWritesWhenItIsToldOfThem(t *testing.T) {
 
 // The bound holds although nobody tells of anything.
 func TestABoundedResultIsNoOlderThanMaxStale(t *testing.T) {
-	if !testenv.RedisIsReal(t) {
-		return
-	}
-	env, ok := testenv.Find(t, testenv.SQLiteFile)
-	if !ok {
-		return
-	}
+	testenv.NeedRedisServer(t)
+	env := testdb.Need(t, testenv.SQLiteFile)
 	o := nearOptions()
 	const bound = 50 * time.Millisecond
 	o.config.Profiles = cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour, MaxStale: bound}}
 	var g barrier
 	f := through(t, &g, env, o)
-	other := f.other(t, testenv.Redis(t))
+	other := otherProcess(t, f, testenv.Redis(t))
 	require.NoError(t, f.plain.Create(&brand{ID: 1, Name: "0", Kind: 1}).Error)
-	f.settle(t, func() { nameOf(t, f.db) })
+	settle(t, f, func() { nameOf(t, f.db) })
 	defer g.deafen(t)()
 	near := f.plugin.Stats()
 	for i := range 20 {
@@ -245,9 +239,9 @@ func TestMaxStaleCountsFromTheLookUpOfAResultThatIsStored(t *testing.T) {
 	const maxStale = time.Second
 	o := boundedOptions()
 	o.config.Profiles = cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour, MaxStale: maxStale}}
-	f := newFixture(t, testenv.Databases(t)[0], o)
+	f := newFixture(t, testenv.NeedSQLite(t), o)
 	require.NoError(t, f.plain.Create(&brand{ID: 1, Kind: 1}).Error)
-	f.settle(t, f.brands(t, f.db, 2)) // it listens to the others
+	settle(t, f, f.brands(t, f.db, 2)) // it listens to the others
 	read := func(wait time.Duration) func() {
 		return func() {
 			rows, err := f.db.Model(&brand{}).Scopes(cache.Cache()).Where("kind = ?", 1).Rows()
@@ -261,7 +255,7 @@ func TestMaxStaleCountsFromTheLookUpOfAResultThatIsStored(t *testing.T) {
 	}
 	f.misses(t, read(maxStale))
 	require.Equal(t, "validated", f.from(t, read(0)))
-	f.settle(t, read(0))
+	settle(t, f, read(0))
 }
 
 func TestAQueryHasTheLeastMaxStaleOfItsTables(t *testing.T) {
@@ -272,7 +266,7 @@ func TestAQueryHasTheLeastMaxStaleOfItsTables(t *testing.T) {
 			"labels": {Ops: cache.All, Timeout: time.Hour},
 		},
 	}}
-	f := newFixture(t, testenv.Databases(t)[0], o)
+	f := newFixture(t, testenv.NeedSQLite(t), o)
 	read := func(join string, options ...cache.Option) func() {
 		return func() {
 			db := f.db.Model(&brand{})
@@ -286,8 +280,8 @@ func TestAQueryHasTheLeastMaxStaleOfItsTables(t *testing.T) {
 			require.NoError(t, db.Count(&n).Error)
 		}
 	}
-	f.settle(t, read(""))
-	f.settle(t, read("categories"))
+	settle(t, f, read(""))
+	settle(t, f, read("categories"))
 	validated := func(read func()) {
 		t.Helper()
 		f.outcome(read)
@@ -297,20 +291,15 @@ func TestAQueryHasTheLeastMaxStaleOfItsTables(t *testing.T) {
 	}
 	validated(read("labels"))
 	validated(read("", cache.MaxStale(0)))
-	f.settle(t, read("labels", cache.MaxStale(time.Hour)))
+	settle(t, f, read("labels", cache.MaxStale(time.Hour)))
 	validated(func() { require.NoError(t, f.db.Find(&[]testmodel.Label{}).Error) })
 	require.ErrorIs(t, f.db.Scopes(cache.Cache(cache.MaxStale(-1))).Find(&[]brand{}).Error, cacheplugin.ErrConfig)
 }
 
 // What one reader permits is not permitted to others.
 func TestAnotherReadersMaxStaleIsNotMine(t *testing.T) {
-	if !testenv.RedisIsReal(t) {
-		return
-	}
-	env, ok := testenv.Find(t, testenv.SQLiteFile)
-	if !ok {
-		return
-	}
+	testenv.NeedRedisServer(t)
+	env := testdb.Need(t, testenv.SQLiteFile)
 	o := nearOptions()
 	o.config.Profiles = cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour, MaxStale: time.Nanosecond}}
 	f := newFixture(t, env, o)
@@ -320,10 +309,10 @@ func TestAnotherReadersMaxStaleIsNotMine(t *testing.T) {
 			require.NoError(t, f.db.Scopes(cache.Cache(options...)).Where("kind = ?", 1).Take(&brand{}).Error)
 		}
 	}
-	f.settle(t, read(cache.MaxStale(time.Hour)))
+	settle(t, f, read(cache.MaxStale(time.Hour)))
 	require.Equal(t, "validated", f.from(t, read()))
 	require.Equal(t, "validated", f.from(t, read(cache.MaxStale(0))))
-	f.settle(t, read(cache.MaxStale(time.Hour)))
+	settle(t, f, read(cache.MaxStale(time.Hour)))
 }
 
 // tap lets a test do something when Redis has answered a look-up, before the
@@ -384,9 +373,9 @@ func TestAResultThatIsReadOverAnOwnWriteIsNotServedAfterIt(t *testing.T) {
 		r := testenv.RedisOptions(t)
 		client := redis.NewClient(&redis.Options{Addr: r.Addr, Username: r.Username, Password: r.Password, DB: r.DB, Dialer: hook.dial})
 		defer client.Close()
-		process := f.other(t, client)
+		process := otherProcess(t, f, client)
 		require.NoError(t, f.plain.Create(&[]brand{{ID: 1, Name: "0", Kind: 1}, {ID: 2, Kind: 2}}).Error)
-		process.settle(t, process.brands(t, process.db, 2))
+		settle(t, process, process.brands(t, process.db, 2))
 		require.Equal(t, "0", nameOf(t, f.db)) // Redis has it
 
 		write := func(id uint, name string) func() {
@@ -412,19 +401,17 @@ func TestAResultThatIsReadOverAnOwnWriteIsNotServedAfterIt(t *testing.T) {
 // Under Strict what a transaction is about to change is dropped before its COMMIT,
 // here and in other processes.
 func TestAFenceDropsBoundedResults(t *testing.T) {
-	env, ok := testenv.Find(t, testenv.SQLiteFile)
-	if !ok || !testenv.RedisIsReal(t) {
-		return
-	}
+	env := testdb.Need(t, testenv.SQLiteFile)
+	testenv.NeedRedisServer(t)
 	client, w := wired(t)
 	o := boundedOptions()
 	o.config.Consistency = cacheplugin.Strict
 	o.config.Redis = client
 	f := newFixture(t, env, o)
-	other := f.other(t, testenv.Redis(t))
+	other := otherProcess(t, f, testenv.Redis(t))
 	require.NoError(t, f.plain.Create(&brand{ID: 1, Name: "old", Kind: 1}).Error)
-	f.settle(t, func() { nameOf(t, f.db) })
-	other.settle(t, func() { nameOf(t, other.db) })
+	settle(t, f, func() { nameOf(t, f.db) })
+	settle(t, other, func() { nameOf(t, other.db) })
 
 	reached, resume := w.stop()
 	done := make(chan error, 1)

@@ -18,13 +18,13 @@ import (
 // TestComputedValuesAreMadeFromCommittedState: neither a replica that lags nor
 // the process's own memory may get into a value that all processes share.
 func TestComputedValuesAreMadeFromCommittedState(t *testing.T) {
-	env := testenv.Databases(t)[0]
+	env := testenv.NeedSQLite(t)
 	replica := env.Open(t, nil)
 	require.NoError(t, replica.AutoMigrate(&brand{}))
 	o := options{models: []any{&brand{}}}
 	o.config.Profiles = cacheplugin.Profiles{"brands": {Ops: cache.Get, Timeout: time.Hour, LocalGet: true}}
 	f := newFixture(t, env, o)
-	useResolver(t, f.db, dbresolver.Config{Replicas: []gorm.Dialector{env.Dialector(testenv.DSN(t, replica))}})
+	useResolver(t, f.db, dbresolver.Config{Replicas: []gorm.Dialector{env.Dialector(env.DSN(t, replica))}})
 	require.NoError(t, f.db.Create(&brand{ID: 1, Name: "source"}).Error)
 	require.NoError(t, replica.Create(&brand{ID: 1, Name: "replica"}).Error)
 

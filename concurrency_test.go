@@ -23,6 +23,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -323,10 +324,7 @@ func noError(t *testing.T, err error) bool {
 func onServers(t *testing.T, test func(t *testing.T, j job)) {
 	t.Helper()
 	for i, name := range []string{testenv.SQLiteFile, testenv.Postgres, testenv.MariaDB} {
-		env, ok := testenv.Find(t, name)
-		if !ok {
-			continue
-		}
+		env := testdb.ByName(name)
 		for _, mode := range []cacheplugin.Mode{cacheplugin.ConjunctionSets, cacheplugin.InsideOut} {
 			t.Run(name+"/"+mode.String(), func(t *testing.T) {
 				r := testenv.RedisOptions(t)
@@ -334,7 +332,7 @@ func onServers(t *testing.T, test func(t *testing.T, j job)) {
 				require.NoError(t, plain.AutoMigrate(&counter{}))
 				require.NoError(t, plain.Create(initialCounters()).Error)
 				test(t, job{
-					Dialect: env.Dialect, DSN: testenv.DSN(t, plain), Redis: server{r.Addr, r.Username, r.Password, r.DB},
+					Dialect: env.Dialect, DSN: env.DSN(t, plain), Redis: server{r.Addr, r.Username, r.Password, r.DB},
 					Prefix: fmt.Sprintf("%s-%d", uniquePrefix(), i), Mode: mode, Prepare: mode == cacheplugin.InsideOut,
 					Writes: 100, Children: 1,
 				})
@@ -401,10 +399,7 @@ func TestTheCheckSeesStaleReads(t *testing.T) {
 // A transaction of SQLite that reads before it writes fails at once when
 // another one writes: the plugin must not read the catalog first.
 func TestAColdCatalogMakesNoWriterOfSQLiteFail(t *testing.T) {
-	env, ok := testenv.Find(t, testenv.SQLiteFile)
-	if !ok {
-		return
-	}
+	env := testdb.Need(t, testenv.SQLiteFile)
 	f := newFixture(t, env, options{models: []any{&counter{}}})
 	require.NoError(t, f.plain.Create(initialCounters()).Error)
 	for name, write := range map[string]func(db *gorm.DB) error{

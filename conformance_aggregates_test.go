@@ -50,7 +50,7 @@ func TestConformanceAggregates(t *testing.T) {
 				})
 			}
 			c.fill(t, pets(1), pets(2))
-			require.NoError(t, c.db.Create(&testmodel.Pet{UserID: ptr(uint(2))}).Error)
+			require.NoError(t, c.db.Create(&testmodel.Pet{UserID: new(uint(2))}).Error)
 			c.dropped(t, pets(2))
 			c.kept(t, pets(1))
 			require.NoError(t, c.db.Model(&testmodel.Pet{ID: 1}).Update("user_id", 2).Error)

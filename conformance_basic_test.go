@@ -374,7 +374,7 @@ func TestConformanceKeysAndRelations(t *testing.T) {
 				}
 			}
 			c.fill(t, pets(1, "cat"), pets(2, "cat"))
-			require.NoError(t, c.db.Create(&testmodel.Pet{UserID: ptr(uint(1)), Kind: "cat"}).Error)
+			require.NoError(t, c.db.Create(&testmodel.Pet{UserID: new(uint(1)), Kind: "cat"}).Error)
 			c.dropped(t, pets(1, "cat"))
 			c.kept(t, pets(2, "cat"))
 		})

@@ -92,7 +92,7 @@ func TestConformanceConjunctions(t *testing.T) {
 			},
 			{
 				name: "DNF-01 IS NULL", q: find[testmodel.Pet](where("user_id IS NULL")),
-				leaves: []change{add(testmodel.Pet{UserID: ptr(uint(3))}), set[testmodel.Pet](1, "name", "rexx")},
+				leaves: []change{add(testmodel.Pet{UserID: new(uint(3))}), set[testmodel.Pet](1, "name", "rexx")},
 				drops:  []change{add(testmodel.Pet{}), set[testmodel.Pet](2, "user_id", nil), set[testmodel.Pet](2, "user_id", 1)},
 			},
 			{

@@ -14,6 +14,7 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/internal/testmodel"
 )
@@ -23,7 +24,7 @@ import (
 // are covered by a run each on SQLite, and by one run together on the others.
 func conform(t *testing.T, o options, test func(t *testing.T, c *seeded)) {
 	t.Helper()
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		variants := []variant{{"sets", cacheplugin.ConjunctionSets, false, false}}
 		if env.Name == testenv.SQLite {
 			variants = append(variants, variant{"prepared", cacheplugin.ConjunctionSets, true, false},
@@ -230,19 +231,6 @@ func (c *seeded) beginOn(t testing.TB, db *gorm.DB) *gorm.DB {
 	t.Cleanup(func() { tx.Rollback() })
 	return tx
 }
-
-// onSQLite is the database of tests that concern none.
-func onSQLite(t testing.TB) testenv.Database {
-	t.Helper()
-	env, ok := testenv.Find(t, testenv.SQLite)
-	if !ok {
-		t.Skip("SQLite is left out of this run")
-	}
-	return env
-}
-
-// ptr returns a pointer to a value.
-func ptr[T any](v T) *T { return &v }
 
 // testTimeout is longer than any test.
 const testTimeout = time.Hour

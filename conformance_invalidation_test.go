@@ -239,7 +239,7 @@ func TestConformanceOuterJoins(t *testing.T) {
 			c.dropped(t, childless)
 			require.NoError(t, c.db.Model(&testmodel.Pet{ID: 4}).Update("user_id", nil).Error)
 			c.dropped(t, childless)
-			require.NoError(t, c.db.Create(&testmodel.Pet{UserID: ptr(uint(4))}).Error)
+			require.NoError(t, c.db.Create(&testmodel.Pet{UserID: new(uint(4))}).Error)
 			c.dropped(t, childless)
 		})
 		t.Run("INV-13 the middle of two joins", func(t *testing.T) {

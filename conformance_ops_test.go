@@ -11,6 +11,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/internal/testmodel"
 )
@@ -76,7 +77,7 @@ func operations() map[string]struct {
 }
 
 func TestConformanceOperations(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		for _, listed := range []cache.Op{cache.Get, cache.Fetch, cache.Count, cache.Aggregate, cache.Exists, cache.All, 0} {
 			t.Run("OPS-01 "+env.Name+" "+listed.String(), func(t *testing.T) {
 				t.Parallel()
@@ -173,7 +174,7 @@ func (c *seeded) hitsFor(t *testing.T, timeout time.Duration, read func()) {
 }
 
 func TestConformanceProfiles(t *testing.T) {
-	env := onSQLite(t)
+	env := testenv.NeedSQLite(t)
 	c := newSeeded(t, env, options{config: cacheplugin.Config{
 		Defaults: cacheplugin.Profile{Timeout: time.Minute},
 		Profiles: cacheplugin.Profiles{
@@ -232,7 +233,7 @@ type Planet struct{ ID uint }
 func (*Planet) CacheProfile() cacheplugin.Profile { return cacheplugin.Profile{Ops: cache.All} }
 
 func TestConformanceProfilesOfModels(t *testing.T) {
-	env := onSQLite(t)
+	env := testenv.NeedSQLite(t)
 	o := options{models: []any{&Country{}, &Planet{}}}
 	o.config.Profiles = cacheplugin.Profiles{"*": {Timeout: time.Minute}}
 	t.Run("wins over everything else", func(t *testing.T) {

@@ -32,7 +32,7 @@ func TestConformanceReplicas(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, replica.Exec("UPDATE posts SET title = 'lagging'").Error)
 		useResolver(t, c.db, dbresolver.Config{
-			Replicas: []gorm.Dialector{c.env.Dialector(testenv.DSN(t, replica))},
+			Replicas: []gorm.Dialector{c.env.Dialector(c.env.DSN(t, replica))},
 		})
 
 		t.Run("an uncached read goes to the replica", func(t *testing.T) {
@@ -84,11 +84,11 @@ func TestConformanceReplicas(t *testing.T) {
 }
 
 func TestConformanceResolverFirst(t *testing.T) {
-	env := onSQLite(t)
+	env := testenv.NeedSQLite(t)
 	resolved := func(t *testing.T) *gorm.DB {
 		db := env.Open(t, nil)
 		useResolver(t, db, dbresolver.Config{
-			Replicas: []gorm.Dialector{env.Dialector(testenv.DSN(t, env.Open(t, nil)))},
+			Replicas: []gorm.Dialector{env.Dialector(env.DSN(t, env.Open(t, nil)))},
 		})
 		return db
 	}

@@ -35,18 +35,18 @@ func TestConformanceRelated(t *testing.T) {
 			},
 			{
 				name: "REL-02 a reverse condition", q: joined("JOIN comments ON comments.post_id = posts.id", "comments.user_id = ?", 1),
-				leaves: []change{add(comment{PostID: 5, UserID: ptr(uint(3))})},
-				drops:  []change{add(comment{PostID: 5, UserID: ptr(uint(1))}), remove[comment]("post_id = ? AND user_id = ?", 5, 1)},
+				leaves: []change{add(comment{PostID: 5, UserID: new(uint(3))})},
+				drops:  []change{add(comment{PostID: 5, UserID: new(uint(1))}), remove[comment]("post_id = ? AND user_id = ?", 5, 1)},
 			},
 			{
 				name: "REL-03 two conditions on one join narrow together", q: joined("JOIN comments ON comments.post_id = posts.id", "comments.user_id = ? AND comments.post_id = ?", 2, 2),
-				leaves: []change{add(comment{PostID: 2, UserID: ptr(uint(4))}), add(comment{PostID: 3, UserID: ptr(uint(2))})},
-				drops:  []change{add(comment{PostID: 2, UserID: ptr(uint(2))})},
+				leaves: []change{add(comment{PostID: 2, UserID: new(uint(4))}), add(comment{PostID: 3, UserID: new(uint(2))})},
+				drops:  []change{add(comment{PostID: 2, UserID: new(uint(2))})},
 			},
 			{
 				name: "REL-04 two joins of one table don't narrow together", q: joined("JOIN comments a ON a.post_id = posts.id JOIN comments b ON b.post_id = posts.id", "a.user_id = ? AND b.user_id = ?", 1, 4),
-				leaves: []change{add(comment{PostID: 1, UserID: ptr(uint(3))})},
-				drops:  []change{add(comment{PostID: 1, UserID: ptr(uint(4))}), add(comment{PostID: 3, UserID: ptr(uint(1))})},
+				leaves: []change{add(comment{PostID: 1, UserID: new(uint(3))})},
+				drops:  []change{add(comment{PostID: 1, UserID: new(uint(4))}), add(comment{PostID: 3, UserID: new(uint(1))})},
 			},
 			{
 				name: "a reviewed post, by a foreign key with its own column", q: joined("JOIN reviews ON reviews.about = posts.id", "reviews.about = ?", 4),
@@ -74,11 +74,11 @@ func TestConformancePreloads(t *testing.T) {
 		t.Run("REL-06 by the related model's profile", func(t *testing.T) {
 			require.Equal(t, "miss, miss", c.reads(t, people("Pets", "Account")))
 			require.Equal(t, "hit, hit", c.reads(t, people("Pets", "Account")), "accounts are not cached by profile")
-			require.NoError(t, c.db.Create(&testmodel.Pet{UserID: ptr(uint(2)), Name: "new"}).Error)
+			require.NoError(t, c.db.Create(&testmodel.Pet{UserID: new(uint(2)), Name: "new"}).Error)
 			require.Equal(t, "hit, miss", c.reads(t, people("Pets", "Account")))
 			require.NoError(t, c.db.Model(&testmodel.Account{ID: 1}).Update("number", "A-9").Error)
 			require.Equal(t, "hit, hit", c.reads(t, people("Pets", "Account")))
-			require.NoError(t, c.db.Create(&testmodel.Pet{UserID: ptr(uint(4))}).Error)
+			require.NoError(t, c.db.Create(&testmodel.Pet{UserID: new(uint(4))}).Error)
 			require.Equal(t, "hit, hit", c.reads(t, people("Pets", "Account")), "a pet of somebody else")
 		})
 		t.Run("REL-06 by hand for all of them", func(t *testing.T) {

@@ -8,7 +8,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin"
-	"github.com/cacheplugin/cacheplugin/internal/testenv"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testmodel"
 )
 
@@ -167,7 +167,7 @@ func TestConformanceTransactions(t *testing.T) {
 }
 
 func TestConformanceTwoDatabasesInterleaved(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		t.Run(env.Name, func(t *testing.T) {
 			t.Parallel()
 			a := newSeeded(t, env, options{})

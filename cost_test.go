@@ -13,6 +13,7 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -119,10 +120,7 @@ var costs = []cost{
 
 func TestWhatWritesCostTheDatabase(t *testing.T) {
 	for i, name := range []string{testenv.SQLite, testenv.Postgres, testenv.MariaDB} {
-		env, ok := testenv.Find(t, name)
-		if !ok {
-			continue
-		}
+		env := testdb.ByName(name)
 		for _, shelves := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/by shelf %v", name, shelves), func(t *testing.T) {
 				o, sent := watched(options{models: []any{&ware{}, &stocked{}, &retired{}, &crate{}, &lot{}}})
@@ -184,7 +182,7 @@ func fillWares(t testing.TB, db *gorm.DB, n uint) {
 		stock = append(stock, stocked{Shelf: 3})
 		old = append(old, retired{Shelf: 3})
 		crates = append(crates, crate{})
-		lots = append(lots, lot{CrateID: ptr(i), Shelf: 3})
+		lots = append(lots, lot{CrateID: new(i), Shelf: 3})
 	}
 	for _, rows := range []any{&wares, &stock, &old, &crates, &lots} {
 		require.NoError(t, db.Create(rows).Error)
@@ -267,10 +265,7 @@ func TestNewRowsDropWhatTheirKeysAndValuesSatisfyAndNoMore(t *testing.T) {
 // been told so.
 func TestWritesOfWhatNobodyCachesCostTheDatabaseNothing(t *testing.T) {
 	for _, name := range []string{testenv.SQLite, testenv.Postgres, testenv.MariaDB} {
-		env, ok := testenv.Find(t, name)
-		if !ok {
-			continue
-		}
+		env := testdb.ByName(name)
 		t.Run(name, func(t *testing.T) {
 			o, sent := watched(options{models: []any{&ware{}, &stocked{}, &retired{}, &crate{}, &lot{}}})
 			f := newFixture(t, env, o)
@@ -297,7 +292,7 @@ func TestWritesOfWhatNobodyCachesCostTheDatabaseNothing(t *testing.T) {
 // What a write was told of the schemes is a hint: another process may have cached
 // the first query since.
 func TestAWriteThatKnowsOfNoQueriesDropsThoseOfOthers(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		if env.Name == testenv.SQLite {
 			continue // one process alone caches it
 		}
@@ -333,7 +328,7 @@ func TestAWriteThatKnowsOfNoQueriesDropsThoseOfOthers(t *testing.T) {
 }
 
 func TestAnUpsertDropsWhatASchemeThatItDoesNotKnowAsksFor(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		if env.Name == testenv.SQLite {
 			continue // one process alone caches it
 		}
@@ -359,7 +354,7 @@ func TestAnUpsertDropsWhatASchemeThatItDoesNotKnowAsksFor(t *testing.T) {
 }
 
 func TestAnUpsertByItsTargetLeavesOtherRowsInTheCache(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		if env.Dialect == "mysql" {
 			continue // where the conflict may be with any row
 		}

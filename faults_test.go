@@ -14,6 +14,7 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/internal/testmodel"
 )
@@ -30,10 +31,7 @@ type faulty struct {
 // onFaultyRedis runs a test in both modes.
 func onFaultyRedis(t *testing.T, config cacheplugin.Config, arguments []string, test func(t *testing.T, f *faulty)) {
 	t.Helper()
-	env, ok := testenv.Find(t, testenv.SQLiteFile)
-	if !ok {
-		return
-	}
+	env := testdb.Need(t, testenv.SQLiteFile)
 	for _, mode := range []cacheplugin.Mode{cacheplugin.ConjunctionSets, cacheplugin.InsideOut} {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -49,7 +50,7 @@ func names(db *gorm.DB) (names []string, err error) {
 
 func TestOneReadingAnswersAllWhoWaitForItInAProcess(t *testing.T) {
 	const crowd = 100
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		for _, mode := range []cacheplugin.Mode{cacheplugin.ConjunctionSets, cacheplugin.InsideOut} {
 			t.Run(env.Name+"/"+mode.String(), func(t *testing.T) {
 				client := testenv.StartRedis(t).Client(t)
@@ -95,7 +96,7 @@ func TestOneReadingAnswersAllWhoWaitForItInAProcess(t *testing.T) {
 // The race detector sees it where the bytes are shared.
 func TestWhoComputesAValueMayChangeItWhileOthersOfTheProcessGetIt(t *testing.T) {
 	client := testenv.StartRedis(t).Client(t)
-	f := newFixture(t, testenv.Databases(t)[0], patience(client))
+	f := newFixture(t, testenv.NeedSQLite(t), patience(client))
 	c := cacheplugin.Computation{Name: "shared", Timeout: time.Hour, Lock: true}
 	began, release := make(chan struct{}), make(chan struct{})
 	before := calls(t, client)

@@ -7,6 +7,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -28,7 +29,7 @@ func newTexts(t testing.TB, env testenv.Database, config cacheplugin.Config, sch
 // onTexts runs a test on each database, or on some.
 func onTexts(t *testing.T, databases []string, config cacheplugin.Config, schema []string, test func(t *testing.T, f *texts)) {
 	t.Helper()
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		if len(databases) > 0 && !contains(databases, env.Dialect) {
 			continue
 		}
@@ -42,7 +43,7 @@ func onTexts(t *testing.T, databases []string, config cacheplugin.Config, schema
 // onTextsInTurn is onTexts for tests that share a log.
 func onTextsInTurn(t *testing.T, databases []string, config cacheplugin.Config, schema []string, test func(t *testing.T, f *texts)) {
 	t.Helper()
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		if contains(databases, env.Dialect) {
 			t.Run(env.Name, func(t *testing.T) { test(t, newTexts(t, env, config, schema...)) })
 		}

@@ -9,7 +9,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin"
-	"github.com/cacheplugin/cacheplugin/internal/testenv"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 )
 
 const (
@@ -21,7 +21,7 @@ const (
 // others have committed meanwhile, as the cache does.
 func TestIsolationDecidesWhetherATransactionReadsFromTheCache(t *testing.T) {
 	at := func(level sql.IsolationLevel) []*sql.TxOptions { return []*sql.TxOptions{{Isolation: level}} }
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		for _, c := range []struct {
 			name, dialect string
 			dsn           string // what the DSN adds
@@ -54,7 +54,7 @@ func TestIsolationDecidesWhetherATransactionReadsFromTheCache(t *testing.T) {
 				f := newFixture(t, env, options{models: []any{&brand{}}})
 				db, plugin := f.db, f.plugin
 				if c.dsn != "" {
-					db = env.Connect(t, testenv.DSN(t, f.plain)+c.dsn, &gorm.Config{})
+					db = env.Connect(t, env.DSN(t, f.plain)+c.dsn, &gorm.Config{})
 					plugin = cacheplugin.New(f.config)
 					require.NoError(t, db.Use(plugin))
 					t.Cleanup(func() { require.NoError(t, plugin.Close(context.Background())) })

@@ -49,10 +49,10 @@ func workforce(t *testing.T, test func(t *testing.T, c *seeded)) {
 	conform(t, options{models: []any{&owner{}, &firm{}, &worker{}, &badge{}}}, func(t *testing.T, c *seeded) {
 		for _, rows := range []any{
 			&[]owner{{ID: 1, Name: "ada"}, {ID: 2, Name: "bea"}},
-			&[]firm{{ID: 1, Name: "one", City: "rom", OwnerID: ptr(uint(1))}, {ID: 2, Name: "two", OwnerID: ptr(uint(7))}, {ID: 3, Name: "three"}},
-			&[]worker{{ID: 1, Name: "ann", FirmID: ptr(uint(1))}, {ID: 2, Name: "bob", FirmID: ptr(uint(1))}, {ID: 3, Name: "cid", FirmID: ptr(uint(2))},
-				{ID: 4, Name: "dan", FirmID: ptr(uint(9))}, {ID: 5, Name: "eve"}},
-			&[]badge{{ID: 1, WorkerID: ptr(uint(1)), Code: "a"}, {ID: 2, WorkerID: ptr(uint(3)), Code: "c"}},
+			&[]firm{{ID: 1, Name: "one", City: "rom", OwnerID: new(uint(1))}, {ID: 2, Name: "two", OwnerID: new(uint(7))}, {ID: 3, Name: "three"}},
+			&[]worker{{ID: 1, Name: "ann", FirmID: new(uint(1))}, {ID: 2, Name: "bob", FirmID: new(uint(1))}, {ID: 3, Name: "cid", FirmID: new(uint(2))},
+				{ID: 4, Name: "dan", FirmID: new(uint(9))}, {ID: 5, Name: "eve"}},
+			&[]badge{{ID: 1, WorkerID: new(uint(1)), Code: "a"}, {ID: 2, WorkerID: new(uint(3)), Code: "c"}},
 		} {
 			require.NoError(t, c.plain.Create(rows).Error)
 		}
@@ -188,11 +188,11 @@ func TestOfTooManyJoinedRowsTheLargestTableCounts(t *testing.T) {
 		var staff []worker
 		var badges []badge
 		for i := uint(100); i < 310; i++ {
-			firms = append(firms, firm{ID: i, Name: "f", OwnerID: ptr(100 + i%170)})
-			staff = append(staff, worker{ID: i, Name: "w", FirmID: ptr(i)})
+			firms = append(firms, firm{ID: i, Name: "f", OwnerID: new(100 + i%170)})
+			staff = append(staff, worker{ID: i, Name: "w", FirmID: new(i)})
 			if i < 270 {
 				owners = append(owners, owner{ID: i, Name: "o"})
-				badges = append(badges, badge{ID: i, WorkerID: ptr(i), Code: "b"})
+				badges = append(badges, badge{ID: i, WorkerID: new(i), Code: "b"})
 			}
 		}
 		for _, rows := range []any{&owners, &firms, &staff, &badges} {
@@ -228,20 +228,20 @@ func TestHasOneIsDroppedByItsOwnRows(t *testing.T) {
 		}
 		one, two := with("ann", "bob"), with("cid")
 		c.fill(t, one, two)
-		require.NoError(t, c.db.Create(&badge{ID: 5, WorkerID: ptr(uint(2)), Code: "b"}).Error)
+		require.NoError(t, c.db.Create(&badge{ID: 5, WorkerID: new(uint(2)), Code: "b"}).Error)
 		c.dropped(t, one)
 		c.kept(t, two)
 		require.NoError(t, c.db.Model(&badge{ID: 2}).Update("worker_id", 1).Error)
 		c.dropped(t, one, two)
 		require.NoError(t, c.db.Create(&badge{ID: 6, Code: "of nobody"}).Error)
-		require.NoError(t, c.db.Create(&badge{ID: 7, WorkerID: ptr(uint(5))}).Error)
+		require.NoError(t, c.db.Create(&badge{ID: 7, WorkerID: new(uint(5))}).Error)
 		c.kept(t, one, two)
 
 		// Badges are not unique: where some workers are not shown, a badge of
 		// theirs moves the others.
 		second := workers(func(db *gorm.DB) *gorm.DB { return db.Joins("Badge").Order("workers.id").Offset(3).Limit(1) })
 		c.fill(t, second)
-		require.NoError(t, c.db.Create(&badge{ID: 8, WorkerID: ptr(uint(1))}).Error)
+		require.NoError(t, c.db.Create(&badge{ID: 8, WorkerID: new(uint(1))}).Error)
 		c.dropped(t, second)
 	})
 }

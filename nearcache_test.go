@@ -14,6 +14,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -70,7 +71,7 @@ func (c *countedConn) Read(b []byte) (int, error) {
 // in both modes.
 func onSharedDatabases(t *testing.T, o options, test func(t *testing.T, f *fixture)) {
 	t.Helper()
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		if env.Name == testenv.SQLite {
 			continue
 		}
@@ -93,9 +94,7 @@ func TestAValidatedResultIsAsNewAsOneFromRedis(t *testing.T) {
 }
 
 func TestAValidatedResultIsAsNewByPlainReads(t *testing.T) {
-	if !testenv.RedisIsReal(t) {
-		return
-	}
+	testenv.NeedRedisServer(t)
 	o := nearOptions()
 	o.config.DirectConnections = true
 	validatedIsNew(t, o)
@@ -128,7 +127,7 @@ func validatedIsNew(t *testing.T, o options) {
 }
 
 func TestAValidatedResultDoesNotTravel(t *testing.T) {
-	env := testenv.Databases(t)[0]
+	env := testenv.NeedSQLite(t)
 	o := nearOptions()
 	client, received := countedRedis(t)
 	o.config.Redis = client
@@ -169,7 +168,7 @@ func TestTenantsDoNotShareTheProcessesMemory(t *testing.T) {
 		"LocalGet": {PrefixFunc: tenantOf, Profiles: cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour, LocalGet: true}}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := newFixture(t, testenv.Databases(t)[0], options{models: []any{&brand{}}, config: config})
+			f := newFixture(t, testenv.NeedSQLite(t), options{models: []any{&brand{}}, config: config})
 			require.NoError(t, f.plain.Create(&brand{ID: 1, Kind: 1}).Error)
 			byID := func(name string) func() {
 				return func() { require.NoError(t, tenant(f.db, name).First(&brand{}, 1).Error) }

@@ -26,7 +26,7 @@ func TestObserversTellsEachInOrder(t *testing.T) {
 
 func TestEventsOfLookUpsSayHowLongTheyTook(t *testing.T) {
 	type Measured struct{ ID int }
-	f := newFixture(t, testenv.Databases(t)[0], options{models: []any{&Measured{}}})
+	f := newFixture(t, testenv.NeedSQLite(t), options{models: []any{&Measured{}}})
 	var rows []Measured
 	for _, kind := range []cacheplugin.EventKind{cacheplugin.EventMiss, cacheplugin.EventHit} {
 		f.events.take()

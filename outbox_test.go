@@ -16,6 +16,7 @@ import (
 	"gorm.io/plugin/dbresolver"
 
 	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -119,7 +120,7 @@ func TestTheOutboxHasARowAfterADefinitionThatWasRefused(t *testing.T) {
 }
 
 func TestAMissingOutboxIsToldAtUse(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		t.Run(env.Name, func(t *testing.T) {
 			c := cacheplugin.Config{Redis: testenv.Redis(t), Profiles: cacheAll(), Outbox: &cacheplugin.Outbox{Table: "my_outbox"}}
 			plain := env.Open(t, nil)
@@ -158,7 +159,7 @@ func TestTheOutboxsOwnTableIsNeitherCachedNorInvalidated(t *testing.T) {
 // A writer is killed between its COMMIT and its invalidation. With an outbox
 // another process makes up for it; without, the old state stays.
 func TestAWriterThatIsKilledIsRepairedFromTheOutbox(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		if env.Name == testenv.SQLite {
 			continue // another process has no way to it
 		}
@@ -228,7 +229,7 @@ func (c *cut) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessP
 // A process that has committed can't reach Redis any longer. With an outbox the
 // others are protected, too.
 func TestWhatAProcessCantTellRedisAnotherTellsFromTheOutbox(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		for _, outbox := range []*cacheplugin.Outbox{nil, eager()} {
 			t.Run(fmt.Sprintf("%s/%v", env.Name, outbox != nil), func(t *testing.T) {
 				client := redis.NewClient(testenv.RedisOptions(t))
@@ -374,7 +375,7 @@ func TestRowsOfAnotherFormDropEverything(t *testing.T) {
 }
 
 func TestOutboxConfiguration(t *testing.T) {
-	env := testenv.Databases(t)[0]
+	env := testenv.NeedSQLite(t)
 	for field, o := range map[string]cacheplugin.Outbox{"Outbox.After": {After: -1}, "Outbox.Poll": {Poll: -1}} {
 		err := env.Open(t, nil).Use(cacheplugin.New(cacheplugin.Config{Redis: testenv.Redis(t), Outbox: &o}))
 		require.ErrorIs(t, err, cacheplugin.ErrConfig)
@@ -391,7 +392,7 @@ func TestTheOutboxOfAResolversSource(t *testing.T) {
 		require.NoError(t, cacheplugin.MigrateOutbox(source, *f.config.Outbox))
 		require.NoError(t, source.Create(&brand{Name: "old", Kind: 1}).Error)
 		id, format := tableID(t, f), formatOf(t, f)
-		useResolver(t, f.db, dbresolver.Config{Sources: []gorm.Dialector{f.env.Dialector(testenv.DSN(t, source))}})
+		useResolver(t, f.db, dbresolver.Config{Sources: []gorm.Dialector{f.env.Dialector(f.env.DSN(t, source))}})
 		name := ""
 		read := func() {
 			var b brand

@@ -14,6 +14,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/internal/testmodel"
 )
@@ -45,7 +46,7 @@ func gone(t *testing.T) redis.UniversalClient {
 }
 
 func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
-	env := onSQLite(t)
+	env := testenv.NeedSQLite(t)
 	for _, wrong := range []struct {
 		name   string
 		change func(c *cacheplugin.Config)
@@ -124,7 +125,7 @@ func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
 }
 
 func TestAnInstallationHappensOnce(t *testing.T) {
-	env := onSQLite(t)
+	env := testenv.NeedSQLite(t)
 	t.Run("Use twice", func(t *testing.T) {
 		db, plugin := env.Open(t, nil), newPlugin(t, nil)
 		require.NoError(t, db.Use(plugin))
@@ -160,7 +161,7 @@ func TestAnInstallationHappensOnce(t *testing.T) {
 }
 
 func TestAPluginWithoutRedisWorksAndWarns(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		t.Run(env.Name, func(t *testing.T) {
 			var log bytes.Buffer
 			plugin := cacheplugin.New(cacheplugin.Config{
@@ -192,7 +193,7 @@ func soonOver(t *testing.T) context.Context {
 }
 
 func TestADisabledPluginDoesNothing(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		t.Run("OPS-07 CB-04 "+env.Name, func(t *testing.T) {
 			db := env.Open(t, nil)
 			plugin := cacheplugin.New(cacheplugin.Config{Disabled: true}) // no Redis, no profile
@@ -220,7 +221,7 @@ func TestADisabledPluginDoesNothing(t *testing.T) {
 }
 
 func TestCloseEndsOnce(t *testing.T) {
-	env := onSQLite(t)
+	env := testenv.NeedSQLite(t)
 	require.NoError(t, cacheplugin.New(cacheplugin.Config{}).Close(t.Context()), "never used")
 	plugin := newPlugin(t, nil)
 	require.NoError(t, env.Open(t, nil).Use(plugin))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -27,7 +28,7 @@ func withReplica(t *testing.T, f *fixture) *lagging {
 	require.NoError(t, l.replica.AutoMigrate(&brand{}))
 	require.NoError(t, f.plain.Create(&brand{Name: "old", Kind: 1}).Error)
 	l.catchUp(t)
-	useResolver(t, f.db, dbresolver.Config{Replicas: []gorm.Dialector{f.env.Dialector(testenv.DSN(t, l.replica))}})
+	useResolver(t, f.db, dbresolver.Config{Replicas: []gorm.Dialector{f.env.Dialector(f.env.DSN(t, l.replica))}})
 	return l
 }
 
@@ -128,17 +129,14 @@ func TestUnderReplicaLagResultsAreReadFromTheReplica(t *testing.T) {
 
 // A replica whose sessions give other values fills nothing.
 func TestReplicasWithOtherSettingsFillNothing(t *testing.T) {
-	env, ok := testenv.Find(t, testenv.Postgres)
-	if !ok {
-		return
-	}
+	env := testdb.Need(t, testenv.Postgres)
 	o := replicas(time.Millisecond, 0)
 	f := newFixture(t, env, o)
 	require.NoError(t, f.plain.Create(&brand{Name: "old", Kind: 1}).Error)
 	replica := env.Open(t, nil)
 	require.NoError(t, replica.AutoMigrate(&brand{}))
 	require.NoError(t, replica.Create(&brand{Name: "the replica's", Kind: 1}).Error)
-	useResolver(t, f.db, dbresolver.Config{Replicas: []gorm.Dialector{env.Dialector(testenv.DSN(t, replica) + "&timezone=Asia/Tokyo")}})
+	useResolver(t, f.db, dbresolver.Config{Replicas: []gorm.Dialector{env.Dialector(env.DSN(t, replica) + "&timezone=Asia/Tokyo")}})
 	l := &lagging{fixture: f, replica: replica}
 	require.Eventually(t, func() bool {
 		name, outcome := l.read(t)

@@ -36,7 +36,7 @@ func found(t *testing.T, db *gorm.DB) func() []uint {
 	}
 }
 
-func (f *fixture) ran(t *testing.T, read func() []uint) func() { return func() { t.Helper(); read() } }
+func ran(t *testing.T, read func() []uint) func() { return func() { t.Helper(); read() } }
 
 func TestAQueryOnAColumnIsDroppedByItsValuesOnly(t *testing.T) {
 	onEveryDatabase(t, options{models: scopeModels}, func(t *testing.T, f *fixture) {
@@ -49,30 +49,30 @@ func TestAQueryOnAColumnIsDroppedByItsValuesOnly(t *testing.T) {
 		require.NoError(t, f.plain.Create(&testmodel.Comment{ID: 1, PostID: 10}).Error)
 		wide, narrow := found(t, query(f.db)), found(t, query(f.db, cache.Cache(cache.On("posts.category_id"))))
 		truth := found(t, query(f.plain))
-		f.cached(t, f.ran(t, wide))
-		f.misses(t, f.ran(t, narrow), "the limited query has an entry of its own")
-		f.hits(t, f.ran(t, narrow))
+		f.cached(t, ran(t, wide))
+		f.misses(t, ran(t, narrow), "the limited query has an entry of its own")
+		f.hits(t, ran(t, narrow))
 
 		// What the option leaves out, is really left out: a new comment.
 		require.NoError(t, f.db.Create(&testmodel.Comment{ID: 2, PostID: 11}).Error)
 		require.Equal(t, []uint{10, 11}, truth())
-		require.Equal(t, "hit", f.outcome(f.ran(t, narrow)))
+		require.Equal(t, "hit", f.outcome(ran(t, narrow)))
 		require.Equal(t, []uint{10}, narrow(), "as old as its timeout allows")
 		require.Equal(t, truth(), wide())
 
 		// The other category's posts don't drop it, this one's do: as they come ...
 		require.NoError(t, f.db.Model(&testmodel.Post{}).Where("id = ?", 20).Update("title", "x").Error)
-		f.hits(t, f.ran(t, narrow))
+		f.hits(t, ran(t, narrow))
 		require.NoError(t, f.db.Model(&testmodel.Post{}).Where("id = ?", 20).Update("category_id", 1).Error)
-		f.misses(t, f.ran(t, narrow))
+		f.misses(t, ran(t, narrow))
 		require.Equal(t, truth(), narrow())
 		// ... change in any column ...
 		require.NoError(t, f.db.Model(&testmodel.Post{}).Where("id = ?", 11).Update("tag", 10).Error)
-		f.misses(t, f.ran(t, narrow))
+		f.misses(t, ran(t, narrow))
 		require.Equal(t, truth(), narrow())
 		// ... or go.
 		require.NoError(t, f.db.Model(&testmodel.Post{}).Where("id = ?", 10).Update("category_id", 2).Error)
-		f.misses(t, f.ran(t, narrow))
+		f.misses(t, ran(t, narrow))
 		require.Equal(t, truth(), narrow())
 	})
 }
@@ -82,11 +82,11 @@ func TestAQueryOnAColumnIgnoresOtherBranches(t *testing.T) {
 		scoped(t, f)
 		query := f.db.Model(&testmodel.Post{}).Scopes(cache.Cache(cache.On("category_id"))).Where("category_id = ? OR tag > ?", 1, 5)
 		ids := found(t, query)
-		f.cached(t, f.ran(t, ids))
+		f.cached(t, ran(t, ids))
 		require.NoError(t, f.db.Model(&testmodel.Post{}).Where("id = ?", 20).Update("tag", 6).Error)
-		f.hits(t, f.ran(t, ids), "by the other branch a row has come")
+		f.hits(t, ran(t, ids), "by the other branch a row has come")
 		require.NoError(t, f.db.Model(&testmodel.Post{}).Where("id = ?", 11).Update("title", "y").Error)
-		f.misses(t, f.ran(t, ids))
+		f.misses(t, ran(t, ids))
 		require.Equal(t, []uint{10, 11, 20}, ids())
 	})
 }
@@ -160,15 +160,15 @@ func TestWhatIsDeclaredDropsAResult(t *testing.T) {
 			"by name": cache.DependsOn("comments"), "by model": cache.DependsOn(&testmodel.Comment{}),
 		} {
 			ids := found(t, f.db.Model(&testmodel.Post{}).Scopes(cache.Cache(option)).Where("category_id = ?", 1))
-			f.outcome(f.ran(t, ids))
-			f.hits(t, f.ran(t, ids), name)
+			f.outcome(ran(t, ids))
+			f.hits(t, ran(t, ids), name)
 			plain := found(t, f.db.Model(&testmodel.Post{}).Where("category_id = ?", 1))
-			f.outcome(f.ran(t, plain))
+			f.outcome(ran(t, plain))
 			require.NoError(t, f.db.Create(&testmodel.Comment{PostID: 99}).Error)
-			f.misses(t, f.ran(t, ids), name)
-			f.hits(t, f.ran(t, plain), "without the option the table means nothing")
+			f.misses(t, ran(t, ids), name)
+			f.hits(t, ran(t, plain), "without the option the table means nothing")
 			require.NoError(t, f.db.Model(&testmodel.Post{}).Where("id = ?", 20).Update("title", "x").Error)
-			f.hits(t, f.ran(t, ids), "what the query narrows by, it still does")
+			f.hits(t, ran(t, ids), "what the query narrows by, it still does")
 			x, err := cacheplugin.Explain(f.db.Model(&testmodel.Post{}).Scopes(cache.Cache(option)).Where("category_id = ?", 1))
 			require.NoError(t, err)
 			require.Len(t, x.DependsOn, 1)
@@ -176,9 +176,9 @@ func TestWhatIsDeclaredDropsAResult(t *testing.T) {
 			require.Contains(t, x.String(), "dropped by rows of "+x.DependsOn[0]+" with any value")
 		}
 		self := found(t, f.db.Model(&testmodel.Post{}).Scopes(cache.Cache(cache.DependsOn("posts"))).Where("category_id = ?", 1))
-		f.cached(t, f.ran(t, self))
+		f.cached(t, ran(t, self))
 		require.NoError(t, f.db.Model(&testmodel.Post{}).Where("id = ?", 20).Update("title", "z").Error)
-		f.misses(t, f.ran(t, self), "all rows of a table that is read by value")
+		f.misses(t, ran(t, self), "all rows of a table that is read by value")
 	})
 }
 

@@ -6,16 +6,14 @@ import (
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
 
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
 // TestSettingsOfASession: PostgreSQL's search_path decides which table a name
 // means.
 func TestSettingsOfASession(t *testing.T) {
-	env, ok := testenv.Find(t, testenv.Postgres)
-	if !ok {
-		return
-	}
+	env := testdb.Need(t, testenv.Postgres)
 	const change = "UPDATE items SET name = name || '!' WHERE id = 11"
 	for name, c := range map[string]struct {
 		set     func(db *gorm.DB) error

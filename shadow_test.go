@@ -121,7 +121,7 @@ func TestShadowReadsLeaveOutWhatTheRowsDontDetermine(t *testing.T) {
 }
 
 func TestShadowReadsEndWithClose(t *testing.T) {
-	env := onSQLite(t)
+	env := testenv.NeedSQLite(t)
 	o := shadowing()
 	o.config.ShadowDelay = time.Hour
 	f := newFixture(t, env, o)
@@ -140,7 +140,7 @@ func TestShadowReadsEndWithClose(t *testing.T) {
 }
 
 func TestShadowConfiguration(t *testing.T) {
-	env := onSQLite(t)
+	env := testenv.NeedSQLite(t)
 	for field, c := range map[string]cacheplugin.Config{"ShadowReads": {ShadowReads: 1.5}, "ShadowDelay": {ShadowDelay: -1}} {
 		c.Redis = testenv.Redis(t)
 		err := env.Open(t, nil).Use(cacheplugin.New(c))

@@ -11,6 +11,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -75,7 +76,7 @@ var islandWrites = map[rune]string{
 }
 
 func TestShapesOfQueries(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		if env.Name == testenv.SQLiteFile {
 			continue // reads as SQLite in memory does
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/internal/testmodel"
 )
@@ -51,17 +52,14 @@ func TestCreatedUpdatedAndDeletedRowsDropWhatTheyAreIn(t *testing.T) {
 }
 
 func TestMySQLSessionsThatSeeMoreOrLessThanIsCommittedAreNotCached(t *testing.T) {
-	env, ok := testenv.Find(t, testenv.MariaDB)
-	if !ok {
-		return
-	}
+	env := testdb.Need(t, testenv.MariaDB)
 	for setting, reason := range map[string]string{
 		"autocommit=0": "autocommit is off",
 		"transaction_isolation=%27READ-UNCOMMITTED%27": "READ UNCOMMITTED",
 		"tx_isolation=%27READ-UNCOMMITTED%27":          "READ UNCOMMITTED",
 	} {
 		f := newFixture(t, env, options{models: []any{&testmodel.Category{}}})
-		dsn := testenv.DSN(t, f.plain) + "&" + setting
+		dsn := env.DSN(t, f.plain) + "&" + setting
 		sqlDB, err := sql.Open("mysql", dsn)
 		require.NoError(t, err)
 		if sqlDB.Ping() != nil {

@@ -89,7 +89,7 @@ func queueing(t *testing.T, size int, test func(t *testing.T, f *fixture, g *slu
 }
 
 // becomesHit requires that a result is stored some time.
-func (f *fixture) becomesHit(t testing.TB, read func()) {
+func becomesHit(t testing.TB, f *fixture, read func()) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute)
 	for f.outcome(read) != "hit" {
@@ -106,10 +106,10 @@ func TestAQueuedResultIsStoredBehindItsReadersBack(t *testing.T) {
 		<-g.reached
 		f.misses(t, read, "it is not stored yet, and another has the lease")
 		open()
-		f.becomesHit(t, read)
+		becomesHit(t, f, read)
 		require.NoError(t, f.db.Model(&brand{}).Where("kind = ?", 1).Update("name", "new").Error)
 		f.misses(t, read)
-		f.becomesHit(t, read)
+		becomesHit(t, f, read)
 	})
 }
 
@@ -127,7 +127,7 @@ func TestAFullStoreQueueHoldsNobodyUpAndGivesTheLeaseBack(t *testing.T) {
 		require.EqualValues(t, 6, f.plugin.Stats().Overflowed)
 		open()
 		for kind := 1; kind <= 5; kind++ {
-			f.becomesHit(t, f.brands(t, f.db, kind)) // 4 and 5 for want of another's lease
+			becomesHit(t, f, f.brands(t, f.db, kind)) // 4 and 5 for want of another's lease
 		}
 	})
 }
@@ -136,7 +136,7 @@ func TestTheStoreQueueIsBoundedInBytes(t *testing.T) {
 	client, g := gated(t)
 	o := patience(client)
 	o.config.StoreQueue, o.config.MaxBytes = 1000, 2000
-	f := newFixture(t, onSQLite(t), o)
+	f := newFixture(t, testenv.NeedSQLite(t), o)
 	name := string(bytes.Repeat([]byte("x"), 1500))
 	for kind := 1; kind <= 9; kind++ {
 		require.NoError(t, f.plain.Create(&brand{Name: name, Kind: kind}).Error)
@@ -149,7 +149,7 @@ func TestTheStoreQueueIsBoundedInBytes(t *testing.T) {
 	require.Equal(t, "miss, skip: "+cacheplugin.ReasonQueueFull, f.outcome(f.brands(t, f.db, 6)), "8,000 bytes are full")
 	open()
 	for kind := 1; kind <= 6; kind++ {
-		f.becomesHit(t, f.brands(t, f.db, kind))
+		becomesHit(t, f, f.brands(t, f.db, kind))
 	}
 }
 
@@ -167,8 +167,8 @@ func TestAQueuedResultThatIsInvalidatedIsNotStored(t *testing.T) {
 		require.Eventually(t, func() bool { return f.plugin.Stats().Refused == 2 }, time.Minute, time.Millisecond)
 		f.misses(t, read)
 		f.misses(t, second)
-		f.becomesHit(t, read)
-		f.becomesHit(t, second)
+		becomesHit(t, f, read)
+		becomesHit(t, f, second)
 	})
 }
 
@@ -192,7 +192,7 @@ func TestAQueuedResultIsNotStoredAfterAChangeOfDefinitions(t *testing.T) {
 			return len(reasons) > 0
 		}, time.Minute, time.Millisecond)
 		require.Equal(t, []string{"definitions have changed meanwhile"}, reasons)
-		f.becomesHit(t, f.brands(t, f.db, 2)) // its lease was given back
+		becomesHit(t, f, f.brands(t, f.db, 2)) // its lease was given back
 	})
 }
 
@@ -224,7 +224,7 @@ func TestCloseLeavesOutWhatItsContextDoesNotAllow(t *testing.T) {
 	client, g := gated(t)
 	o := patience(client)
 	o.config.StoreQueue = 10
-	f := newFixture(t, onSQLite(t), o)
+	f := newFixture(t, testenv.NeedSQLite(t), o)
 	open := g.shutUp()
 	defer open()
 	f.misses(t, f.brands(t, f.db, 1))
@@ -242,7 +242,7 @@ func TestThoseWhoWaitGetAQueuedResultAtOnce(t *testing.T) {
 	queueing(t, 10, func(t *testing.T, f *fixture, g *sluice) {
 		_, err := names(f.db) // reads the catalog
 		require.NoError(t, err)
-		f.becomesHit(t, func() { _, err = names(f.db) })
+		becomesHit(t, f, func() { _, err = names(f.db) })
 		require.NoError(t, cacheplugin.InvalidateModel(f.db, &brand{}))
 		open := g.shutUp()
 		defer open()
@@ -271,20 +271,20 @@ func TestQueuedResultsWithJoinedRowsAndSpreadAreDroppedByTheirRows(t *testing.T)
 	} {
 		t.Run(name, func(t *testing.T) {
 			config.Redis, config.StoreQueue = client, 10
-			f := newFixture(t, onSQLite(t), options{config: config, models: []any{&owner{}, &firm{}, &worker{}, &badge{}}})
+			f := newFixture(t, testenv.NeedSQLite(t), options{config: config, models: []any{&owner{}, &firm{}, &worker{}, &badge{}}})
 			require.NoError(t, f.plain.Create(&firm{ID: 1, Name: "one"}).Error)
-			require.NoError(t, f.plain.Create(&worker{ID: 1, Name: "ann", FirmID: ptr(uint(1))}).Error)
+			require.NoError(t, f.plain.Create(&worker{ID: 1, Name: "ann", FirmID: new(uint(1))}).Error)
 			want := "one"
 			read := func() {
 				var all []worker
 				require.NoError(t, f.db.Joins("Firm").Where("workers.id = ?", 1).Find(&all).Error)
 				require.Equal(t, want, all[0].Firm.Name)
 			}
-			f.becomesHit(t, read)
+			becomesHit(t, f, read)
 			want = "two"
 			require.NoError(t, f.db.Model(&firm{}).Where("id = ?", 1).Update("name", want).Error)
 			f.misses(t, read)
-			f.becomesHit(t, read)
+			becomesHit(t, f, read)
 		})
 	}
 }
@@ -292,7 +292,7 @@ func TestQueuedResultsWithJoinedRowsAndSpreadAreDroppedByTheirRows(t *testing.T)
 func BenchmarkMiss(b *testing.B) {
 	for _, size := range []int{0, 1000} {
 		b.Run(fmt.Sprint("StoreQueue=", size), func(b *testing.B) {
-			f := newFixture(b, onSQLite(b), options{models: []any{&brand{}}, config: cacheplugin.Config{StoreQueue: size}})
+			f := newFixture(b, testenv.NeedSQLite(b), options{models: []any{&brand{}}, config: cacheplugin.Config{StoreQueue: size}})
 			require.NoError(b, f.plain.Create(&brand{Name: "a", Kind: 1}).Error)
 			kind := 0
 			for b.Loop() {

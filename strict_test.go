@@ -18,6 +18,7 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -258,7 +259,7 @@ func TestStrictDropsTheFenceOfWhatChangedNothing(t *testing.T) {
 }
 
 func TestStrictDoesNotCommitWhatRedisCantBeTold(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		t.Run(env.Name, func(t *testing.T) {
 			for _, policy := range []cacheplugin.ErrorPolicy{cacheplugin.Return, cacheplugin.Fallback} {
 				srv := testenv.StartRedis(t)
@@ -297,7 +298,7 @@ func TestStrictDoesNotCommitWhatRedisCantBeTold(t *testing.T) {
 func TestStrictRefusesAFenceThatWouldRunOutTooSoon(t *testing.T) {
 	o := strict(testenv.Redis(t))
 	o.config.FenceTTL = time.Nanosecond
-	env := testenv.Databases(t)[0]
+	env := testenv.NeedSQLite(t)
 	f := newFixture(t, env, o)
 	require.NoError(t, f.plain.Create(&brand{Kind: 1}).Error)
 	err := ways[0].write(f.db)
@@ -306,7 +307,7 @@ func TestStrictRefusesAFenceThatWouldRunOutTooSoon(t *testing.T) {
 }
 
 func TestStrictConfiguration(t *testing.T) {
-	env := testenv.Databases(t)[0]
+	env := testenv.NeedSQLite(t)
 	for field, c := range map[string]cacheplugin.Config{
 		"Consistency":  {Consistency: 7},
 		"OnFenceError": {OnFenceError: cacheplugin.Queue},
@@ -369,7 +370,7 @@ func TestDoomedWriter(t *testing.T) {
 func killWriter(t *testing.T, f *fixture, d doomed) {
 	t.Helper()
 	o := testenv.RedisOptions(t)
-	d.Dialect, d.DSN, d.Prefix = f.env.Dialect, testenv.DSN(t, f.plain), f.config.Prefix
+	d.Dialect, d.DSN, d.Prefix = f.env.Dialect, f.env.DSN(t, f.plain), f.config.Prefix
 	d.Addr, d.User, d.Password, d.DB = o.Addr, o.Username, o.Password, o.DB
 	text, err := json.Marshal(d)
 	require.NoError(t, err)
@@ -386,7 +387,7 @@ func killWriter(t *testing.T, f *fixture, d doomed) {
 // another process gets the new state under Strict; without it the old one, so
 // that the test is known to bite.
 func TestAWriterThatIsKilledLeavesNoOldStateUnderStrict(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		if env.Name == testenv.SQLite {
 			continue // another process has no way to it
 		}

@@ -16,6 +16,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -87,7 +88,7 @@ func newFixture(t testing.TB, env testenv.Database, o options) *fixture {
 // prepared statements.
 func onEveryDatabase(t *testing.T, o options, test func(t *testing.T, f *fixture)) {
 	t.Helper()
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		for _, prepare := range []bool{false, true} {
 			name := env.Name
 			if prepare {

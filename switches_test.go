@@ -11,6 +11,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/internal/testmodel"
 )
@@ -96,7 +97,7 @@ func TestAPrefixByTableRefusesQueriesOnTwo(t *testing.T) {
 
 func TestDatabasesOnOneRedis(t *testing.T) {
 	for _, specific := range []bool{false, true} {
-		for _, env := range testenv.Databases(t) {
+		for _, env := range testdb.Databases(t) {
 			name := env.Name
 			if specific {
 				name += "/specific"
@@ -269,7 +270,7 @@ func (country) CacheProfile() cacheplugin.Profile {
 }
 
 func TestAModelsProfileStandsBetweenPatterns(t *testing.T) {
-	env := testenv.Databases(t)[0]
+	env := testenv.NeedSQLite(t)
 	for name, test := range map[string]struct {
 		profiles cacheplugin.Profiles
 		want     string
@@ -290,10 +291,7 @@ func TestAModelsProfileStandsBetweenPatterns(t *testing.T) {
 // TestOneMemoryIsOneNamespace: handles on one database in memory must reach each
 // other's results with DBSpecific, too.
 func TestOneMemoryIsOneNamespace(t *testing.T) {
-	env, ok := testenv.Find(t, testenv.SQLite)
-	if !ok {
-		return
-	}
+	env := testdb.Need(t, testenv.SQLite)
 	o := options{models: []any{&brand{}}}
 	o.config.DBSpecific = true
 	f := newFixture(t, env, o)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/internal/testmodel"
 )
@@ -19,10 +20,7 @@ import (
 // that finds its master through Sentinel, in each mode and grade.
 func onEachTopology(t *testing.T, models []any, test func(t *testing.T, f *fixture)) {
 	t.Helper()
-	env, ok := testenv.Find(t, testenv.SQLiteFile)
-	if !ok {
-		return
-	}
+	env := testdb.Need(t, testenv.SQLiteFile)
 	clients := map[string]redis.UniversalClient{"cluster": testenv.Cluster(t), "sentinel": testenv.StartSentinel(t).Client(t)}
 	configs := map[string]cacheplugin.Config{
 		"ConjunctionSets": {}, "InsideOut": {Mode: cacheplugin.InsideOut},
@@ -114,10 +112,7 @@ func TestOnClustersAndSentinelsWritesDropWhatTheyChange(t *testing.T) {
 
 // A process that would not hear of the others' writes does not start.
 func TestAProcessThatSpreadsAPrefixThatOthersDoNotIsRefused(t *testing.T) {
-	env, ok := testenv.Find(t, testenv.SQLite)
-	if !ok {
-		return
-	}
+	env := testdb.Need(t, testenv.SQLite)
 	f := newFixture(t, env, options{config: cacheplugin.Config{Mode: cacheplugin.InsideOut}, models: []any{&testmodel.Label{}}})
 	f.cached(t, func() { require.NoError(t, f.db.Find(&[]testmodel.Label{}).Error) })
 	c := f.config

@@ -17,6 +17,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/lua"
 )
@@ -98,7 +99,7 @@ type (
 func travelling(t *testing.T, test func(t *testing.T, f *fixture, n *trips, commit int)) {
 	t.Helper()
 	client, n := travels(t)
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		for commit, grade := range map[int]cacheplugin.Consistency{1: cacheplugin.Returned, 2: cacheplugin.Strict} {
 			t.Run(env.Name+"/"+grade.String(), func(t *testing.T) {
 				f := newFixture(t, env, options{
@@ -255,7 +256,7 @@ func TestACascadeFromATableThatMayNotBeCachedDropsWhatMayBe(t *testing.T) {
 }
 
 func TestAWriteIsToldToRedisWhateverThisProcessKnowsOfTheTable(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		if env.Name == testenv.SQLite {
 			continue // one process alone caches it
 		}

@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm/clause"
 
 	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -157,10 +158,7 @@ func TestRawUpserts(t *testing.T) {
 }
 
 func TestUpsertOfARowThatCameInBetween(t *testing.T) {
-	env, ok := testenv.Find(t, testenv.Postgres)
-	if !ok {
-		return
-	}
+	env := testdb.Need(t, testenv.Postgres)
 	f := newFixture(t, env, options{models: []any{&shelf{}, &volume{}}})
 	u := newUpserting(t, f)
 	other := f.plain.Begin()
@@ -189,7 +187,7 @@ func TestUpsertOfARowThatCameInBetween(t *testing.T) {
 }
 
 func TestUpsertByAnIndexThatFoldsLetters(t *testing.T) {
-	f := newFixture(t, onSQLite(t), options{models: []any{&shelf{}, &volume{}}})
+	f := newFixture(t, testenv.NeedSQLite(t), options{models: []any{&shelf{}, &volume{}}})
 	require.NoError(t, f.plain.Exec("DROP INDEX idx_volumes_code").Error)
 	require.NoError(t, f.plain.Exec("CREATE UNIQUE INDEX idx_volumes_code ON volumes (code COLLATE NOCASE)").Error)
 	u := newUpserting(t, f)

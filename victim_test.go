@@ -10,6 +10,7 @@ import (
 	"gorm.io/gorm/logger"
 
 	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -17,10 +18,7 @@ import (
 // at the old rows; the statement after it must not be sent, or it would be
 // committed by itself.
 func TestADeadlockAtTheOldRowsIsTheStatementsOwn(t *testing.T) {
-	env, ok := testenv.Find(t, testenv.MariaDB)
-	if !ok {
-		return
-	}
+	env := testdb.Need(t, testenv.MariaDB)
 	for name, write := range map[string]func(tx *gorm.DB) error{
 		"update": func(tx *gorm.DB) error {
 			return tx.Model(&brand{}).Where("id = ?", 2).Update("name", "mine").Error
@@ -58,13 +56,10 @@ func TestADeadlockAtTheOldRowsIsTheStatementsOwn(t *testing.T) {
 // PostgreSQL refuses everything after an error. Callers who try again look at
 // the first one.
 func TestAnErrorAtTheOldRowsIsTheStatementsOwn(t *testing.T) {
-	env, ok := testenv.Find(t, testenv.Postgres)
-	if !ok {
-		return
-	}
+	env := testdb.Need(t, testenv.Postgres)
 	f := newFixture(t, env, options{models: []any{&brand{}}})
 	require.NoError(t, f.plain.Create(make([]brand, 3)).Error)
-	dsn := testenv.DSN(t, f.plain)
+	dsn := env.DSN(t, f.plain)
 	separator := "?"
 	if strings.Contains(dsn, "?") {
 		separator = "&"

@@ -10,6 +10,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -156,7 +157,7 @@ func (w *written) fresh(t *testing.T) (hits int) {
 }
 
 func TestShapesOfWrites(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		if env.Name == testenv.SQLiteFile {
 			continue // writes as SQLite in memory does
 		}
@@ -236,7 +237,7 @@ func (w writing) send(db *gorm.DB, way string) error {
 
 // TestFunctionsThatWrite: a query that GORM builds may call one, too.
 func TestFunctionsThatWrite(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		if env.Dialect == "sqlite" {
 			continue // has no stored functions
 		}
@@ -313,7 +314,7 @@ func TestFunctionsThatWrite(t *testing.T) {
 
 // TestTriggersMadeThroughTheHandle: the bodies of routines have semicolons.
 func TestTriggersMadeThroughTheHandle(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		t.Run(env.Name, func(t *testing.T) {
 			t.Parallel()
 			w := newWritten(t, env, options{})

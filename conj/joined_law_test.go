@@ -151,10 +151,7 @@ func (l lawDatabase) result(text string, args []any) (lines string, names []stri
 func TestChangedResultSharesAKeyWithTheJoinedRows(t *testing.T) {
 	for name, queries := range map[string]int{testenv.SQLite: 2000, testenv.Postgres: 400, testenv.MariaDB: 300} {
 		t.Run(name, func(t *testing.T) {
-			database, ok := testenv.Find(t, name)
-			if !ok {
-				return
-			}
+			database := testdb.Need(t, name)
 			if s := os.Getenv("CACHEPLUGIN_LAW_QUERIES"); s != "" {
 				queries, _ = strconv.Atoi(s)
 			}

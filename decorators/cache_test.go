@@ -17,7 +17,7 @@ import (
 
 // SMP-01, FIL-01.
 func TestSimpleCaches(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	inRedis, err := decorators.NewRedisCache(f.db)
 	require.NoError(t, err)
 	inFiles, err := decorators.NewFileCache(filepath.Join(t.TempDir(), "a", "b"))
@@ -86,7 +86,7 @@ func TestSimpleCaches(t *testing.T) {
 
 // SMP-02.
 func TestSimpleCacheIsUnderThePrefixAndOutlivesInvalidateAll(t *testing.T) {
-	f, other := onSQLite(t), onSQLite(t)
+	f, other := testenv.NeedSQLite(t), testenv.NeedSQLite(t)
 	one, err := decorators.NewRedisCache(f.db)
 	require.NoError(t, err)
 	two, err := decorators.NewRedisCache(other.db)

@@ -78,7 +78,7 @@ func (s *site) render(t testing.TB, name string, data pageData) string {
 
 // TPL-01.
 func TestFragmentsShareByNameAndExtras(t *testing.T) {
-	s := newSite(t, onSQLite(t))
+	s := newSite(t, testenv.NeedSQLite(t))
 	ctx := t.Context()
 	data := pageData{Ctx: ctx, Name: "<Ann>", Lang: "en"}
 	require.Equal(t, "<p><b>&lt;Ann&gt;</b> 1</p>", s.render(t, "page", data), "escaped once")
@@ -93,7 +93,7 @@ func TestFragmentsShareByNameAndExtras(t *testing.T) {
 }
 
 func TestFragmentsInOtherContextsAreEscapedForThem(t *testing.T) {
-	s := newSite(t, onSQLite(t))
+	s := newSite(t, testenv.NeedSQLite(t))
 	out := s.render(t, "attribute", pageData{Ctx: t.Context(), Name: `"><script>`})
 	require.NotContains(t, out, `"><script>`+" 1")
 	require.NotContains(t, out, "<b>")
@@ -102,7 +102,7 @@ func TestFragmentsInOtherContextsAreEscapedForThem(t *testing.T) {
 
 // TPL-02.
 func TestFragmentsAreDroppedBySamples(t *testing.T) {
-	s := newSite(t, onSQLite(t))
+	s := newSite(t, testenv.NeedSQLite(t))
 	data := pageData{Ctx: t.Context(), Query: s.fixture.db.Model(&testmodel.Post{}).Where("category_id = ?", 1)}
 	for _, name := range []string{"list", "one"} {
 		s.fixture.retitle(t, 1, "x")
@@ -121,7 +121,7 @@ func TestFragmentsAreDroppedBySamples(t *testing.T) {
 
 // TPL-03.
 func TestFunctionsOfOnesOwnDecideByContext(t *testing.T) {
-	s := newSite(t, onSQLite(t))
+	s := newSite(t, testenv.NeedSQLite(t))
 	for range 2 {
 		require.Equal(t, "<i>x</i>", s.render(t, "staff", pageData{Ctx: t.Context()}))
 	}
@@ -133,7 +133,7 @@ func TestFunctionsOfOnesOwnDecideByContext(t *testing.T) {
 }
 
 func TestFragmentErrorsSayWhatIsWrong(t *testing.T) {
-	s := newSite(t, onSQLite(t))
+	s := newSite(t, testenv.NeedSQLite(t))
 	data := pageData{Ctx: t.Context(), Query: s.fixture.db}
 	for name, want := range map[string]string{
 		"unknown":  `fragment "nothing": there is no template of this name`,
@@ -158,7 +158,7 @@ func TestFragmentErrorsSayWhatIsWrong(t *testing.T) {
 }
 
 func TestFragmentsAreSafeForConcurrentUse(t *testing.T) {
-	s := newSite(t, onSQLite(t))
+	s := newSite(t, testenv.NeedSQLite(t))
 	var wait sync.WaitGroup
 	for n := range 8 {
 		wait.Go(func() {

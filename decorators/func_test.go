@@ -74,7 +74,7 @@ func TestFunctionsAreDroppedByWhatTheirSamplesName(t *testing.T) {
 
 // DEC-03.
 func TestResultsInvalidatedWhileTheyAreComputedAreNotStored(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	var runs counter
 	fn, err := decorators.CachedAs(f.db, "racing", func(ctx context.Context, _ struct{}) (string, error) {
 		before, err := titles(f.db.WithContext(ctx), 1)
@@ -94,7 +94,7 @@ func TestResultsInvalidatedWhileTheyAreComputedAreNotStored(t *testing.T) {
 
 // DEC-02, DEC-04, DEC-05.
 func TestFunctionsByTimeHaveKeys(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	type language struct{}
 	type argument struct {
 		id   int
@@ -136,7 +136,7 @@ func TestFunctionsByTimeHaveKeys(t *testing.T) {
 }
 
 func TestSetAsIsDroppedBySamples(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	fn, err := decorators.CachedAs(f.db, "set", func(ctx context.Context, category int) (string, error) {
 		return titles(f.db.WithContext(ctx), category)
 	}, decorators.SamplesOf(func(c int) []any { return []any{f.db.Model(&testmodel.Post{}).Where("category_id = ?", c)} }))
@@ -153,7 +153,7 @@ func TestSetAsIsDroppedBySamples(t *testing.T) {
 
 // DEC-06.
 func TestTimeoutDefaultsToTheSmallestOfTheSamplesProfiles(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	for name, c := range map[string]struct {
 		options []decorators.Option
 		want    time.Duration
@@ -212,7 +212,7 @@ func TestTransactionsThatHaveWrittenComputeTheirOwn(t *testing.T) {
 
 // DEC-08, and everything else that is found out before the first call.
 func TestWrongOptionsAreErrorsWhenWrapping(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	number := func(context.Context, int) (int, error) { return 0, nil }
 	wrap := func(fn func(context.Context, int) (int, error), opts ...decorators.Option) error {
 		_, err := decorators.CachedAs(f.db, "wrong", fn, opts...)
@@ -252,7 +252,7 @@ func TestWrongOptionsAreErrorsWhenWrapping(t *testing.T) {
 	_, err = decorators.Cached(f.db, "value", func(context.Context, int) (error, error) { return nil, nil }, decorators.WithCodec(decorators.Gob{}))
 	require.NoError(t, err)
 
-	_, err = decorators.Cached(testenv.Databases(t)[0].Open(t, nil), "plain", number)
+	_, err = decorators.Cached(testdb.Databases(t)[0].Open(t, nil), "plain", number)
 	require.ErrorIs(t, err, cacheplugin.ErrNotInstalled)
 	bare := onSQLite(t, func(c *cacheplugin.Config) { c.Defaults = cacheplugin.Profile{} })
 	_, err = decorators.Cached(bare.db, "no timeout", number)
@@ -260,7 +260,7 @@ func TestWrongOptionsAreErrorsWhenWrapping(t *testing.T) {
 }
 
 func TestErrorsAreNotStoredUnlessAsked(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	var runs counter
 	temporary := errors.New("temporary")
 	var result error
@@ -285,7 +285,7 @@ func TestErrorsAreNotStoredUnlessAsked(t *testing.T) {
 }
 
 func TestPanicsGoThroughAndLeaveNoLease(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	boom := true
 	fn, err := decorators.Cached(f.db, "panics", func(context.Context, int) (int, error) {
 		if boom {
@@ -303,7 +303,7 @@ func TestPanicsGoThroughAndLeaveNoLease(t *testing.T) {
 }
 
 func TestCallsGetValuesOfTheirOwn(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	fn, err := decorators.CachedAs(f.db, "own", func(ctx context.Context, _ int) ([]*testmodel.Post, error) {
 		var posts []*testmodel.Post
 		err := f.db.WithContext(ctx).Order("id").Find(&posts).Error
@@ -320,7 +320,7 @@ func TestCallsGetValuesOfTheirOwn(t *testing.T) {
 }
 
 func TestPayloadsOfOtherVersionsAreComputedAnew(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	type older struct{ A, B int }
 	type newer struct {
 		A int
@@ -348,7 +348,7 @@ func TestPayloadsOfOtherVersionsAreComputedAnew(t *testing.T) {
 }
 
 func TestValuesThatCantBeEncodedAreReturned(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	type strange struct{ A any }
 	fn, err := decorators.Cached(f.db, "strange", func(context.Context, int) (strange, error) { return strange{A: make(chan int)}, nil })
 	require.NoError(t, err)
@@ -362,7 +362,7 @@ func TestValuesThatCantBeEncodedAreReturned(t *testing.T) {
 }
 
 func TestLockedFunctionsRunOnce(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	var runs counter
 	var wait sync.WaitGroup
 	fn, err := decorators.Cached(f.db, "locked", func(context.Context, int) (int, error) { return runs.add(), nil }, decorators.Lock())
@@ -427,7 +427,7 @@ func TestFunctionsRunEachTimeWithoutRedis(t *testing.T) {
 }
 
 func TestSampleQueriesAreSharedByConcurrentCalls(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	var wait sync.WaitGroup
 	fn, err := decorators.CachedAs(f.db, "shared", func(_ context.Context, n int) (int, error) { return n, nil },
 		decorators.Samples(f.db.Model(&testmodel.Post{}).Where("category_id IN ?", []int{1, 2}).Scopes(func(db *gorm.DB) *gorm.DB { return db.Where("visible") })))

@@ -86,15 +86,14 @@ func newFixture(t testing.TB, env testenv.Database, configure ...func(*cacheplug
 
 func onSQLite(t testing.TB, configure ...func(*cacheplugin.Config)) *fixture {
 	t.Helper()
-	env, ok := testenv.Find(t, testenv.SQLite)
-	require.True(t, ok)
+	env := testenv.NeedSQLite(t)
 	return newFixture(t, env, configure...)
 }
 
 // onDatabases runs a test on SQLite, and on PostgreSQL if there is one.
 func onDatabases(t *testing.T, test func(t *testing.T, f *fixture)) {
 	for _, name := range []string{testenv.SQLite, testenv.Postgres} {
-		if env, ok := testenv.Find(t, name); ok {
+		if env := testdb.Need(t, name); true {
 			t.Run(name, func(t *testing.T) { test(t, newFixture(t, env)) })
 		}
 	}

@@ -52,7 +52,7 @@ func byTime(t testing.TB, f *fixture, h http.HandlerFunc, opts ...decorators.Opt
 
 // VIEW-01.
 func TestResponsesAreKeyedByAbsoluteURI(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	var runs counter
 	_, h := byTime(t, f, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = fmt.Fprintf(w, "run %d", runs.add())
@@ -125,7 +125,7 @@ func TestResponsesAreDroppedBySamplesRequestAndURI(t *testing.T) {
 }
 
 func TestHitsRepeatWhatTheHandlerSaid(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	_, h := byTime(t, f, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Own", "own")
 		w.Header().Add("Link", "a")
@@ -166,7 +166,7 @@ func TestHitsRepeatWhatTheHandlerSaid(t *testing.T) {
 }
 
 func TestConditionalRequestsGet304(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	_, h := byTime(t, f, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/own" {
 			w.Header().Set("ETag", `W/"v,1"`)
@@ -212,7 +212,7 @@ func TestConditionalRequestsGet304(t *testing.T) {
 }
 
 func TestVariantsAreKeptApart(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	var runs counter
 	v, h := byTime(t, f, func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Vary", "Accept-Language")
@@ -246,7 +246,7 @@ func TestVariantsAreKeptApart(t *testing.T) {
 }
 
 func TestChosenHeadersAndExtrasKeepResponsesApart(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	var runs counter
 	handler := func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, runs.add()) }
 	opts := []decorators.Option{
@@ -268,7 +268,7 @@ func TestChosenHeadersAndExtrasKeepResponsesApart(t *testing.T) {
 }
 
 func TestResponsesThatMustNotBeStoredAreNot(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	handler := func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		switch r.URL.Path {
@@ -333,7 +333,7 @@ func TestResponsesThatMustNotBeStoredAreNot(t *testing.T) {
 }
 
 func TestHandlersThatPanicOrAreCancelledAreNotStored(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	boom := true
 	_, h := byTime(t, f, func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "par")
@@ -360,7 +360,7 @@ func TestHandlersThatPanicOrAreCancelledAreNotStored(t *testing.T) {
 }
 
 func TestStreamsAndConnectionsReachTheClient(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	release := make(chan struct{})
 	_, h := byTime(t, f, func(w http.ResponseWriter, r *http.Request) {
 		control := http.NewResponseController(w)
@@ -423,7 +423,7 @@ func TestStreamsAndConnectionsReachTheClient(t *testing.T) {
 }
 
 func TestLockedHandlersRunOnce(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	var runs counter
 	_, h := byTime(t, f, func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, runs.add()) }, decorators.Lock())
 	var wait sync.WaitGroup
@@ -441,7 +441,7 @@ func TestLockedHandlersRunOnce(t *testing.T) {
 }
 
 func TestHandlersAnswerWhereTheCacheCantBeAsked(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	var reported []error
 	v, err := decorators.ViewAs(f.db, "broken", decorators.Samples("no_such_table"), decorators.StatusHeader("X-Cache"),
 		decorators.OnError(func(_ *http.Request, err error) { reported = append(reported, err) }))
@@ -471,7 +471,7 @@ func TestResponsesInFiles(t *testing.T) {
 }
 
 func TestTLSIsAnotherScheme(t *testing.T) {
-	f := onSQLite(t)
+	f := testenv.NeedSQLite(t)
 	v, h := byTime(t, f, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "text") })
 	r := httptest.NewRequest(http.MethodGet, "/", nil)
 	r.TLS = &tls.ConnectionState{}

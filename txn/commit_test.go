@@ -229,10 +229,7 @@ func TestEveryWayToCommitFlushesOnceAfterTheDataIsVisible(t *testing.T) {
 }
 
 func TestTransactionsLeaveNoGoroutines(t *testing.T) {
-	database, ok := testenv.Find(t, testenv.SQLite)
-	if !ok {
-		return // testenv says why
-	}
+	database := testdb.Need(t, testenv.SQLite)
 	for _, p := range preparings {
 		t.Run(p.name, func(t *testing.T) {
 			w := newWorld(t, database, p, txn.Options{})
@@ -343,10 +340,7 @@ func TestBeforeCommitAborts(t *testing.T) {
 }
 
 func TestBeforeCommitPrecedesStatementsThatCommit(t *testing.T) {
-	database, ok := testenv.Find(t, testenv.MariaDB)
-	if !ok {
-		return
-	}
+	database := testdb.Need(t, testenv.MariaDB)
 	for _, p := range preparings {
 		t.Run(p.name, func(t *testing.T) {
 			var failure error
@@ -384,10 +378,7 @@ func TestBeforeCommitPrecedesStatementsThatCommit(t *testing.T) {
 
 // MySQL commits before a definition, unless it can't read it.
 func TestAStatementThatShouldCommitAndFailsKeepsTheJournal(t *testing.T) {
-	database, ok := testenv.Find(t, testenv.MariaDB)
-	if !ok {
-		return
-	}
+	database := testdb.Need(t, testenv.MariaDB)
 	w := newWorld(t, database, preparings[0], txn.Options{})
 	var visible []int64
 	w.recorder.onFlush = func(context.Context) { visible = append(visible, w.visible(t)) }
@@ -403,10 +394,7 @@ func TestAStatementThatShouldCommitAndFailsKeepsTheJournal(t *testing.T) {
 }
 
 func TestTheJournalIsToldWhatCommitHasReturned(t *testing.T) {
-	database, ok := testenv.Find(t, testenv.Postgres)
-	if !ok {
-		return
-	}
+	database := testdb.Need(t, testenv.Postgres)
 	w := newWorld(t, database, preparings[0], txn.Options{})
 	var j *journal
 	write := func(tx *gorm.DB) error {

@@ -215,7 +215,7 @@ func (w *world) empty(t testing.TB) {
 
 // each runs a test on each database and each way to prepare.
 func each(t *testing.T, test func(t *testing.T, w *world)) {
-	for _, database := range testenv.Databases(t) {
+	for _, database := range testdb.Databases(t) {
 		t.Run(database.Name, func(t *testing.T) {
 			dsn := newTables(t, database) // servers take their time to create one
 			for _, p := range preparings {

@@ -13,10 +13,7 @@ import (
 )
 
 func TestFlushContextKeepsValuesAndHasItsOwnDeadline(t *testing.T) {
-	database, ok := testenv.Find(t, testenv.SQLite)
-	if !ok {
-		return // testenv says why
-	}
+	database := testdb.Need(t, testenv.SQLite)
 	type key struct{}
 	for _, test := range []struct {
 		name    string
@@ -50,10 +47,7 @@ func TestFlushContextKeepsValuesAndHasItsOwnDeadline(t *testing.T) {
 }
 
 func TestDefaultTransactionTimeoutDoesNotReachTheFlush(t *testing.T) {
-	database, ok := testenv.Find(t, testenv.SQLite)
-	if !ok {
-		return // testenv says why
-	}
+	database := testdb.Need(t, testenv.SQLite)
 	w := newWorld(t, database, preparing{}, txn.Options{FlushTimeout: -1})
 	db := w.db.Session(&gorm.Session{})
 	db.DefaultTransactionTimeout = time.Hour

@@ -19,10 +19,7 @@ import (
 
 // onPostgres runs a test on PostgreSQL, in each way to prepare.
 func onPostgres(t *testing.T, test func(t *testing.T, w *world)) {
-	database, ok := testenv.Find(t, testenv.Postgres)
-	if !ok {
-		return // testenv has said why, and fails where it is required
-	}
+	database := testdb.Need(t, testenv.Postgres)
 	for _, p := range preparings {
 		t.Run(p.name, func(t *testing.T) { test(t, newWorld(t, database, p, txn.Options{})) })
 	}
@@ -156,10 +153,7 @@ func TestRecordAfterTheCommitFlushesAtOnce(t *testing.T) {
 }
 
 func TestNothingRecordedIsLostWhenCommitsRace(t *testing.T) {
-	database, ok := testenv.Find(t, testenv.SQLite)
-	if !ok {
-		return // testenv says why
-	}
+	database := testdb.Need(t, testenv.SQLite)
 	w := newWorld(t, database, preparing{}, txn.Options{})
 	for range 200 {
 		w.recorder.reset()
@@ -208,10 +202,7 @@ func (s *stalled) Commit() error {
 }
 
 func TestSecondCommitDoesNotFlushWhileTheFirstIsUnderWay(t *testing.T) {
-	database, ok := testenv.Find(t, testenv.SQLite)
-	if !ok {
-		return // testenv says why
-	}
+	database := testdb.Need(t, testenv.SQLite)
 	w := newWorld(t, database, preparing{}, txn.Options{})
 	pool, err := w.db.DB()
 	require.NoError(t, err)

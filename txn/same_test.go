@@ -19,7 +19,7 @@ import (
 // TestGORMBehavesAsWithoutTheWrapper runs the same actions on two fresh
 // databases, one of them wrapped, and compares all that can be seen.
 func TestGORMBehavesAsWithoutTheWrapper(t *testing.T) {
-	for _, database := range testenv.Databases(t) {
+	for _, database := range testdb.Databases(t) {
 		for _, p := range preparings {
 			for _, translate := range []bool{false, true} {
 				t.Run(fmt.Sprintf("%s/%s/translate=%v", database.Name, p.name, translate), func(t *testing.T) {
@@ -151,10 +151,7 @@ func described(err error) string {
 }
 
 func BenchmarkTransaction(b *testing.B) {
-	database, ok := testenv.Find(b, testenv.SQLite)
-	if !ok {
-		return // testenv says why
-	}
+	database := testdb.Need(b, testenv.SQLite)
 	for _, p := range preparings[:2] {
 		for _, install := range []bool{false, true} {
 			name := p.name + "/bare"

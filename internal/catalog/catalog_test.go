@@ -20,7 +20,7 @@ import (
 // each runs a test on every database.
 func each(t *testing.T, test func(t *testing.T, db *sql.DB, d conj.Dialect)) {
 	t.Helper()
-	for _, database := range testenv.Databases(t) {
+	for _, database := range testdb.Databases(t) {
 		t.Run(database.Name, func(t *testing.T) {
 			t.Parallel()
 			dialect, _ := conj.DialectOf(database.Dialect)
@@ -35,10 +35,7 @@ func each(t *testing.T, test func(t *testing.T, db *sql.DB, d conj.Dialect)) {
 func on(t *testing.T, name string) (*sql.DB, bool) {
 	t.Helper()
 	t.Parallel()
-	database, ok := testenv.Find(t, name)
-	if !ok {
-		return nil, false
-	}
+	database := testdb.Need(t, name)
 	db, err := database.Open(t, nil).DB()
 	require.NoError(t, err)
 	return db, true
@@ -82,7 +79,7 @@ type account struct {
 
 // TestGORMsOwnTypesNarrow: what AutoMigrate makes of plain Go types.
 func TestGORMsOwnTypesNarrow(t *testing.T) {
-	for _, database := range testenv.Databases(t) {
+	for _, database := range testdb.Databases(t) {
 		t.Run(database.Name, func(t *testing.T) {
 			t.Parallel()
 			gdb := database.Open(t, nil)

@@ -21,10 +21,7 @@ import (
 // nothing but case and trailing blanks among them.
 func TestFoldedCollationsKeepASCIIApart(t *testing.T) {
 	t.Parallel()
-	database, ok := testenv.Find(t, testenv.MariaDB)
-	if !ok {
-		return
-	}
+	database := testdb.Need(t, testenv.MariaDB)
 	ctx := context.Background()
 	db, err := database.Open(t, nil).DB()
 	require.NoError(t, err)

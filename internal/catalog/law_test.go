@@ -28,7 +28,7 @@ type target struct {
 func targets(t *testing.T) []target {
 	t.Helper()
 	var all []target
-	for _, database := range testenv.Databases(t) {
+	for _, database := range testdb.Databases(t) {
 		if database.Name == testenv.SQLiteFile {
 			continue // the same engine
 		}

@@ -123,7 +123,7 @@ var tables = map[string]table{
 
 // each runs test on every database, with each of the options.
 func each(t *testing.T, test func(t *testing.T, db *gorm.DB, types table)) {
-	for _, database := range testenv.Databases(t) {
+	for _, database := range testdb.Databases(t) {
 		if database.Name == testenv.SQLiteFile {
 			continue // the same driver
 		}

@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 // each runs test on every database, migrated and seeded.
 func each(t *testing.T, test func(t *testing.T, db *gorm.DB, data *Data)) {
 	t.Helper()
-	for _, database := range testenv.Databases(t) {
+	for _, database := range testdb.Databases(t) {
 		t.Run(database.Name, func(t *testing.T) {
 			t.Parallel()
 			db := database.Open(t, nil)

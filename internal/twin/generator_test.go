@@ -12,7 +12,7 @@ import (
 
 // TestGeneratedQueriesAreTaken: a text that the database refuses tests nothing.
 func TestGeneratedQueriesAreTaken(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		t.Run(env.Name, func(t *testing.T) {
 			g := &twinGen{Rand: rand.New(rand.NewPCG(1, 2)), dialect: env.Dialect}
 			tw := newTwin(t, env, g, twinCombinations[0])
@@ -39,7 +39,7 @@ func TestGeneratedQueriesAreTaken(t *testing.T) {
 // TestGeneratedWritesAreTaken: most must not be syntax errors; a conflict is as
 // good as a change.
 func TestGeneratedWritesAreTaken(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		t.Run(env.Name, func(t *testing.T) {
 			g := &twinGen{Rand: rand.New(rand.NewPCG(1, 2)), dialect: env.Dialect}
 			tw := newTwin(t, env, g, twinCombinations[0])

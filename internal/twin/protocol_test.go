@@ -18,10 +18,7 @@ import (
 // TestPreparedSessionsHaveEntriesOfTheirOwn: by its simple protocol pgx gives
 // times of other locations than where it prepares.
 func TestPreparedSessionsHaveEntriesOfTheirOwn(t *testing.T) {
-	env, ok := testenv.Find(t, testenv.Postgres)
-	if !ok {
-		return // named in the log
-	}
+	env := testdb.Need(t, testenv.Postgres)
 	dsn := twinDSN(env.Create(t), twinFlavours["postgres"][1])
 	truth, db := env.Connect(t, dsn, nil), env.Connect(t, dsn, nil)
 	require.NoError(t, truth.AutoMigrate(&twinAuthor{}, &twinBook{}))

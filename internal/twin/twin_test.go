@@ -40,7 +40,7 @@ func TestTwin(t *testing.T) {
 		seed = rand.Uint64()
 	}
 	t.Logf("-twin.seed=%d", seed)
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		t.Run(env.Name, func(t *testing.T) {
 			t.Parallel()
 			run := &twinRun{env: env, seed: seed, began: time.Now()}
@@ -164,7 +164,7 @@ func (r *twinRun) progress(tw *twin) {
 // TestTwinFindsStaleReads is the control: where writes invalidate nothing, the
 // same machinery must find a difference.
 func TestTwinFindsStaleReads(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
+	for _, env := range testdb.Databases(t) {
 		t.Run(env.Name, func(t *testing.T) {
 			g := &twinGen{Rand: rand.New(rand.NewPCG(1, 1)), dialect: env.Dialect}
 			tw := newTwin(t, env, g, twinCombinations[0])

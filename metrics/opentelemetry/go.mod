@@ -3,7 +3,7 @@ module github.com/cacheplugin/cacheplugin/metrics/opentelemetry
 go 1.26.0
 
 require (
-	github.com/cacheplugin/cacheplugin v0.0.0
+	github.com/cacheplugin/cacheplugin v0.1.0
 	github.com/stretchr/testify v1.12.1
 	go.opentelemetry.io/otel v1.47.0
 	go.opentelemetry.io/otel/metric v1.47.0
@@ -44,4 +44,3 @@ require (
 	gorm.io/driver/sqlite v1.6.0 // indirect
 )
 
-replace github.com/cacheplugin/cacheplugin => ../..

@@ -3,7 +3,7 @@ module github.com/cacheplugin/cacheplugin/metrics/prometheus
 go 1.26.0
 
 require (
-	github.com/cacheplugin/cacheplugin v0.0.0
+	github.com/cacheplugin/cacheplugin v0.1.0
 	github.com/prometheus/client_golang v1.25.0
 	github.com/prometheus/client_model v0.6.3
 	github.com/stretchr/testify v1.12.1
@@ -42,4 +42,3 @@ require (
 	gorm.io/driver/sqlite v1.6.0 // indirect
 )
 
-replace github.com/cacheplugin/cacheplugin => ../..

@@ -145,10 +145,7 @@ type scene struct {
 func Run(tb testing.TB, cell Cell) *Result {
 	tb.Helper()
 	cell = cell.Defaults()
-	env, ok := testenv.Find(tb, cell.Database)
-	if !ok {
-		tb.Skipf("%s can't be had", cell.Database)
-	}
+	env := testdb.Need(tb, cell.Database)
 	s := &scene{TB: tb, cell: cell, dir: cell.Keep, random: rand.New(rand.NewPCG(cell.Seed, 1))}
 	if s.dir == "" {
 		s.dir = tb.TempDir()

@@ -1,9 +1,9 @@
 // Command testservers runs a command with real servers under it:
 //
-//	go run ./internal/testservers -- go test ./...
+//	go run ./integration/testservers -- go test ./...
 //
 // It starts Redis, PostgreSQL and MariaDB once, names them in the command's
-// environment (see package testenv), and ends them with the command, whose exit
+// environment (see packages testenv and testdb), and ends them with the command, whose exit
 // code it returns. Without a command it prints the environment for a shell and
 // keeps the servers until it is interrupted. Production code has no part in it.
 package main
@@ -19,7 +19,7 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/cacheplugin/cacheplugin/internal/testenv"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 )
 
 // grace is how long an interrupted command may take before it is killed.
@@ -42,8 +42,8 @@ func serve(only string, command []string) int {
 	signal.Notify(interrupts, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(interrupts)
 
-	started := testenv.StartServers(strings.FieldsFunc(only, func(r rune) bool { return r == ',' })...)
-	defer testenv.StopServers()
+	started := testdb.StartServers(strings.FieldsFunc(only, func(r rune) bool { return r == ',' })...)
+	defer testdb.StopServers()
 	for _, err := range started.Missing {
 		fmt.Fprintln(os.Stderr, "testservers:", err)
 	}

@@ -1,42 +1,52 @@
-package testenv
+package testdb
 
 import (
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
+	"testing"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx" of the administrative connection
+	"gorm.io/driver/postgres"
+	"gorm.io/gorm"
+
+	"github.com/cacheplugin/cacheplugin/internal/testenv/process"
 )
 
-// server is a running database server.
-type server struct {
-	admin   string // DSN with the right to create databases
-	db      *sql.DB
-	process *process // nil: not ours
-	dir     string
+// postgresDriver opens databases of PostgreSQL.
+type postgresDriver struct{ serverDriver }
+
+// Create makes a database on the server, skips the test if there is none.
+func (d postgresDriver) Create(tb testing.TB) string {
+	tb.Helper()
+	s, name := d.create(tb, "DROP DATABASE IF EXISTS %s WITH (FORCE)") // whoever is still connected
+	u, err := url.Parse(s.admin)
+	if err != nil || u.Scheme == "" {
+		tb.Fatalf("CACHEPLUGIN_TEST_POSTGRES must be a URL (postgres://user@host:port/database): %v", err)
+	}
+	u.Path = "/" + name
+	return u.String()
 }
 
-// stop ends the server; what it stored is thrown away.
-func (s *server) stop() {
-	if s.db != nil {
-		_ = s.db.Close()
+func (postgresDriver) Dialector(dsn string) gorm.Dialector { return postgres.Open(dsn) }
+
+func (postgresDriver) DSN(dialector gorm.Dialector) (string, bool) {
+	d, ok := dialector.(*postgres.Dialector)
+	if !ok {
+		return "", false
 	}
-	if s.process != nil {
-		s.process.end(signalQuit)
-	}
-	if s.dir != "" {
-		_ = os.RemoveAll(s.dir)
-	}
+	return d.DSN, true
 }
 
 // startPostgres makes and starts a database cluster. Durability is off: the
 // data never outlive the process.
 func startPostgres() (*server, error) {
-	initdb, err := program([]string{"initdb"}, "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
+	initdb, err := process.Program([]string{"initdb"}, "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
 	if err != nil {
 		return nil, err
 	}
@@ -46,18 +56,18 @@ func startPostgres() (*server, error) {
 		return nil, err
 	}
 	postgres := filepath.Join(filepath.Dir(initdb), "postgres")
-	owner, err := ordinary("postgres", "nobody")
+	owner, err := process.Ordinary("postgres", "nobody")
 	if err != nil {
 		return nil, err
 	}
-	dir, err := serverDir("postgres", owner)
+	dir, err := process.Dir("postgres", owner)
 	if err != nil {
 		return nil, err
 	}
 	data := filepath.Join(dir, "data")
 	var failures []error
 	for _, locale := range []string{"C.UTF-8", "C"} { // not every system has the first
-		err = run(dir, owner, initdb, "-D", data, "-U", "cacheplugin", "-A", "trust", "-E", "UTF8", "--locale="+locale, "--no-sync", "--no-instructions")
+		err = process.Run(dir, owner, initdb, "-D", data, "-U", "cacheplugin", "-A", "trust", "-E", "UTF8", "--locale="+locale, "--no-sync", "--no-instructions")
 		if err == nil {
 			break
 		}
@@ -67,7 +77,7 @@ func startPostgres() (*server, error) {
 		_ = os.RemoveAll(dir)
 		return nil, errors.Join(failures...)
 	}
-	started, err := onFreePort(func(port int) (*server, error) {
+	started, err := process.OnFreePort(func(port int) (*server, error) {
 		return launchPostgres(postgres, dir, data, port, owner)
 	})
 	if err != nil {
@@ -77,7 +87,7 @@ func startPostgres() (*server, error) {
 	return started, nil
 }
 
-func launchPostgres(bin, dir, data string, port int, owner *account) (*server, error) {
+func launchPostgres(bin, dir, data string, port int, owner *process.Account) (*server, error) {
 	settings := []string{
 		"-D", data, "-h", "127.0.0.1", "-p", strconv.Itoa(port),
 		"-c", "unix_socket_directories=",
@@ -87,44 +97,23 @@ func launchPostgres(bin, dir, data string, port int, owner *account) (*server, e
 		"-c", "max_connections=1000", "-c", "shared_buffers=64MB",
 		"-c", "timezone=UTC", "-c", "jit=off",
 	}
-	p, err := launch("postgres", dir, dir, owner, bin, settings...)
+	p, err := process.Launch("postgres", dir, dir, owner, bin, settings...)
 	if err != nil {
 		return nil, err
 	}
 	admin := fmt.Sprintf("postgres://cacheplugin@127.0.0.1:%d/postgres?sslmode=disable", port)
 	db, err := sql.Open("pgx", admin)
 	if err != nil {
-		p.end(signalKill)
+		p.End(process.Kill)
 		return nil, err
 	}
-	err = p.ready(func(ctx context.Context) error {
+	err = p.Ready(func(ctx context.Context) error {
 		return sameDirectory(ctx, db, "SHOW data_directory", data)
 	})
 	if err != nil {
 		_ = db.Close()
-		p.end(signalKill)
+		p.End(process.Kill)
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
 	return &server{admin: admin, db: db, process: p, dir: dir}, nil
-}
-
-// sameDirectory makes sure that the server that answers is the one that we
-// started and not another one that took the port first.
-func sameDirectory(ctx context.Context, db *sql.DB, query, want string) error {
-	var got string
-	if err := db.QueryRowContext(ctx, query).Scan(&got); err != nil {
-		return err
-	}
-	gotInfo, err := os.Stat(got)
-	if err != nil {
-		return err
-	}
-	wantInfo, err := os.Stat(want)
-	if err != nil {
-		return err
-	}
-	if !os.SameFile(gotInfo, wantInfo) {
-		return fmt.Errorf("another server answers, of %s", got)
-	}
-	return nil
 }

@@ -7,10 +7,10 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/cacheplugin/cacheplugin/internal/testenv"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) { testdb.Main(m) }
 
 func TestRunReturnsTheCommandsExitCode(t *testing.T) {
 	for name, want := range map[string]int{"exit 0": 0, "exit 7": 7} {

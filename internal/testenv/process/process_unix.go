@@ -1,6 +1,6 @@
 //go:build unix
 
-package testenv
+package process
 
 import (
 	"errors"
@@ -13,24 +13,24 @@ import (
 	"syscall"
 )
 
-type signal = syscall.Signal
+type Signal = syscall.Signal
 
 const (
-	signalKill      = syscall.SIGKILL
-	signalTerminate = syscall.SIGTERM
-	signalQuit      = syscall.SIGQUIT
-	signalStop      = syscall.SIGSTOP
-	signalContinue  = syscall.SIGCONT
+	Kill      = syscall.SIGKILL
+	Terminate = syscall.SIGTERM
+	Quit      = syscall.SIGQUIT
+	Stop      = syscall.SIGSTOP
+	Continue  = syscall.SIGCONT
 )
 
-func sendSignal(p *os.Process, sig signal) error { return p.Signal(sig) }
+func sendSignal(p *os.Process, sig Signal) error { return p.Signal(sig) }
 
-// account is the user that a server runs as; nil: the one we run as.
-type account struct{ uid, gid int }
+// Account is the user that a server runs as; nil: the one we run as.
+type Account struct{ uid, gid int }
 
-// ordinary gives the first of the named users that exists when we are root
+// Ordinary gives the first of the named users that exists when we are root
 // (database servers refuse to run as root), else nil.
-func ordinary(names ...string) (*account, error) {
+func Ordinary(names ...string) (*Account, error) {
 	if os.Geteuid() != 0 {
 		return nil, nil
 	}
@@ -44,12 +44,12 @@ func ordinary(names ...string) (*account, error) {
 		if err := errors.Join(errUID, errGID); err != nil {
 			return nil, fmt.Errorf("user %s: %w", name, err)
 		}
-		return &account{uid: uid, gid: gid}, nil
+		return &Account{uid: uid, gid: gid}, nil
 	}
 	return nil, fmt.Errorf("running as root and none of the users %q exists", names)
 }
 
-func (a *account) own(path string) error {
+func (a *Account) own(path string) error {
 	if a == nil {
 		return nil
 	}
@@ -58,7 +58,7 @@ func (a *account) own(path string) error {
 
 // apply makes cmd run as a, in a process group of its own: an interrupt typed
 // at the terminal must reach the tests and not the servers under them.
-func (a *account) apply(cmd *exec.Cmd) {
+func (a *Account) apply(cmd *exec.Cmd) {
 	attr := &syscall.SysProcAttr{Setpgid: true}
 	if a != nil {
 		attr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}

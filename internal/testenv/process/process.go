@@ -1,4 +1,7 @@
-package testenv
+// Package process starts the servers of tests: it finds their programs, runs
+// them in directories and on ports of their own, and ends them, also when the
+// test process dies. It stands outside the flow of a read and a write.
+package process
 
 import (
 	"bytes"
@@ -19,20 +22,20 @@ import (
 // because a first start on a loaded machine reads everything from disk.
 const startTimeout = 2 * time.Minute
 
-// errNotInstalled says that a server's program is not on this machine.
-var errNotInstalled = errors.New("not installed")
+// ErrNotInstalled says that a server's program is not on this machine.
+var ErrNotInstalled = errors.New("not installed")
 
-// process is a server that this process has started and must end.
-type process struct {
+// Process is a server that this process has started and must end.
+type Process struct {
 	cmd    *exec.Cmd
 	log    string
 	exited chan struct{} // closed once the server has ended and was reaped
 	guard  *watchdog
 }
 
-// launch starts a server in dir, its output in dir/<name>.log. cleanup is the
+// Launch starts a server in dir, its output in dir/<name>.log. cleanup is the
 // directory to remove should this process die before it can do so itself.
-func launch(name, dir, cleanup string, owner *account, bin string, args ...string) (*process, error) {
+func Launch(name, dir, cleanup string, owner *Account, bin string, args ...string) (*Process, error) {
 	logPath := filepath.Join(dir, name+".log")
 	logFile, err := os.OpenFile(logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -47,33 +50,39 @@ func launch(name, dir, cleanup string, owner *account, bin string, args ...strin
 	if err := cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
-	p := &process{cmd: cmd, log: logPath, exited: make(chan struct{})}
+	p := &Process{cmd: cmd, log: logPath, exited: make(chan struct{})}
 	go func() {
 		_ = cmd.Wait() // how it ended is in its log
 		close(p.exited)
 	}()
 	p.guard, err = watch(cmd.Process.Pid, cleanup)
 	if err != nil {
-		p.end(signalKill)
+		p.End(Kill)
 		return nil, fmt.Errorf("watchdog of %s: %w", name, err)
 	}
 	return p, nil
 }
 
-// end sends sig, waits until the server is gone, and insists if it takes long.
-func (p *process) end(sig signal) {
+// PID is the server's process id.
+func (p *Process) PID() int { return p.cmd.Process.Pid }
+
+// Signal sends sig to the server and does not wait for what it does.
+func (p *Process) Signal(sig Signal) error { return sendSignal(p.cmd.Process, sig) }
+
+// End sends sig, waits until the server is gone, and insists if it takes long.
+func (p *Process) End(sig Signal) {
 	_ = sendSignal(p.cmd.Process, sig)
 	select {
 	case <-p.exited:
 	case <-time.After(15 * time.Second):
-		_ = sendSignal(p.cmd.Process, signalKill)
+		_ = sendSignal(p.cmd.Process, Kill)
 		<-p.exited
 	}
 	p.guard.release()
 }
 
-// running reports whether the server has not ended.
-func (p *process) running() bool {
+// Running reports whether the server has not ended.
+func (p *Process) Running() bool {
 	select {
 	case <-p.exited:
 		return false
@@ -82,16 +91,16 @@ func (p *process) running() bool {
 	}
 }
 
-// ready waits until probe succeeds. It fails as soon as the server ends, and
+// Ready waits until probe succeeds. It fails as soon as the server ends, and
 // quotes its log.
-func (p *process) ready(probe func(ctx context.Context) error) error {
+func (p *Process) Ready(probe func(ctx context.Context) error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	for {
 		attempt, done := context.WithTimeout(ctx, 5*time.Second)
 		err := probe(attempt)
 		done()
-		if !p.running() {
+		if !p.Running() {
 			return fmt.Errorf("the server ended: %s", p.tail())
 		}
 		if err == nil {
@@ -107,7 +116,7 @@ func (p *process) ready(probe func(ctx context.Context) error) error {
 }
 
 // tail is the end of the server's log.
-func (p *process) tail() string {
+func (p *Process) tail() string {
 	content, err := os.ReadFile(p.log)
 	if err != nil {
 		return err.Error()
@@ -119,8 +128,8 @@ func (p *process) tail() string {
 	return string(content)
 }
 
-// run runs a program to its end and quotes its output when it fails.
-func run(dir string, owner *account, bin string, args ...string) error {
+// Run runs a program to its end and quotes its output when it fails.
+func Run(dir string, owner *Account, bin string, args ...string) error {
 	ctx, cancel := context.WithTimeout(context.Background(), startTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, bin, args...)
@@ -132,8 +141,8 @@ func run(dir string, owner *account, bin string, args ...string) error {
 	return nil
 }
 
-// serverDir makes a temporary directory that owner may write to.
-func serverDir(name string, owner *account) (string, error) {
+// Dir makes a temporary directory that owner may write to.
+func Dir(name string, owner *Account) (string, error) {
 	parent := os.TempDir()
 	if owner != nil && !enterable(parent) {
 		parent = "/tmp" // root's own TMPDIR is of no use to another user
@@ -164,10 +173,10 @@ func enterable(dir string) bool {
 	}
 }
 
-// freePort finds a port of the loopback interface that nobody listens on. It
+// FreePort finds a port of the loopback interface that nobody listens on. It
 // looks below the range from which systems take the ports of outgoing
 // connections: a server that restarts must find its port free.
-func freePort() (int, error) {
+func FreePort() (int, error) {
 	var last error
 	for range 100 {
 		port := 12000 + rand.IntN(20000)
@@ -181,14 +190,14 @@ func freePort() (int, error) {
 	return 0, fmt.Errorf("no free port: %w", last)
 }
 
-// onFreePort calls start with a free port, and again with another one when the
+// OnFreePort calls start with a free port, and again with another one when the
 // server did not come up: a process next to us may have taken the port between
 // the look and the start.
-func onFreePort[T any](start func(port int) (T, error)) (T, error) {
+func OnFreePort[T any](start func(port int) (T, error)) (T, error) {
 	var failures []error
 	var none T
 	for range 3 {
-		port, err := freePort()
+		port, err := FreePort()
 		if err != nil {
 			return none, err
 		}
@@ -201,9 +210,9 @@ func onFreePort[T any](start func(port int) (T, error)) (T, error) {
 	return none, errors.Join(failures...)
 }
 
-// program finds a server's binary: in the PATH, then in the further places
+// Program finds a server's binary: in the PATH, then in the further places
 // given as glob patterns, the last match (the newest version) first.
-func program(names []string, places ...string) (string, error) {
+func Program(names []string, places ...string) (string, error) {
 	for _, place := range places {
 		for _, name := range names {
 			matches, err := filepath.Glob(filepath.Join(place, name))
@@ -224,7 +233,7 @@ func program(names []string, places ...string) (string, error) {
 			return path, nil
 		}
 	}
-	return "", fmt.Errorf("%s: %w", names[0], errNotInstalled)
+	return "", fmt.Errorf("%s: %w", names[0], ErrNotInstalled)
 }
 
 // newer orders paths by the first number in them, so that
