@@ -2,7 +2,6 @@ module github.com/cacheplugin/cacheplugin/examples/routers
 
 go 1.26.0
 
-
 require (
 	github.com/alicebob/miniredis/v2 v2.40.0
 	github.com/cacheplugin/cacheplugin v0.1.0
