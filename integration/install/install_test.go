@@ -57,7 +57,10 @@ func newUser(t *testing.T) *user {
 	known := goEnv(t, "GOMODCACHE") + "/cache/download" // what has been downloaded needs no network
 	u.env = append(os.Environ(),
 		"GOPROXY=file://"+filepath.ToSlash(proxy)+",file://"+filepath.ToSlash(known)+","+goEnv(t, "GOPROXY"),
-		"GOMODCACHE="+t.TempDir(), "GOFLAGS=-mod=mod -modcacherw", "GOWORK=off", "GOSUMDB=off",
+		"GOMODCACHE="+t.TempDir(), "GOWORK=off", "GOSUMDB=off",
+		// Without the folders' names in what is built, the build cache serves the
+		// next run, whose folders are others.
+		"GOFLAGS=-mod=mod -modcacherw -trimpath",
 	)
 	if out, err := u.try(t.TempDir(), "mod", "download", "github.com/jackc/pgx/v5@v5.7.2"); err != nil {
 		if os.Getenv("CACHEPLUGIN_TEST_REQUIRE") != "" {
@@ -106,18 +109,18 @@ func (u *user) try(dir string, args ...string) (string, error) {
 	return string(out), err
 }
 
-// module makes a module of one's own with a program that imports paths.
+// module makes a module of one's own with a package that imports paths.
 func module(t *testing.T, requirements string, paths ...string) string {
 	t.Helper()
 	dir := t.TempDir()
-	program := "package main\n\nimport (\n"
+	text := "package program\n\nimport (\n"
 	for _, path := range paths {
-		program += "\t_ \"" + path + "\"\n"
+		text += "\t_ \"" + path + "\"\n"
 	}
-	program += ")\n\nfunc main() {}\n"
+	text += ")\n"
 	for name, text := range map[string]string{
-		"go.mod":  "module example.com/program\n\ngo 1.26.0\n\n" + requirements,
-		"main.go": program,
+		"go.mod":     "module example.com/program\n\ngo 1.26.0\n\n" + requirements,
+		"program.go": text,
 	} {
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644))
 	}
@@ -135,34 +138,39 @@ func TestEveryModuleHasAUse(t *testing.T) {
 	require.Len(t, uses, len(paths))
 }
 
-func TestModules(t *testing.T) {
+func TestInstallation(t *testing.T) {
 	u := newUser(t)
 	for path, use := range uses {
 		switch use {
 		case imported:
-			t.Run("imports "+path, func(t *testing.T) {
-				dir := module(t, "", path)
-				u.run(t, dir, "get", path+"@"+u.version)
-				u.run(t, dir, "build", "./...")
-				require.Equal(t, u.version, u.run(t, dir, "list", "-m", "-f", "{{.Version}}", path))
-			})
+			t.Run("imports "+path, func(t *testing.T) { imports(t, u, path) })
 		case installed:
-			t.Run("installs "+path, func(t *testing.T) {
-				bin := t.TempDir()
-				own := &user{u.version, append(u.env, "GOBIN="+bin)}
-				own.run(t, t.TempDir(), "install", path+"@"+u.version)
-				out, err := exec.CommandContext(t.Context(), filepath.Join(bin, filepath.Base(path)), "--version").CombinedOutput()
-				require.NoError(t, err, string(out))
-				require.Contains(t, string(out), u.version)
-			})
+			t.Run("installs "+path, func(t *testing.T) { installs(t, u, path) })
 		}
 	}
+	t.Run("raises no driver", func(t *testing.T) { raisesNoDriver(t, u) })
 }
 
-// TestThePluginRaisesNoDriver: a program keeps the versions of the drivers that it
-// has chosen.
-func TestThePluginRaisesNoDriver(t *testing.T) {
-	u := newUser(t)
+// imports: a module can be had alone.
+func imports(t *testing.T, u *user, path string) {
+	dir := module(t, "", path)
+	u.run(t, dir, "get", path+"@"+u.version)
+	u.run(t, dir, "build", "./...")
+	require.Equal(t, u.version, u.run(t, dir, "list", "-m", "-f", "{{.Version}}", path))
+}
+
+// installs: a command can be had without a checkout, and knows its version.
+func installs(t *testing.T, u *user, path string) {
+	bin := t.TempDir()
+	own := &user{u.version, append(u.env, "GOBIN="+bin)}
+	own.run(t, t.TempDir(), "install", path+"@"+u.version)
+	out, err := exec.CommandContext(t.Context(), filepath.Join(bin, filepath.Base(path)), "--version").CombinedOutput()
+	require.NoError(t, err, string(out))
+	require.Contains(t, string(out), u.version)
+}
+
+// raisesNoDriver: a program keeps the versions of the drivers that it has chosen.
+func raisesNoDriver(t *testing.T, u *user) {
 	chosen := map[string]string{"github.com/jackc/pgx/v5": "v5.7.2", "gorm.io/driver/postgres": "v1.5.11"}
 	requirements := ""
 	for path, version := range chosen {

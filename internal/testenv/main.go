@@ -13,6 +13,7 @@ import (
 // that they started (others than this package's by stops), fails if a goroutine
 // is left over, and exits.
 func Main(m *testing.M, stops ...func()) {
+	limitProperties()
 	code := m.Run()
 	for _, stop := range append(stops, StopServers) {
 		stop()
