@@ -1,7 +1,6 @@
 package cacheplugin_test
 
 import (
-	"bytes"
 	"context"
 	"crypto/rand"
 	"log/slog"
@@ -17,6 +16,13 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/internal/testmodel"
 )
+
+func TestMain(m *testing.M) { testenv.Main(m) }
+
+// cacheAll caches every operation on every table.
+func cacheAll() cacheplugin.Profiles {
+	return cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour}}
+}
 
 // newPlugin returns a plugin with a configuration that works, but for what
 // change makes of it.
@@ -45,7 +51,7 @@ func gone(t *testing.T) redis.UniversalClient {
 }
 
 func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
-	env := onSQLite(t)
+	env := testenv.NeedSQLite(t)
 	for _, wrong := range []struct {
 		name   string
 		change func(c *cacheplugin.Config)
@@ -124,7 +130,7 @@ func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
 }
 
 func TestAnInstallationHappensOnce(t *testing.T) {
-	env := onSQLite(t)
+	env := testenv.NeedSQLite(t)
 	t.Run("Use twice", func(t *testing.T) {
 		db, plugin := env.Open(t, nil), newPlugin(t, nil)
 		require.NoError(t, db.Use(plugin))
@@ -159,68 +165,8 @@ func TestAnInstallationHappensOnce(t *testing.T) {
 	})
 }
 
-func TestAPluginWithoutRedisWorksAndWarns(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
-		t.Run(env.Name, func(t *testing.T) {
-			var log bytes.Buffer
-			plugin := cacheplugin.New(cacheplugin.Config{
-				Redis: gone(t), Profiles: cacheAll(), RetryFor: time.Millisecond,
-				Logger: slog.New(slog.NewTextHandler(&log, nil)),
-			})
-			db := env.Open(t, nil)
-			require.NoError(t, db.Use(plugin))
-			require.Contains(t, log.String(), "Redis does not answer")
-			require.NoError(t, db.AutoMigrate(&testmodel.Stock{}))
-			require.NoError(t, db.Create(&testmodel.Stock{Article: "a"}).Error)
-			for range 2 {
-				var found []testmodel.Stock
-				require.NoError(t, db.Find(&found).Error)
-				require.Len(t, found, 1)
-			}
-			require.Zero(t, plugin.Stats().Hits)
-			require.Error(t, plugin.Close(soonOver(t)), "what is queued is lost")
-		})
-	}
-}
-
-// soonOver is a context that ends before a Redis that is gone comes back.
-func soonOver(t *testing.T) context.Context {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(context.Background(), 100*time.Millisecond)
-	t.Cleanup(cancel)
-	return ctx
-}
-
-func TestADisabledPluginDoesNothing(t *testing.T) {
-	for _, env := range testenv.Databases(t) {
-		t.Run("OPS-07 CB-04 "+env.Name, func(t *testing.T) {
-			db := env.Open(t, nil)
-			plugin := cacheplugin.New(cacheplugin.Config{Disabled: true}) // no Redis, no profile
-			require.NoError(t, db.Use(plugin))
-			require.NoError(t, db.AutoMigrate(&testmodel.Stock{}))
-			row := testmodel.Stock{Article: "a", Amount: 1}
-			require.NoError(t, db.Create(&row).Error)
-			for range 2 {
-				var found []testmodel.Stock
-				require.NoError(t, db.Scopes(cache.Cache(cache.Timeout(time.Minute))).Find(&found).Error)
-				require.Equal(t, []testmodel.Stock{row}, found)
-			}
-			require.NoError(t, db.Transaction(func(tx *gorm.DB) error { return tx.Delete(&row).Error }))
-			require.NoError(t, cacheplugin.InvalidateObj(db, row))
-			require.NoError(t, cacheplugin.InvalidateModel(db, row))
-			require.NoError(t, cacheplugin.InvalidateAll(db))
-			x, err := cacheplugin.Explain(db.Model(&row))
-			require.NoError(t, err)
-			require.False(t, x.Cached)
-			require.Equal(t, "the plugin is disabled", x.Reason)
-			require.Zero(t, plugin.Stats())
-			require.NoError(t, plugin.Close(t.Context()))
-		})
-	}
-}
-
 func TestCloseEndsOnce(t *testing.T) {
-	env := onSQLite(t)
+	env := testenv.NeedSQLite(t)
 	require.NoError(t, cacheplugin.New(cacheplugin.Config{}).Close(t.Context()), "never used")
 	plugin := newPlugin(t, nil)
 	require.NoError(t, env.Open(t, nil).Use(plugin))

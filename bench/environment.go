@@ -24,6 +24,7 @@ import (
 	"gorm.io/gorm"
 	"gorm.io/gorm/logger"
 
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -68,7 +69,7 @@ func start(names []string) (_ *environment, err error) {
 			return nil, fmt.Errorf("-databases: %q is none of postgres, mariadb, sqlite", name)
 		}
 	}
-	started := testenv.StartServers(servers...)
+	started := testdb.StartServers(servers...)
 	if err := errors.Join(started.Missing...); err != nil {
 		return env, err
 	}
@@ -106,7 +107,7 @@ func (env *environment) stop() {
 	if env.directory != "" {
 		_ = os.RemoveAll(env.directory)
 	}
-	testenv.StopServers()
+	testdb.StopServers()
 }
 
 // address is where a server is that was started, or that the process's

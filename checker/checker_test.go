@@ -10,12 +10,13 @@ import (
 	"github.com/cacheplugin/cacheplugin/checker/internal/chaos"
 	"github.com/cacheplugin/cacheplugin/checker/internal/rules"
 	"github.com/cacheplugin/cacheplugin/checker/internal/work"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
 func TestMain(m *testing.M) {
 	work.Enter()
-	testenv.Main(m)
+	testdb.Main(m)
 }
 
 // runSmall runs a small cell and requires that it is as its fault says.

@@ -11,6 +11,7 @@ import (
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/checker/internal/chaos"
 	"github.com/cacheplugin/cacheplugin/checker/internal/work"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -143,7 +144,7 @@ func (o options) cells() ([]chaos.Cell, error) {
 
 // run runs the cells one after the other.
 func run(cells []chaos.Cell, o options, out io.Writer) (int, error) {
-	defer testenv.StopServers()
+	defer testdb.StopServers()
 	r, err := newReport(o, out)
 	if err != nil {
 		return 2, err

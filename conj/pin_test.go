@@ -1,8 +1,6 @@
 package conj
 
 import (
-	"math/rand/v2"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -148,54 +146,4 @@ func TestWhatTheTextHidesIsNamed(t *testing.T) {
 	plan, err = Compile(PostgreSQL, `SELECT * FROM my_function(1)`, lookup, Limits{})
 	require.NoError(t, err)
 	require.Empty(t, plan.Skip, "it may read tables that don't show")
-}
-
-// TestPinsLeaveNothingOutThatTheyName compares a pinned plan with the whole one
-// over generated queries: of every conjunction that names a pinned column, the
-// pinned plan has what it says of pinned columns, or something wider.
-func TestPinsLeaveNothingOutThatTheyName(t *testing.T) {
-	compared := 0
-	for _, d := range []Dialect{PostgreSQL, MySQL, SQLite} {
-		tables := lawTables(d)
-		lookup := func(n TableName) (*Table, error) { return tables[strings.ToLower(n.Name)], nil }
-		for i := range 4000 {
-			m := &queryMaker{Rand: rand.New(rand.NewPCG(7, uint64(i))), d: d, plain: i%3 != 0}
-			text := lawDatabase{t: t, d: d}.text(m.query())
-			whole, err := Compile(d, text, lookup, Limits{})
-			require.NoError(t, err)
-			if whole.Skip != "" {
-				continue
-			}
-			pins := []string{m.pick("t1", "t2", "t3") + "." + m.pick("id", "a", "b"), m.pick("t1", "t2", "t3") + "." + m.pick("a", "s", "o")}
-			pinned, err := CompileOn(d, text, lookup, Limits{}, pins[:1+m.IntN(2)])
-			if err != nil {
-				var pin *PinError
-				require.ErrorAs(t, err, &pin, text)
-				continue
-			}
-			all, err := whole.Bind(m.args)
-			require.NoError(t, err)
-			some, err := pinned.Bind(m.args)
-			require.NoError(t, err)
-			for n, dep := range all {
-				if len(dep.Conjunctions) > 64 {
-					continue // beside the limits, which widen at other places
-				}
-				for _, c := range dep.Conjunctions {
-					terms := slices.DeleteFunc(slices.Clone(c.Terms), func(b BoundTerm) bool {
-						return !slices.Contains(pinned.On, dep.Table.ID+"."+b.Column)
-					})
-					if len(terms) == 0 {
-						continue
-					}
-					compared++
-					require.True(t, slices.ContainsFunc(some[n].Conjunctions, func(p Conjunction) bool {
-						return !slices.ContainsFunc(p.Terms, func(b BoundTerm) bool { return !slices.Contains(terms, b) })
-					}), "%s\non %v: %v has nothing for %v", text, pinned.On, explained(some), c.Terms)
-				}
-			}
-		}
-	}
-	t.Logf("%d conjunctions compared", compared)
-	require.Greater(t, compared, 500)
 }

@@ -3,7 +3,7 @@ module github.com/cacheplugin/cacheplugin/crosscheck
 go 1.26.0
 
 require (
-	github.com/cacheplugin/cacheplugin v0.0.0-00010101000000-000000000000
+	github.com/cacheplugin/cacheplugin v0.1.0
 	github.com/pingcap/tidb/pkg/parser v0.0.0-20260418072757-ce92298d1124
 	github.com/stretchr/testify v1.12.1
 	github.com/wasilibs/go-pgquery v0.0.0-20260728010200-155ebad2880e
@@ -26,5 +26,3 @@ require (
 	golang.org/x/text v0.29.0 // indirect
 	gopkg.in/natefinch/lumberjack.v2 v2.2.1 // indirect
 )
-
-replace github.com/cacheplugin/cacheplugin => ..

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -31,8 +32,9 @@ type app struct {
 
 func (a *app) command() *cobra.Command {
 	root := &cobra.Command{
-		Use:   "cacheplugin",
-		Short: "Look after the cache of cacheplugin, the GORM plugin",
+		Use:     "cacheplugin",
+		Short:   "Look after the cache of cacheplugin, the GORM plugin",
+		Version: version(debug.ReadBuildInfo()),
 		Long: `Look after the cache of cacheplugin, the GORM plugin: drop what is cached, see
 what is cached, learn what a query depends on, and check a Redis server.
 

@@ -3,7 +3,7 @@ module github.com/cacheplugin/cacheplugin/cmd/cacheplugin
 go 1.26.0
 
 require (
-	github.com/cacheplugin/cacheplugin v0.0.0
+	github.com/cacheplugin/cacheplugin v0.1.0
 	github.com/go-sql-driver/mysql v1.8.1
 	github.com/jackc/pgx/v5 v5.10.0
 	github.com/mattn/go-sqlite3 v1.14.22
@@ -34,8 +34,4 @@ require (
 	golang.org/x/sync v0.17.0 // indirect
 	golang.org/x/sys v0.48.0 // indirect
 	golang.org/x/text v0.29.0 // indirect
-	gorm.io/driver/mysql v1.6.0 // indirect
-	gorm.io/driver/postgres v1.6.3 // indirect
 )
-
-replace github.com/cacheplugin/cacheplugin => ../..

@@ -72,8 +72,7 @@ type program struct {
 
 func newProgram(t *testing.T, change ...func(*cacheplugin.Config)) *program {
 	t.Helper()
-	env, ok := testenv.Find(t, testenv.SQLite)
-	require.True(t, ok)
+	env := testenv.NeedSQLite(t)
 	db := env.Open(t, &gorm.Config{Logger: logger.Discard})
 	require.NoError(t, db.AutoMigrate(&Article{}))
 	tag := 2

@@ -2,11 +2,9 @@ module github.com/cacheplugin/cacheplugin/examples/routers
 
 go 1.26.0
 
-replace github.com/cacheplugin/cacheplugin => ../..
-
 require (
 	github.com/alicebob/miniredis/v2 v2.40.0
-	github.com/cacheplugin/cacheplugin v0.0.0-00010101000000-000000000000
+	github.com/cacheplugin/cacheplugin v0.1.0
 	github.com/gin-gonic/gin v1.12.0
 	github.com/go-chi/chi/v5 v5.5.0
 	github.com/labstack/echo/v4 v4.16.0

@@ -1,87 +1,12 @@
 package catalog
 
 import (
-	"context"
-	"database/sql"
-	"encoding/hex"
-	"errors"
-	"fmt"
-	"strings"
 	"testing"
 
-	mysqldriver "github.com/go-sql-driver/mysql"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
-
-// TestFoldedCollationsKeepASCIIApart lets the server group all texts of one
-// and two printable characters by each collation that is taken to ignore
-// nothing but case and trailing blanks among them.
-func TestFoldedCollationsKeepASCIIApart(t *testing.T) {
-	t.Parallel()
-	database, ok := testenv.Find(t, testenv.MariaDB)
-	if !ok {
-		return
-	}
-	ctx := context.Background()
-	db, err := database.Open(t, nil).DB()
-	require.NoError(t, err)
-	conn, err := db.Conn(ctx)
-	require.NoError(t, err)
-	defer func() { require.NoError(t, conn.Close()) }()
-
-	var texts []any
-	for a := byte(0x20); a <= 0x7e; a++ {
-		texts = append(texts, string(a))
-		for b := byte(0x20); b <= 0x7e; b++ {
-			texts = append(texts, string([]byte{a, b}))
-		}
-	}
-	for _, statement := range []string{
-		"CREATE TABLE texts (c varchar(4) CHARACTER SET utf8mb4 COLLATE utf8mb4_nopad_bin)",
-		"SET SESSION group_concat_max_len = 1000000",
-	} {
-		_, err = conn.ExecContext(ctx, statement)
-		require.NoError(t, err)
-	}
-	_, err = conn.ExecContext(ctx, "INSERT INTO texts VALUES (?)"+strings.Repeat(", (?)", len(texts)-1), texts...)
-	require.NoError(t, err)
-
-	column := conj.Column{Name: "c", Kind: conj.FoldedText}
-	checked := 0
-	for collation := range mysqlFolded {
-		charset, _, _ := strings.Cut(collation, "_")
-		query := fmt.Sprintf("SELECT GROUP_CONCAT(HEX(c)) FROM texts GROUP BY CONVERT(c USING %s) COLLATE %s", charset, collation)
-		groups := 0
-		err := each(ctx, conn, func(rows *sql.Rows) error {
-			var joined string
-			if err := rows.Scan(&joined); err != nil {
-				return err
-			}
-			groups++
-			forms := make(map[conj.Value]bool)
-			for _, digits := range strings.Split(joined, ",") {
-				text, err := hex.DecodeString(digits)
-				if err != nil {
-					return err
-				}
-				forms[column.FromRow(conj.MySQL, text)] = true
-			}
-			require.Len(t, forms, 1, "%s: %s", collation, joined)
-			return nil
-		}, query)
-		var unknown *mysqldriver.MySQLError
-		if errors.As(err, &unknown) && unknown.Number == 1273 {
-			continue // another version's
-		}
-		require.NoError(t, err, collation)
-		require.Greater(t, groups, 1000, collation)
-		checked++
-	}
-	require.Greater(t, checked, 10)
-}
 
 func TestTextOfAConnectionThatLosesCharactersIsUnreadable(t *testing.T) {
 	t.Parallel()

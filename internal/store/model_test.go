@@ -14,6 +14,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/store"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
 // weakness is a deliberate fault of the readers, which the model must notice.
@@ -449,7 +450,7 @@ func runs(t *testing.T, b backend, strict bool) {
 		return ""
 	}
 	if b.cluster() {
-		for range clusterRuns {
+		for range testenv.Times(clusterRuns, 3) {
 			seed := rand.Uint64()
 			random := rand.New(rand.NewPCG(seed, 0))
 			require.Empty(t, run(t, 120, func(n int, _ string) int { return random.IntN(n) }), "seed %d", seed)

@@ -284,9 +284,7 @@ func TestCheckTellsTheServersSetUp(t *testing.T) {
 func realRedis(t testing.TB) redis.UniversalClient {
 	t.Helper()
 	client := testenv.Redis(t)
-	if !testenv.RedisIsReal(t) {
-		t.Skip("needs redis-server")
-	}
+	testenv.NeedRedisServer(t)
 	return client
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/cacheplugin/cacheplugin/internal/testenv/process"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -54,8 +55,8 @@ type sharedCluster struct {
 func requireCluster(tb testing.TB, err error) {
 	tb.Helper()
 	switch {
-	case errors.Is(err, errNotInstalled):
-		environment.missing(tb, "redis", err)
+	case errors.Is(err, process.ErrNotInstalled):
+		redisEnv.Missing(tb, err)
 		tb.Skipf("needs redis-server: %v", err)
 	case err != nil:
 		tb.Fatalf("start a Redis Cluster: %v", err)

@@ -1,8 +1,6 @@
 package testenv
 
 import (
-	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -10,29 +8,62 @@ import (
 	"strings"
 	"sync"
 	"testing"
-)
 
-// The names of what tests can run on.
-const (
-	SQLite     = "sqlite"      // in memory
-	SQLiteFile = "sqlite-file" // a file with a write-ahead log
-	Postgres   = "postgres"
-	MariaDB    = "mariadb" // or MySQL, when CACHEPLUGIN_TEST_MYSQL names one
+	"github.com/cacheplugin/cacheplugin/internal/testenv/process"
 )
 
 const (
-	envRedis     = "CACHEPLUGIN_TEST_REDIS"
-	envPostgres  = "CACHEPLUGIN_TEST_POSTGRES"
-	envMySQL     = "CACHEPLUGIN_TEST_MYSQL"
 	envDatabases = "CACHEPLUGIN_TEST_DATABASES"
 	envRequire   = "CACHEPLUGIN_TEST_REQUIRE"
 )
 
-// howToGet tells a reader of a test's log what to do about a missing server.
-var howToGet = map[string]string{
-	"redis":  "install redis-server (apt-get install redis-server) or set " + envRedis,
-	Postgres: "install PostgreSQL (apt-get install postgresql) or set " + envPostgres,
-	MariaDB:  "install MariaDB (apt-get install mariadb-server) or set " + envMySQL,
+// Server is a kind of server as the environment speaks of it.
+type Server struct {
+	Name     string // in CACHEPLUGIN_TEST_REQUIRE and in reports
+	Variable string // of the environment, which names a server that runs already
+	HowToGet string
+}
+
+var redisEnv = Server{
+	Name: "redis", Variable: "CACHEPLUGIN_TEST_REDIS",
+	HowToGet: "install redis-server (apt-get install redis-server) or set CACHEPLUGIN_TEST_REDIS",
+}
+
+// Named returns what the environment names the server by, empty if it doesn't.
+func (s Server) Named() string { return os.Getenv(s.Variable) }
+
+// Unreachable says why the server can't be had, and how to get it.
+func (s Server) Unreachable(err error) error {
+	return fmt.Errorf("%s can't be reached: %w; to get it, %s", s.Name, err, s.HowToGet)
+}
+
+// Missing reports that the server can't be had: in the test's log, once a process
+// on standard error, and as a failure if it is required or was named.
+func (s Server) Missing(tb testing.TB, err error) {
+	tb.Helper()
+	line := s.Unreachable(err).Error()
+	if Required(s.Name) {
+		tb.Fatalf("%s (%s=%s)", line, envRequire, os.Getenv(envRequire))
+	}
+	if s.Named() != "" && !errors.Is(err, process.ErrNotInstalled) {
+		tb.Fatal(line)
+	}
+	tb.Log(line)
+	environment.tell(s.Name, line)
+}
+
+// Required reports whether CACHEPLUGIN_TEST_REQUIRE lists name: a test that can't
+// have it must fail instead of being skipped.
+func Required(name string) bool { return slices.Contains(listed(envRequire), name) }
+
+// Wanted reports whether tests are to run on the database called name.
+func Wanted(name string) bool {
+	only := listed(envDatabases)
+	return len(only) == 0 || slices.Contains(only, name)
+}
+
+func listed(env string) []string {
+	return strings.FieldsFunc(os.Getenv(env), func(r rune) bool { return r == ',' || r == ' ' })
 }
 
 // environment holds the servers of this process. It is the one global of the
@@ -42,26 +73,20 @@ var environment = new(servers)
 
 // servers starts each server at most once, when first asked for.
 type servers struct {
-	mu       sync.Mutex // guards what follows, not the starting
-	redis    *attempt[*sharedRedis]
-	cluster  *attempt[*sharedCluster]
-	postgres *attempt[databaseServer]
-	mariadb  *attempt[databaseServer]
-	told     map[string]bool
+	mu      sync.Mutex // guards what follows, not the starting
+	redis   *Attempt[*sharedRedis]
+	cluster *Attempt[*sharedCluster]
+	told    map[string]bool
 }
 
-type databaseServer struct {
-	*server
-	err error
-}
-
-// attempt is a start that runs once, however many ask for it at once.
-type attempt[T any] struct {
+// Attempt is a start that runs once, however many ask for it at once.
+type Attempt[T any] struct {
 	once  sync.Once
 	value T
 }
 
-func (a *attempt[T]) get(start func() T) T {
+// Get returns the outcome of the one start.
+func (a *Attempt[T]) Get(start func() T) T {
 	a.once.Do(func() { a.value = start() })
 	return a.value
 }
@@ -69,66 +94,33 @@ func (a *attempt[T]) get(start func() T) T {
 func (s *servers) sharedRedis() *sharedRedis {
 	s.mu.Lock()
 	if s.redis == nil {
-		s.redis = new(attempt[*sharedRedis])
+		s.redis = new(Attempt[*sharedRedis])
 	}
 	a := s.redis
 	s.mu.Unlock()
-	return a.get(func() *sharedRedis { return openSharedRedis(os.Getenv(envRedis)) })
+	return a.Get(func() *sharedRedis { return openSharedRedis(redisEnv.Named()) })
 }
 
 func (s *servers) sharedCluster() *sharedCluster {
 	s.mu.Lock()
 	if s.cluster == nil {
-		s.cluster = new(attempt[*sharedCluster])
+		s.cluster = new(Attempt[*sharedCluster])
 	}
 	a := s.cluster
 	s.mu.Unlock()
-	return a.get(func() *sharedCluster {
+	return a.Get(func() *sharedCluster {
 		c, err := newCluster()
 		return &sharedCluster{RedisCluster: c, err: err}
 	})
 }
 
-func (s *servers) database(name string) databaseServer {
-	s.mu.Lock()
-	if s.postgres == nil {
-		s.postgres, s.mariadb = new(attempt[databaseServer]), new(attempt[databaseServer])
-	}
-	postgres, mariadb := s.postgres, s.mariadb
-	s.mu.Unlock()
-	switch name {
-	case Postgres:
-		return postgres.get(func() databaseServer { return openServer("pgx", envPostgres, startPostgres) })
-	case MariaDB:
-		return mariadb.get(func() databaseServer { return openServer("mysql", envMySQL, startMariaDB) })
-	default:
-		return databaseServer{err: fmt.Errorf("no server is called %q", name)}
-	}
-}
+// StopServers ends the servers that tests share. Later calls start anew.
+func StopServers() { environment.stop() }
 
-// openServer connects to the server that the environment names, else starts one.
-func openServer(driver, env string, start func() (*server, error)) databaseServer {
-	dsn := os.Getenv(env)
-	if dsn == "" {
-		started, err := start()
-		return databaseServer{started, err}
-	}
-	db, err := sql.Open(driver, dsn)
-	if err != nil {
-		return databaseServer{err: fmt.Errorf("%s: %w", env, err)}
-	}
-	if err := db.PingContext(context.Background()); err != nil {
-		_ = db.Close()
-		return databaseServer{err: fmt.Errorf("%s: %w", env, err)}
-	}
-	return databaseServer{server: &server{admin: dsn, db: db}}
-}
-
-// stop ends what was started. Later calls start anew.
 func (s *servers) stop() {
 	s.mu.Lock()
-	redis, cluster, postgres, mariadb := s.redis, s.cluster, s.postgres, s.mariadb
-	s.redis, s.cluster, s.postgres, s.mariadb = nil, nil, nil, nil
+	redis, cluster := s.redis, s.cluster
+	s.redis, s.cluster = nil, nil
 	s.mu.Unlock()
 	if cluster != nil && cluster.value != nil {
 		cluster.value.discard()
@@ -136,25 +128,10 @@ func (s *servers) stop() {
 	if redis != nil && redis.value != nil {
 		redis.value.stop()
 	}
-	for _, a := range []*attempt[databaseServer]{postgres, mariadb} {
-		if a != nil && a.value.server != nil {
-			a.value.stop()
-		}
-	}
 }
 
-// missing reports that a server can't be had: in the test's log, once a process
-// on standard error, and as a failure if it is required.
-func (s *servers) missing(tb testing.TB, name string, err error) {
-	tb.Helper()
-	line := fmt.Sprintf("%s could not be reached: %v; to get it, %s", name, err, howToGet[name])
-	if required(name) {
-		tb.Fatalf("%s (%s=%s)", line, envRequire, os.Getenv(envRequire))
-	}
-	if !errors.Is(err, errNotInstalled) && explicit(name) {
-		tb.Fatal(line) // it was asked for by name
-	}
-	tb.Log(line)
+// tell writes a line to standard error, once for each name.
+func (s *servers) tell(name, line string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.told[name] {
@@ -165,22 +142,4 @@ func (s *servers) missing(tb testing.TB, name string, err error) {
 	}
 	s.told[name] = true
 	fmt.Fprintln(os.Stderr, "testenv: "+line)
-}
-
-func required(name string) bool { return slices.Contains(listed(envRequire), name) }
-
-// explicit reports whether the environment names a server of this kind.
-func explicit(name string) bool {
-	env := map[string]string{"redis": envRedis, Postgres: envPostgres, MariaDB: envMySQL}[name]
-	return os.Getenv(env) != ""
-}
-
-// wanted reports whether tests are to run on the database called name.
-func wanted(name string) bool {
-	only := listed(envDatabases)
-	return len(only) == 0 || slices.Contains(only, name)
-}
-
-func listed(env string) []string {
-	return strings.FieldsFunc(os.Getenv(env), func(r rune) bool { return r == ',' || r == ' ' })
 }

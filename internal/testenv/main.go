@@ -10,10 +10,14 @@ import (
 )
 
 // Main is what a package's TestMain calls. It runs the tests, stops the servers
-// that they started, fails if a goroutine is left over, and exits.
-func Main(m *testing.M) {
+// that they started (others than this package's by stops), fails if a goroutine
+// is left over, and exits.
+func Main(m *testing.M, stops ...func()) {
+	limitProperties()
 	code := m.Run()
-	environment.stop()
+	for _, stop := range append(stops, StopServers) {
+		stop()
+	}
 	if code == 0 && !fuzzing() {
 		if err := goleak.Find(gormsOwn); err != nil {
 			fmt.Fprintf(os.Stderr, "testenv: goroutines left over after the tests: %v\n", err)

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/cacheplugin/cacheplugin/internal/testenv/process"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -27,7 +28,7 @@ func RedisOptions(tb testing.TB) *redis.Options {
 	tb.Helper()
 	shared := environment.sharedRedis()
 	if shared.err != nil {
-		environment.missing(tb, "redis", shared.err)
+		redisEnv.Missing(tb, shared.err)
 	}
 	if shared.options == nil {
 		tb.Fatalf("no Redis: %v", shared.err)
@@ -42,6 +43,14 @@ func RedisIsReal(tb testing.TB) bool {
 	tb.Helper()
 	_ = RedisOptions(tb)
 	return environment.sharedRedis().embedded == nil
+}
+
+// NeedRedisServer skips the test where Redis is the embedded one.
+func NeedRedisServer(tb testing.TB) {
+	tb.Helper()
+	if !RedisIsReal(tb) {
+		tb.Skip(redisEnv.Unreachable(environment.sharedRedis().err))
+	}
 }
 
 // sharedRedis is the outcome of the one attempt to get a Redis.
@@ -111,7 +120,7 @@ func StartRedis(tb testing.TB, args ...string) *RedisServer {
 		tb.Cleanup(server.own.discard)
 		return server
 	}
-	environment.missing(tb, "redis", err)
+	redisEnv.Missing(tb, err)
 	if len(args) > 0 {
 		tb.Skipf("needs redis-server %q: %v", args, err)
 	}
@@ -145,7 +154,7 @@ func (s *RedisServer) Stop(tb testing.TB) {
 		s.embedded.FlushAll()
 		return
 	}
-	s.own.end(signalTerminate)
+	s.own.end(process.Terminate)
 }
 
 // Kill ends the server as a crash of its machine would: nothing is saved.
@@ -155,7 +164,7 @@ func (s *RedisServer) Kill(tb testing.TB) {
 		s.Stop(tb)
 		return
 	}
-	s.own.end(signalKill)
+	s.own.end(process.Kill)
 }
 
 // Start starts a stopped or killed server again, at the same address, with what
@@ -174,17 +183,32 @@ func (s *RedisServer) Start(tb testing.TB) {
 }
 
 // Pause freezes the server: connections stay open, and nothing is answered.
-func (s *RedisServer) Pause(tb testing.TB) { tb.Helper(); s.signal(tb, signalStop) }
+func (s *RedisServer) Pause(tb testing.TB) { tb.Helper(); s.signal(tb, process.Stop) }
 
 // Resume lets a paused server go on; it answers what was sent meanwhile.
-func (s *RedisServer) Resume(tb testing.TB) { tb.Helper(); s.signal(tb, signalContinue) }
+func (s *RedisServer) Resume(tb testing.TB) { tb.Helper(); s.signal(tb, process.Continue) }
 
-func (s *RedisServer) signal(tb testing.TB, sig signal) {
+func (s *RedisServer) signal(tb testing.TB, sig process.Signal) {
 	tb.Helper()
 	if s.embedded != nil {
 		tb.Skip("needs redis-server: the embedded one can't be paused")
 	}
-	if err := sendSignal(s.own.process.cmd.Process, sig); err != nil {
+	if err := s.own.process.Signal(sig); err != nil {
 		tb.Fatalf("signal redis: %v", err)
 	}
+}
+
+// StartSharedRedis starts the server that Redis returns a client of, unless the
+// environment names one, and returns its URL, for processes that are to use it.
+// It fails where redis-server is not installed: each process has an embedded one
+// of its own then.
+func StartSharedRedis() (url string, err error) {
+	shared := environment.sharedRedis()
+	if shared.err != nil {
+		return "", redisEnv.Unreachable(shared.err)
+	}
+	if named := redisEnv.Named(); named != "" {
+		return named, nil
+	}
+	return "redis://" + shared.options.Addr + "/0", nil
 }

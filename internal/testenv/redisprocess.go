@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/cacheplugin/cacheplugin/internal/testenv/process"
 	"github.com/redis/go-redis/v9"
 )
 
@@ -30,22 +31,22 @@ type redisProcess struct {
 	port    int
 	busPort int // of a node
 	args    []string
-	process *process
+	process *process.Process
 }
 
 func newRedisProcess(kind redisKind, args ...string) (*redisProcess, error) {
-	bin, err := program([]string{"redis-server", "valkey-server"})
+	bin, err := process.Program([]string{"redis-server", "valkey-server"})
 	if err != nil {
 		return nil, err
 	}
-	if _, err := ordinary("redis", "nobody"); err != nil {
+	if _, err := process.Ordinary("redis", "nobody"); err != nil {
 		return nil, err
 	}
-	dir, err := serverDir("redis", nil) // redis-server runs as anybody
+	dir, err := process.Dir("redis", nil) // redis-server runs as anybody
 	if err != nil {
 		return nil, err
 	}
-	r, err := onFreePort(func(port int) (*redisProcess, error) {
+	r, err := process.OnFreePort(func(port int) (*redisProcess, error) {
 		r := &redisProcess{bin: bin, dir: dir, kind: kind, port: port, args: args}
 		return r, r.create()
 	})
@@ -64,7 +65,7 @@ func (r *redisProcess) addr() string {
 func (r *redisProcess) create() error {
 	switch r.kind {
 	case redisNode:
-		port, err := freePort()
+		port, err := process.FreePort()
 		if err != nil {
 			return err
 		}
@@ -92,16 +93,16 @@ func (r *redisProcess) start() error {
 	if r.kind == redisNode {
 		args = append(args, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(r.busPort))
 	}
-	p, err := launch("redis", r.dir, r.dir, nil, r.bin, append(args, r.args...)...)
+	p, err := process.Launch("redis", r.dir, r.dir, nil, r.bin, append(args, r.args...)...)
 	if err != nil {
 		return err
 	}
 	// One attempt each time: the client's own retries are slower than ours.
 	client := redis.NewClient(&redis.Options{Addr: r.addr(), MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
-	err = p.ready(func(ctx context.Context) error { return r.answers(ctx, client, p) })
+	err = p.Ready(func(ctx context.Context) error { return r.answers(ctx, client, p) })
 	if err != nil {
-		p.end(signalKill)
+		p.End(process.Kill)
 		return fmt.Errorf("redis: %w", err)
 	}
 	r.process = p
@@ -110,7 +111,7 @@ func (r *redisProcess) start() error {
 
 // answers makes sure that the server that answers is ours (another one may have
 // taken the port first) and that it has loaded what it had saved.
-func (r *redisProcess) answers(ctx context.Context, client *redis.Client, p *process) error {
+func (r *redisProcess) answers(ctx context.Context, client *redis.Client, p *process.Process) error {
 	// By hand first: the client writes to standard error when it can't connect.
 	dialer := net.Dialer{}
 	conn, err := dialer.DialContext(ctx, "tcp", r.addr())
@@ -125,23 +126,23 @@ func (r *redisProcess) answers(ctx context.Context, client *redis.Client, p *pro
 	if err != nil {
 		return err
 	}
-	if got := infoField(info, "process_id"); got != strconv.Itoa(p.cmd.Process.Pid) {
+	if got := infoField(info, "process_id"); got != strconv.Itoa(p.PID()) {
 		return fmt.Errorf("another server answers, of process %s", got)
 	}
 	return nil
 }
 
-func (r *redisProcess) end(sig signal) {
+func (r *redisProcess) end(sig process.Signal) {
 	if r.process == nil {
 		return
 	}
-	_ = sendSignal(r.process.cmd.Process, signalContinue) // a paused server would never take sig
-	r.process.end(sig)
+	_ = r.process.Signal(process.Continue) // a paused server would never take sig
+	r.process.End(sig)
 	r.process = nil
 }
 
 func (r *redisProcess) discard() {
-	r.end(signalKill)
+	r.end(process.Kill)
 	_ = os.RemoveAll(r.dir)
 }
 

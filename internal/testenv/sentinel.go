@@ -29,7 +29,7 @@ func StartSentinel(tb testing.TB, args ...string) *RedisSentinel {
 	start := func(kind redisKind, args ...string) *RedisServer {
 		server, err := newRedisServer(kind, args...)
 		if err != nil {
-			environment.missing(tb, "redis", err)
+			redisEnv.Missing(tb, err)
 			tb.Skipf("needs redis-server: %v", err)
 		}
 		tb.Cleanup(server.own.discard)

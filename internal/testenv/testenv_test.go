@@ -11,58 +11,6 @@ import (
 
 func TestMain(m *testing.M) { Main(m) }
 
-type item struct {
-	ID   uint
-	Name string
-}
-
-func TestOpenGivesFreshDatabases(t *testing.T) {
-	for _, database := range Databases(t) {
-		t.Run(database.Name, func(t *testing.T) {
-			t.Parallel()
-			for range 2 {
-				db := database.Open(t, nil)
-				require.False(t, db.Migrator().HasTable(&item{}))
-				require.NoError(t, db.AutoMigrate(&item{}))
-			}
-		})
-	}
-}
-
-func TestReopenSeesTheSameDatabase(t *testing.T) {
-	for _, database := range Databases(t) {
-		t.Run(database.Name, func(t *testing.T) {
-			t.Parallel()
-			db := database.Open(t, &gorm.Config{})
-			require.NoError(t, db.AutoMigrate(&item{}))
-			require.NoError(t, db.Create(&item{Name: "Grüße 🙂"}).Error)
-			other := database.Reopen(t, db, nil)
-			var found item
-			require.NoError(t, other.First(&found).Error)
-			require.Equal(t, "Grüße 🙂", found.Name)
-		})
-	}
-}
-
-func TestReadsDuringWrite(t *testing.T) {
-	for _, database := range Databases(t) {
-		if !database.ReadsDuringWrite {
-			continue
-		}
-		t.Run(database.Name, func(t *testing.T) {
-			t.Parallel()
-			db := database.Open(t, nil)
-			require.NoError(t, db.AutoMigrate(&item{}))
-			tx := db.Begin()
-			require.NoError(t, tx.Create(&item{Name: "a"}).Error)
-			var count int64
-			require.NoError(t, db.Model(&item{}).Count(&count).Error)
-			require.Zero(t, count)
-			require.NoError(t, tx.Commit().Error)
-		})
-	}
-}
-
 func TestSharedRedisAnswers(t *testing.T) {
 	client := Redis(t)
 	require.NoError(t, client.Set(context.Background(), "testenv:"+t.Name(), 1, 0).Err())
@@ -113,11 +61,7 @@ func TestPausedRedisServerAnswersAfterResume(t *testing.T) {
 
 func TestPreparedStatementsAreNoLeak(t *testing.T) {
 	// Main fails after the tests if GORM's goroutine for this is taken for one.
-	database, ok := Find(t, SQLite)
-	if !ok {
-		return // left out by the environment
-	}
-	db := database.Open(t, &gorm.Config{PrepareStmt: true})
+	db := NeedSQLite(t).Open(t, &gorm.Config{PrepareStmt: true})
 	var n int
 	require.NoError(t, db.Raw("SELECT 1").Scan(&n).Error)
 	require.Equal(t, 1, n)

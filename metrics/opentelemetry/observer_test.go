@@ -207,8 +207,7 @@ func TestSpansOnDemandTakeAsLongAsTheWork(t *testing.T) {
 
 func TestThePluginIsTraced(t *testing.T) {
 	type Article struct{ ID, TagID int }
-	env, ok := testenv.Find(t, testenv.SQLite)
-	require.True(t, ok)
+	env := testenv.NeedSQLite(t)
 	db := env.Open(t, &gorm.Config{})
 	require.NoError(t, db.AutoMigrate(&Article{}))
 	x := newTelemetry(t, opentelemetry.Options{System: "sqlite"})

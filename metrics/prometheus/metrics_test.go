@@ -173,8 +173,7 @@ my_stats_hits_total 1
 
 func TestThePluginIsMeasured(t *testing.T) {
 	type Article struct{ ID, TagID int }
-	env, ok := testenv.Find(t, testenv.SQLite)
-	require.True(t, ok)
+	env := testenv.NeedSQLite(t)
 	db := env.Open(t, &gorm.Config{})
 	require.NoError(t, db.AutoMigrate(&Article{}))
 	m := prometheus.New(prometheus.Options{})

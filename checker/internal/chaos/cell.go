@@ -17,6 +17,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/checker/internal/history"
 	"github.com/cacheplugin/cacheplugin/checker/internal/rules"
 	"github.com/cacheplugin/cacheplugin/checker/internal/work"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -145,10 +146,7 @@ type scene struct {
 func Run(tb testing.TB, cell Cell) *Result {
 	tb.Helper()
 	cell = cell.Defaults()
-	env, ok := testenv.Find(tb, cell.Database)
-	if !ok {
-		tb.Skipf("%s can't be had", cell.Database)
-	}
+	env := testdb.Need(tb, cell.Database)
 	s := &scene{TB: tb, cell: cell, dir: cell.Keep, random: rand.New(rand.NewPCG(cell.Seed, 1))}
 	if s.dir == "" {
 		s.dir = tb.TempDir()
@@ -163,7 +161,7 @@ func Run(tb testing.TB, cell Cell) *Result {
 	}
 	s.serve()
 	s.job = work.Job{
-		Dir: s.dir, Clients: cell.Clients, Dialect: env.Dialect, DSN: testenv.DSN(tb, plain), Redis: s.address(), Cluster: cell.Fault.Cluster,
+		Dir: s.dir, Clients: cell.Clients, Dialect: env.Dialect, DSN: env.DSN(tb, plain), Redis: s.address(), Cluster: cell.Fault.Cluster,
 		Prefix: fmt.Sprintf("checker-%x", s.random.Uint64()), Mode: cell.Mode, Consistency: cell.Consistency, Direct: cell.Direct, Near: cell.Near,
 		Weakness: cell.Fault.Weakness, Watched: cell.Fault.Watched, Outbox: cell.Fault.Outbox, Items: cell.Items, Groups: cell.Groups, Pause: cell.Pause,
 		Timeout: cell.Timeout, FenceTTL: cell.FenceTTL, LeaseTTL: 5 * time.Second, Lock: cell.Fault.Lock,

@@ -24,7 +24,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/checker/internal/history"
 	"github.com/cacheplugin/cacheplugin/checker/internal/weaken"
-	"github.com/cacheplugin/cacheplugin/internal/testenv"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 )
 
 // Env is set in the environment of the checker's processes.
@@ -235,7 +235,7 @@ func (p *process) open() error {
 		// one has written meanwhile.
 		dsn += "&_txlock=immediate"
 	}
-	db, err := gorm.Open(testenv.Database{Dialect: p.job.Dialect}.Dialector(dsn), &gorm.Config{Logger: logger.Discard})
+	db, err := gorm.Open(testdb.Dialector(p.job.Dialect, dsn), &gorm.Config{Logger: logger.Discard})
 	if err != nil {
 		return fmt.Errorf("work: open the database: %w", err)
 	}

@@ -1,0 +1,136 @@
+package testdb
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	mysqldriver "github.com/go-sql-driver/mysql" // also the driver "mysql" of the administrative connection
+	"gorm.io/driver/mysql"
+	"gorm.io/gorm"
+
+	"github.com/cacheplugin/cacheplugin/internal/testenv/process"
+)
+
+// mysqlDriver opens databases of MariaDB or MySQL.
+type mysqlDriver struct{ serverDriver }
+
+// Create makes a database on the server, skips the test if there is none.
+func (d mysqlDriver) Create(tb testing.TB) string {
+	tb.Helper()
+	s, name := d.create(tb, "DROP DATABASE IF EXISTS %s")
+	config, err := mysqldriver.ParseDSN(s.admin)
+	if err != nil {
+		tb.Fatalf("CACHEPLUGIN_TEST_MYSQL: %v", err)
+	}
+	config.DBName = name
+	dsn := config.FormatDSN()
+	// What GORM's documentation recommends.
+	for _, option := range []string{"charset=utf8mb4", "parseTime=true", "loc=Local"} {
+		key, _, _ := strings.Cut(option, "=")
+		if strings.Contains(dsn, key+"=") {
+			continue
+		}
+		separator := "&"
+		if !strings.Contains(dsn, "?") {
+			separator = "?"
+		}
+		dsn += separator + option
+	}
+	return dsn
+}
+
+func (mysqlDriver) Dialector(dsn string) gorm.Dialector { return mysql.Open(dsn) }
+
+func (mysqlDriver) DSN(dialector gorm.Dialector) (string, bool) {
+	d, ok := dialector.(*mysql.Dialector)
+	if !ok {
+		return "", false
+	}
+	return d.DSN, true
+}
+
+// mariadbAccounts opens the server to the tests: by default only root may log
+// in, and only under names that need a resolver.
+const mariadbAccounts = `CREATE USER IF NOT EXISTS 'cacheplugin'@'%';
+GRANT ALL PRIVILEGES ON *.* TO 'cacheplugin'@'%' WITH GRANT OPTION;
+`
+
+// startMariaDB makes and starts a server without durability.
+func startMariaDB() (*server, error) {
+	daemon, err := process.Program([]string{"mariadbd"}, "/usr/sbin", "/usr/libexec", "/opt/homebrew/bin")
+	if err != nil {
+		return nil, err
+	}
+	install, err := process.Program([]string{"mariadb-install-db", "mysql_install_db"})
+	if err != nil {
+		return nil, err
+	}
+	owner, err := process.Ordinary("mysql", "nobody")
+	if err != nil {
+		return nil, err
+	}
+	dir, err := process.Dir("mariadb", owner)
+	if err != nil {
+		return nil, err
+	}
+	started, err := installMariaDB(daemon, install, dir, owner)
+	if err != nil {
+		_ = os.RemoveAll(dir)
+		return nil, err
+	}
+	return started, nil
+}
+
+func installMariaDB(daemon, install, dir string, owner *process.Account) (*server, error) {
+	data := filepath.Join(dir, "data")
+	err := process.Run(dir, owner, install, "--no-defaults", "--datadir="+data, "--tmpdir="+dir,
+		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
+		"--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=16M")
+	if err != nil {
+		return nil, err
+	}
+	accounts := filepath.Join(dir, "accounts.sql")
+	if err := os.WriteFile(accounts, []byte(mariadbAccounts), 0o644); err != nil {
+		return nil, err
+	}
+	return process.OnFreePort(func(port int) (*server, error) {
+		return launchMariaDB(daemon, dir, data, accounts, port, owner)
+	})
+}
+
+func launchMariaDB(bin, dir, data, accounts string, port int, owner *process.Account) (*server, error) {
+	p, err := process.Launch("mariadb", dir, dir, owner, bin, "--no-defaults",
+		// A server that starts clears its temporary directory of all #sql files:
+		// in one that two share, the other one's temporary tables vanish, and it
+		// crashes.
+		"--datadir="+data, "--tmpdir="+dir, "--init-file="+accounts,
+		"--skip-networking=0", "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port),
+		"--socket="+filepath.Join(dir, "s"), "--pid-file="+filepath.Join(dir, "pid"), "--skip-name-resolve",
+		"--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci",
+		"--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=64M",
+		"--innodb-doublewrite=0", "--max-connections=1000", "--default-time-zone=+00:00")
+	if err != nil {
+		return nil, err
+	}
+	admin := fmt.Sprintf("cacheplugin@tcp(127.0.0.1:%d)/", port)
+	db, err := sql.Open("mysql", admin)
+	if err != nil {
+		p.End(process.Kill)
+		return nil, err
+	}
+	err = p.Ready(func(ctx context.Context) error {
+		return sameDirectory(ctx, db, "SELECT @@datadir", data)
+	})
+	if err != nil {
+		_ = db.Close()
+		p.End(process.Kill)
+		return nil, fmt.Errorf("mariadb: %w", err)
+	}
+	return &server{admin: admin, db: db, process: p, dir: dir}, nil
+}

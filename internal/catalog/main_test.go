@@ -1,9 +1,0 @@
-package catalog_test
-
-import (
-	"testing"
-
-	"github.com/cacheplugin/cacheplugin/internal/testenv"
-)
-
-func TestMain(m *testing.M) { testenv.Main(m) }

@@ -1,0 +1,36 @@
+package testenv
+
+import (
+	"flag"
+	"os"
+)
+
+// fewChecks is how often a property is tried where the run need not be long.
+const fewChecks = "10"
+
+// Long reports whether random tests are to run at full length, which make test
+// asks for by CACHEPLUGIN_TEST_LONG=1. Without it they take a share, so that go
+// test is fast while one works.
+func Long() bool { return os.Getenv("CACHEPLUGIN_TEST_LONG") != "" }
+
+// Times returns full where random tests run at full length, else few.
+func Times(full, few int) int {
+	if Long() {
+		return full
+	}
+	return few
+}
+
+// limitProperties has rapid try each property less often, unless the run is to be
+// long or says itself how often (-rapid.checks).
+func limitProperties() {
+	flag.Parse()
+	if Long() || flag.Lookup("rapid.checks") == nil {
+		return
+	}
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "rapid.checks" })
+	if !said {
+		_ = flag.Set("rapid.checks", fewChecks) // the flag is there, and 10 a number
+	}
+}

@@ -1,9 +1,0 @@
-package txn_test
-
-import "time"
-
-// How long an event is waited for, and how often it is looked for.
-const (
-	waitFor = 20 * time.Second
-	tick    = time.Millisecond
-)
