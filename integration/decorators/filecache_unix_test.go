@@ -1,6 +1,6 @@
 //go:build unix
 
-package decorators_test
+package decorators
 
 import (
 	"io/fs"

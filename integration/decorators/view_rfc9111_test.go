@@ -1,4 +1,4 @@
-package decorators_test
+package decorators
 
 import (
 	"fmt"
