@@ -35,15 +35,16 @@ type rule struct {
 // rules holds for the packages that architecture is about. Every other package
 // may import what it likes, but the root.
 var rules = map[string]rule{
-	"conj":             {standardOnly: true, never: []string{"net", "os/exec"}},
-	"lua":              {never: []string{gorm, sqlStd}},
-	"internal/rowset":  {never: []string{gorm, redis}},
-	"cache":            {never: []string{redis}},
-	"internal/catalog": {ours: []string{"conj", "lua"}, never: []string{redis}},
-	"internal/store":   {ours: []string{"conj", "lua"}, never: []string{gorm}},
-	"internal/near":    {ours: []string{"conj", "lua", "internal/store"}, never: []string{gorm}},
-	"txn":              {ours: []string{"conj", "lua"}, never: []string{redis}},
-	"":                 {ours: []string{"cache", "conj", "internal/catalog", "internal/near", "internal/rowset", "internal/store", "lua", "txn"}},
+	"internal/sqltoken": {standardOnly: true, never: []string{"net", "os/exec"}},
+	"conj":              {ours: []string{"internal/sqltoken"}, standardOnly: true, never: []string{"net", "os/exec"}},
+	"lua":               {never: []string{gorm, sqlStd}},
+	"internal/rowset":   {never: []string{gorm, redis}},
+	"cache":             {never: []string{redis}},
+	"internal/catalog":  {ours: []string{"conj", "lua", "internal/sqltoken"}, never: []string{redis}},
+	"internal/store":    {ours: []string{"conj", "lua"}, never: []string{gorm}},
+	"internal/near":     {ours: []string{"conj", "lua", "internal/store"}, never: []string{gorm}},
+	"txn":               {ours: []string{"conj", "lua", "internal/sqltoken"}, never: []string{redis}},
+	"":                  {ours: []string{"cache", "conj", "internal/catalog", "internal/near", "internal/rowset", "internal/store", "lua", "txn"}},
 }
 
 // onRoot are the folders whose packages may import the root package.
