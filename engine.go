@@ -81,7 +81,7 @@ func newEngine(p *Plugin, db *gorm.DB, dialect conj.Dialect) *engine {
 func (e *engine) newDatabase() *database {
 	return &database{
 		dialect: e.dialect,
-		limits:  conj.Limits{LongDisjunction: e.config.LongDisjunction},
+		limits:  conj.Limits{MaxInValues: e.config.LongDisjunction},
 		catalog: catalog.New(e.dialect),
 		plans:   conj.NewPlanCache(planCacheSize),
 	}

@@ -289,7 +289,7 @@ func (b *binder) elements(dst []Value, c *templateColumn, arg any) ([]Value, boo
 		return dst, true // = ANY(NULL) is never true
 	case string:
 		list, plain := integerArray(arg)
-		if !plain || c.Kind != Integer || len(list) > b.lim.LongDisjunction {
+		if !plain || c.Kind != Integer || len(list) > b.lim.MaxInValues {
 			return dst, false
 		}
 		for _, s := range list {
@@ -297,7 +297,7 @@ func (b *binder) elements(dst []Value, c *templateColumn, arg any) ([]Value, boo
 		}
 	default:
 		n, at := elementsOf(arg)
-		if at == nil || n > b.lim.LongDisjunction {
+		if at == nil || n > b.lim.MaxInValues {
 			return dst, false
 		}
 		for i := 0; i < n && ok; i++ {

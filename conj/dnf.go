@@ -196,7 +196,7 @@ func (n *narrower) expr(c *selectCore, e *expr, lo, hi int) []conjunct {
 			return always()
 		}
 		pinned := n.pins.ask(c.entries[entry].table, col)
-		if len(e.values) > n.lim.LongDisjunction || slices.ContainsFunc(e.values, func(o Operand) bool { return o.cast != Opaque && o.cast != kind }) {
+		if len(e.values) > n.lim.MaxInValues || slices.ContainsFunc(e.values, func(o Operand) bool { return o.cast != Opaque && o.cast != kind }) {
 			n.lost = n.lost || pinned
 			return always()
 		}

@@ -52,7 +52,7 @@ func FuzzCompile(f *testing.F) {
 			args[i] = values[(uint64(n)+uint64(i))%uint64(len(values))]
 		}
 		for _, d := range []Dialect{PostgreSQL, MySQL, SQLite} {
-			for _, lim := range []Limits{{}, {LongDisjunction: 2, MaxConjunctions: 3}} {
+			for _, lim := range []Limits{{}, {MaxInValues: 2, MaxConjunctions: 3}} {
 				plan, err := Compile(d, text, func(n TableName) (*Table, error) {
 					return tables[strings.ToLower(n.Name)], nil
 				}, lim)

@@ -441,7 +441,7 @@ func checkLaw(l lawDatabase, queries int, seed uint64) {
 		text := l.text(m.query())
 		lim := Limits{}
 		if m.chance(20) {
-			lim = Limits{LongDisjunction: 2, MaxConjunctions: 4}
+			lim = Limits{MaxInValues: 2, MaxConjunctions: 4}
 		}
 		plan, err := Compile(l.d, text, lookup, lim)
 		require.NoError(t, err, text)

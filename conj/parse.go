@@ -29,7 +29,6 @@ type parser struct {
 	volatile   string
 	hidden     []Hidden
 	effects    bool
-	settings   []Setting
 	subqueries int      // counts, to tell whether a condition holds any
 	calls      []string // functions called, in order
 	variables  int
@@ -271,9 +270,6 @@ func (p *parser) call(name *token) {
 	case sideEffect:
 		p.noteSkip("side effects: %s", low)
 		p.effects = true
-		if low == "set_config" {
-			p.noteConfig()
-		}
 	case stableOfColumns:
 		if p.needsNow(low) {
 			p.noteVolatile(low + "()")
@@ -283,18 +279,6 @@ func (p *parser) call(name *token) {
 	default:
 		p.noteHidden(Hidden{Kind: HiddenFunction, Name: low[strings.LastIndexByte(low, '.')+1:], Reason: "function " + low + "() is not known to be stable"})
 	}
-}
-
-// noteConfig notes what set_config sets; the current token is its opening
-// parenthesis.
-func (p *parser) noteConfig() {
-	var s Setting
-	if t := p.peekAt(1); t.kind == tokString && p.peekAt(2).is(",") {
-		s.Name = strings.ToLower(t.text)
-	}
-	end := closing(p.toks[p.pos:])
-	s.Local = p.peekAt(end-1).word == "true" && p.peekAt(end-2).is(",")
-	p.settings = append(p.settings, s)
 }
 
 // needsNow tells whether a date function may read the clock: called without

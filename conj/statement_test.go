@@ -46,7 +46,11 @@ func TestStatementsAreTold(t *testing.T) {
 		{PostgreSQL, `EXPLAIN (ANALYZE, VERBOSE) DELETE FROM users`, Unknown},
 		{MySQL, `ANALYZE FORMAT=JSON UPDATE users SET age = 1`, Unknown},
 		{MySQL, `SET STATEMENT max_statement_time=1 FOR DELETE FROM users`, Unknown},
-		{PostgreSQL, `PREPARE TRANSACTION 'x'`, Unknown}, {PostgreSQL, `COMMIT PREPARED 'x'`, Unknown},
+		{PostgreSQL, `PREPARE TRANSACTION 'x'`, Other}, {PostgreSQL, `COMMIT PREPARED 'x'`, Other},
+		{PostgreSQL, `ROLLBACK PREPARED 'x'`, Other}, {MySQL, `XA COMMIT 'x' ONE PHASE`, Other},
+		{PostgreSQL, `PREPARE s AS DELETE FROM users`, Unknown}, {MySQL, `PREPARE s FROM 'DELETE FROM users'`, Unknown},
+		{SQLite, `PRAGMA read_uncommitted = 1`, Set}, {SQLite, `PRAGMA main.table_info(users)`, Other},
+		{SQLite, `PRAGMA case_sensitive_like(1)`, Set},
 		{MySQL, `LOAD DATA INFILE 'x' INTO TABLE users`, Unknown},
 		{MySQL, `CREATE TRIGGER t AFTER INSERT ON users FOR EACH ROW BEGIN DELETE FROM posts; DELETE FROM labels; END`, DDL},
 		{SQLite, `CREATE TRIGGER t AFTER INSERT ON users BEGIN DELETE FROM posts; END`, DDL},
@@ -326,21 +330,6 @@ func TestFields(t *testing.T) {
 	sql := `SELECT o.id, (o)."Owed", 'a.b', 1.5 FROM public.orders o`
 	require.Equal(t, []string{"id", "owed", "orders"}, Fields(PostgreSQL, sql))
 	require.Empty(t, Fields(MySQL, sql))
-}
-
-func TestSettings(t *testing.T) {
-	for sql, want := range map[string][]Setting{
-		`SET search_path = x`:                         {{}},
-		`SET LOCAL search_path = x`:                   {{Local: true}},
-		`RESET ALL`:                                   {{}},
-		`SELECT set_config('Search_Path', $1, true)`:  {{Name: "search_path", Local: true}},
-		`SELECT set_config($1, f(2, true), false)`:    {{}},
-		`SELECT set_config('a', 'b', $1) FROM users`:  {{Name: "a"}},
-		`SELECT set_config('a', 'b', NOT true)`:       {{Name: "a"}},
-		`SELECT name FROM users WHERE name = 'local'`: nil,
-	} {
-		require.Equal(t, want, compile(t, PostgreSQL, sql).Settings, sql)
-	}
 }
 
 func TestUpserts(t *testing.T) {
