@@ -235,6 +235,105 @@ func TestVolatileFunctionsAreNamed(t *testing.T) {
 	require.Empty(t, compile(t, PostgreSQL, `SELECT row_number() OVER (PARTITION BY age ORDER BY id), sum(age) FROM users`).Volatile)
 }
 
+// TestClock: date functions read the clock when an argument is missing or says
+// so, by rules of each database.
+func TestClock(t *testing.T) {
+	for _, c := range []struct {
+		d        Dialect
+		volatile []string
+		stable   []string
+	}{
+		{
+			SQLite,
+			[]string{
+				`date()`, `time()`, `datetime( )`, `julianday()`, `unixepoch()`, `timediff('now', created)`, `timediff(created, 'now')`,
+				`strftime('%s')`, `strftime('%s', 'now')`, `strftime(?)`, `date('NOW')`, `date( ' Now ' )`, `date("now")`, `date('now', '-1 day')`,
+				`date(?)`, `date(:day)`, `date(created, ?)`, `date(coalesce(created, 'now'))`, `date('n' || 'ow')`, `unixepoch('subsec')`,
+				`datetime(created, 'localtime')`, `datetime(created, 'utc')`, `CURRENT_DATE`, `current_time`, `CURRENT_TIMESTAMP`,
+				`random()`, `randomblob(4)`, `changes()`, `total_changes()`, `last_insert_rowid()`, `sqlite_version()`,
+			},
+			[]string{
+				`date(created)`, `strftime('%s', created)`, `datetime(created, '+1 day')`, `julianday(created)`, `unixepoch(created)`,
+				`timediff(created, created)`, `date('2020-01-01')`, `'now'`,
+			},
+		},
+		{
+			PostgreSQL,
+			[]string{
+				`age(created)`, `now()`, `clock_timestamp()`, `statement_timestamp()`, `transaction_timestamp()`, `timeofday()`,
+				`'now'::timestamp`, `timestamp 'now'`, `date 'today'`, `CAST('Tomorrow' AS date)`, `' yesterday '::date`, `'today 12:00'::timestamptz`,
+				`'now()'::timestamp`, `'12:00 today UTC'::timestamptz`, `E'now'::timestamp`, `$$now$$::timestamp`, `U&'now'::timestamp`,
+				`CURRENT_DATE`, `CURRENT_TIME(0)`, `CURRENT_TIMESTAMP`, `LOCALTIME`, `LOCALTIMESTAMP(0)`, `extract(epoch FROM now())`,
+				`date_trunc('day', now())`, `to_char(now(), 'YYYY')`, `random()`, `gen_random_uuid()`, `uuidv7()`, `current_user`, `session_user`,
+				`current_setting('x')`, `lastval()`, `pg_backend_pid()`, `current_schema`,
+			},
+			[]string{
+				`age(created, created)`, `to_timestamp(1)`, `date_trunc('day', created)`, `extract(year FROM created)`, `'nowhere'`,
+				`'todays'::text`, `'until further notice now'`, `'infinity'::timestamp`, `date '2020-01-01'`, `make_date(2020, 1, 1)`,
+			},
+		},
+		{
+			MySQL,
+			[]string{
+				`UNIX_TIMESTAMP()`, `UNIX_TIMESTAMP( )`, `NOW()`, `NOW(6)`, `SYSDATE()`, `CURDATE()`, `CURTIME()`, `CURRENT_DATE`, `CURRENT_TIME()`,
+				`CURRENT_TIMESTAMP(3)`, `LOCALTIME`, `LOCALTIMESTAMP()`, `UTC_DATE`, `UTC_TIME()`, `UTC_TIMESTAMP()`, `DATEDIFF(NOW(), created)`,
+				`created + INTERVAL 1 DAY > CURRENT_DATE`, `RAND()`, `UUID()`, `UUID_SHORT()`, `UUID_v7()`, `RANDOM_BYTES(4)`, `USER()`, `CURRENT_USER`,
+				`SESSION_USER()`, `SYSTEM_USER()`, `CURRENT_ROLE()`, `CONNECTION_ID()`, `LAST_INSERT_ID()`, `FOUND_ROWS()`, `ROW_COUNT()`,
+				`DATABASE()`, `SCHEMA()`, `VERSION()`, `DEFAULT(created)`, `@x`, `@@sql_mode`,
+			},
+			[]string{
+				`UNIX_TIMESTAMP(created)`, `DATE_FORMAT(created, '%Y')`, `FROM_UNIXTIME(1)`, `DATE(created)`, `TIMESTAMP(created)`, `'now'`,
+				`STR_TO_DATE('1', '%d')`, `DATEDIFF(created, created)`, `LAST_DAY(created)`,
+			},
+		},
+	} {
+		for _, expr := range c.volatile {
+			for _, sql := range []string{`SELECT ` + expr + ` FROM users`, `SELECT * FROM users WHERE name = ` + expr} {
+				t.Run(c.d.String()+"/volatile/"+sql, func(t *testing.T) {
+					plan := compile(t, c.d, sql)
+					require.Empty(t, plan.Skip)
+					require.NotEmpty(t, plan.Volatile)
+				})
+			}
+		}
+		for _, expr := range c.stable {
+			for _, sql := range []string{`SELECT ` + expr + ` FROM users`, `SELECT * FROM users WHERE name = ` + expr} {
+				t.Run(c.d.String()+"/stable/"+sql, func(t *testing.T) {
+					plan := compile(t, c.d, sql)
+					require.Empty(t, plan.Skip)
+					require.Empty(t, plan.Volatile)
+					require.Empty(t, plan.Hidden)
+				})
+			}
+		}
+	}
+}
+
+func TestClockInAnArgument(t *testing.T) {
+	postgres, mysql := compile(t, PostgreSQL, `SELECT * FROM users`), compile(t, MySQL, `SELECT * FROM users`)
+	for _, c := range []struct {
+		name string
+		arg  any
+		want string
+	}{
+		{"now", "now", "parameter 2, which may stand for the time"},
+		{"odd", " ToDay\t12:00", "parameter 2, which may stand for the time"},
+		{"a list", []string{"2020-01-01", "yesterday"}, "parameter 2, which may stand for the time"},
+		{"a list of any", []any{int64(1), "tomorrow"}, "parameter 2, which may stand for the time"},
+		{"a type with a text", Stringer{Value: int64(1), Text: "now"}, "parameter 2, which may stand for the time"},
+		{"another text", "nowhere", ""},
+		{"prose", "what happens today matters", ""},
+		{"a number", int64(1), ""},
+		{"bytes", []byte("now"), ""},
+		{"nil", nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			require.Equal(t, c.want, postgres.VolatileArg([]any{"x", c.arg}))
+			require.Empty(t, mysql.VolatileArg([]any{"x", c.arg}))
+		})
+	}
+}
+
 // writes shows a plan's writes briefly.
 func writes(p *Plan) []string {
 	var out []string
