@@ -281,6 +281,7 @@ type Operand struct {
 	Literal any // int64, string or bool
 
 	cast Kind // the type that it is cast to, as what it is of a column; Opaque if to none
+	not  bool // the value is any that a boolean column may have, but this one and NULL
 }
 
 // Resolve returns the operand's value in a call; false if only the database
