@@ -413,13 +413,23 @@ func TestWritesNameTheirTables(t *testing.T) {
 }
 
 func TestCalls(t *testing.T) {
-	for sql, want := range map[string][]string{
-		`SELECT f(1), "G" (2), public.h/* ( */(3) FROM k(4) WHERE id IN (1) AND (a) = 1`: {"f", "g", "h", "k", "in", "and"},
-		`SELECT 'f(1)' -- f(2)`: nil,
+	for _, c := range []struct {
+		d    Dialect
+		sql  string
+		want []string
+	}{
+		{PostgreSQL, `SELECT f(1), "G" (2), public.h/* ( */(3) FROM k(4) WHERE id IN (1) AND (a) = 1`, []string{"f", "g", "h", "k", "in", "and"}},
+		{PostgreSQL, `SELECT 'f(1)' -- f(2)`, nil},
+		{PostgreSQL, `SELECT $$f(1)$$, E'f(2)', f (g(3))`, []string{"f", "g"}},
+		{MySQL, "SELECT `f`(1), \"g\"(2), 'h(3)' # k(4)", []string{"f", "g"}},
+		{SQLite, `SELECT [f](1), "g"(2), db.h(3)`, []string{"f", "g", "h"}},
+		{SQLite, ``, nil},
 	} {
-		got, ok := Calls(PostgreSQL, sql)
-		require.True(t, ok)
-		require.Equal(t, want, got, sql)
+		t.Run(c.d.String()+"/"+c.sql, func(t *testing.T) {
+			got, ok := Calls(c.d, c.sql)
+			require.True(t, ok)
+			require.Equal(t, c.want, got)
+		})
 	}
 	_, ok := Calls(PostgreSQL, `SELECT 'f(1)`)
 	require.False(t, ok)
@@ -427,8 +437,19 @@ func TestCalls(t *testing.T) {
 
 func TestFields(t *testing.T) {
 	sql := `SELECT o.id, (o)."Owed", 'a.b', 1.5 FROM public.orders o`
-	require.Equal(t, []string{"id", "owed", "orders"}, Fields(PostgreSQL, sql))
-	require.Empty(t, Fields(MySQL, sql))
+	for _, c := range []struct {
+		name string
+		d    Dialect
+		sql  string
+		want []string
+	}{
+		{"names", PostgreSQL, sql, []string{"id", "owed", "orders"}},
+		{"keywords", PostgreSQL, `SELECT a.select, (f(1)).*, a . "b"`, []string{"select", "b"}},
+		{"not to be taken apart", PostgreSQL, `SELECT a.b, 'c`, nil},
+		{"elsewhere", MySQL, sql, nil},
+	} {
+		t.Run(c.name, func(t *testing.T) { require.Equal(t, c.want, Fields(c.d, c.sql)) })
+	}
 }
 
 func TestUpserts(t *testing.T) {
