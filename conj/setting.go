@@ -177,8 +177,9 @@ func SettingEffect(d Dialect, name string) Effect {
 	return EffectUnknown
 }
 
-// unreadable are names that stand for several settings, or that no query reads.
-var unreadable = set(`names use default_role transaction_snapshot attach detach case_sensitive_like
+// unreadable are names that stand for several settings, that no query reads, or
+// that are a transaction's and not its session's.
+var unreadable = set(`transaction_isolation tx_isolation names use default_role transaction_snapshot attach detach case_sensitive_like
 	session_authorization`)
 
 // MeaningfulSettings returns the names of the settings that may change a query's
