@@ -175,7 +175,7 @@ func TestBooleanColumnsNarrow(t *testing.T) {
 		`active`: `flags[active=1]`, `NOT active`: `flags[active=0]`, `NOT (flags.active)`: `flags[active=0]`,
 		`active IS TRUE`: `flags[active=1]`, `active IS FALSE`: `flags[active=0]`, `active IS UNKNOWN`: `flags[active null]`,
 		`active IS NOT TRUE`: `flags[active=0 | active null]`, `active IS NOT FALSE`: `flags[active=1 | active null]`,
-		`active IS NOT UNKNOWN`: `flags[*]`, `NOT NOT active`: `flags[*]`, `NOT odd`: `flags[*]`, `NOT (active AND id = 1)`: `flags[*]`,
+		`active IS NOT UNKNOWN`: `flags[*]`, `NOT NOT active`: `flags[active=1]`, `NOT odd`: `flags[*]`, `NOT (active AND id = 1)`: `flags[*]`,
 		`(active = true) IS TRUE`: `flags[*]`,
 	} {
 		plan, err := Compile(PostgreSQL, `SELECT * FROM flags WHERE `+where, lookup, Limits{})
