@@ -147,7 +147,7 @@ func (p *Plugin) checkOutboxLocked(db *gorm.DB, dialect conj.Dialect) (*sql.DB, 
 }
 
 func (p *Plugin) newHandle(db *gorm.DB, dialect conj.Dialect) *handle {
-	databases := database.NewSet(db, dialect, conj.Limits{LongDisjunction: p.config.MaxInValues}, p.report)
+	databases := database.NewSet(db, dialect, conj.Limits{MaxInValues: p.config.MaxInValues}, p.report)
 	return &handle{plugin: p, dialect: dialect, databases: databases, reads: p.reads.On(dialect, databases)}
 }
 

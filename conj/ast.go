@@ -30,6 +30,9 @@ type expr struct {
 	col    columnRef // that of an IN without values, too, which is exprNull or exprFalse
 	other  columnRef
 	values []Operand
+	// threeValued is true of an exprEqual that is NULL where the column is, so
+	// that its negation is, too.
+	threeValued bool
 }
 
 var opaque = &expr{kind: exprOpaque}

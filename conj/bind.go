@@ -260,6 +260,9 @@ func (b *binder) values(dst []Value, c *templateColumn, t *term) ([]Value, bool)
 			return b.elements(dst, c, arg)
 		}
 		v := c.FromParam(b.d, arg)
+		if t.values[i].not {
+			v = otherBoolean(v)
+		}
 		switch {
 		case v == "" || v == NotNull:
 			return dst, false
@@ -270,6 +273,20 @@ func (b *binder) values(dst []Value, c *templateColumn, t *term) ([]Value, bool)
 		}
 	}
 	return dst, true
+}
+
+// otherBoolean is the value that a boolean column has if it has neither this one
+// nor NULL.
+func otherBoolean(v Value) Value {
+	switch v {
+	case known("1"):
+		return known("0")
+	case known("0"):
+		return known("1")
+	case Null: // column <> NULL is never true
+		return Null
+	}
+	return ""
 }
 
 // elements appends the elements of an array argument.
@@ -289,7 +306,7 @@ func (b *binder) elements(dst []Value, c *templateColumn, arg any) ([]Value, boo
 		return dst, true // = ANY(NULL) is never true
 	case string:
 		list, plain := integerArray(arg)
-		if !plain || c.Kind != Integer || len(list) > b.lim.LongDisjunction {
+		if !plain || c.Kind != Integer || len(list) > b.lim.MaxInValues {
 			return dst, false
 		}
 		for _, s := range list {
@@ -297,7 +314,7 @@ func (b *binder) elements(dst []Value, c *templateColumn, arg any) ([]Value, boo
 		}
 	default:
 		n, at := elementsOf(arg)
-		if at == nil || n > b.lim.LongDisjunction {
+		if at == nil || n > b.lim.MaxInValues {
 			return dst, false
 		}
 		for i := 0; i < n && ok; i++ {

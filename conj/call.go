@@ -1,6 +1,19 @@
 package conj
 
-import "strings"
+import (
+	"slices"
+	"strings"
+
+	"github.com/cacheplugin/cacheplugin/internal/sqltoken"
+)
+
+// IsSelect reports whether a text is certain to be one statement that begins
+// with SELECT. It looks at little of it, and may say false of one that is.
+func IsSelect(d Dialect, sql string) bool {
+	scanner := sqltoken.NewScanner(sqltoken.Dialect(d), sql)
+	first, err := scanner.Next()
+	return err == nil && first.Is("select") && strings.IndexByte(sql, ';') < 0
+}
 
 // Calls returns the names, in lower case and without a schema, of what a text
 // seems to call: words before an opening parenthesis, some of which are keywords.
@@ -17,6 +30,29 @@ func Calls(d Dialect, sql string) (names []string, ok bool) {
 		}
 	}
 	return names, true
+}
+
+// CallsOneOf returns the name of one of some functions, which are in lower case
+// and without a schema, that a text may call; empty if it calls none of them. Of
+// a text that can't be taken apart it is one that occurs anywhere in it.
+func CallsOneOf(d Dialect, sql string, functions map[string]bool) string {
+	if len(functions) == 0 {
+		return ""
+	}
+	names, ok := Calls(d, sql)
+	if ok {
+		if i := slices.IndexFunc(names, func(name string) bool { return functions[name] }); i >= 0 {
+			return names[i]
+		}
+		return ""
+	}
+	low := strings.ToLower(sql)
+	for name, is := range functions {
+		if is && strings.Contains(low, name) {
+			return name
+		}
+	}
+	return ""
 }
 
 // Fields returns the names after a dot in a text of PostgreSQL, where t.f means

@@ -22,13 +22,17 @@ func CompileOn(d Dialect, sql string, lookup Lookup, lim Limits, on []string) (*
 	lim = lim.withDefaults()
 	toks, err := tokenize(d, sql)
 	if err != nil {
-		return notUnderstood(d, lim, nil, err), nil
+		plan := notUnderstood(d, lim, nil, err)
+		plan.session(guessTokens(d, sql))
+		return plan, nil
 	}
 	p := &parser{d: d, sql: sql, toks: toks}
 	out := outerQuery{limitParam: -1}
 	statement := p.statement(&out)
 	if p.err != nil {
-		return notUnderstood(d, lim, toks, p.err), nil
+		plan := notUnderstood(d, lim, toks, p.err)
+		plan.session(toks)
+		return plan, nil
 	}
 	c := &compiler{parser: p, lookup: lookup, views: map[*Table]*viewRead{}, plan: &Plan{
 		Statement: statement, Single: out.single, LimitParam: out.limitParam, d: d, lim: lim,
@@ -46,11 +50,14 @@ func CompileOn(d Dialect, sql string, lookup Lookup, lim Limits, on []string) (*
 	if statement == Select && !out.compound && len(p.cores) > 0 && len(p.cores[0].entries) == 1 {
 		plan.Sole = p.cores[0].entries[0].table
 	}
+	if statement == Select {
+		c.order(&out)
+	}
 	if statement == Select && len(on) == 0 {
 		plan.joined = c.joined(&out)
 	}
 	plan.Names, plan.Skip, plan.Volatile, plan.HasSideEffects = p.names, p.skip, p.volatile, p.effects
-	plan.Settings = p.settings
+	plan.session(toks)
 	plan.Hidden = p.hidden
 	if statement == Select && len(plan.Names) == 0 && len(plan.Hidden) == 0 && plan.Skip == "" {
 		plan.Skip = "reads no table"
@@ -81,6 +88,12 @@ func notUnderstood(d Dialect, lim Limits, toks []token, why error) *Plan {
 	}
 	plan.Statement = Select
 	return plan
+}
+
+// session notes what a text does to its session.
+func (p *Plan) session(toks []token) {
+	effects := sessionOf(p.d, toks)
+	p.Settings, p.TwoPhase = effects.settings, effects.twoPhase
 }
 
 // compiler resolves what the parser has found.

@@ -195,8 +195,11 @@ func (n *narrower) expr(c *selectCore, e *expr, lo, hi int) []conjunct {
 		if e.kind != exprIsNull && (kind == Opaque || kind == Unreadable) && !(e.kind == exprNullSafe && kind == Opaque) {
 			return always()
 		}
+		if kind != Boolean && slices.ContainsFunc(e.values, func(o Operand) bool { return o.not }) {
+			return always()
+		}
 		pinned := n.pins.ask(c.entries[entry].table, col)
-		if len(e.values) > n.lim.LongDisjunction || slices.ContainsFunc(e.values, func(o Operand) bool { return o.cast != Opaque && o.cast != kind }) {
+		if len(e.values) > n.lim.MaxInValues || slices.ContainsFunc(e.values, func(o Operand) bool { return o.cast != Opaque && o.cast != kind }) {
 			n.lost = n.lost || pinned
 			return always()
 		}

@@ -1,6 +1,11 @@
 package conj
 
-import "strings"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode"
+)
 
 // stability says whether a function may be called for a cached result.
 type stability uint8
@@ -20,7 +25,7 @@ var notFunctions = set(`in any all some exists not and or when then else case en
 	union except intersect partition with within lateral rows range interval cast convert extract substring
 	substr trim position overlay coalesce nullif greatest least if on against returning columns path
 	nested error empty collate div mod rlike regexp glob match similar escape tablesample only
-	materialized recursive set default xor binary unnest rollup cube sets passing`)
+	materialized recursive set xor binary unnest rollup cube sets passing`)
 
 // safeFunctions are known to depend on their arguments and the data only.
 var safeFunctions = set(`count sum avg min max total every bool_and bool_or bit_and bit_or bit_xor any_value
@@ -120,7 +125,7 @@ const geometryFunctions = `st_area st_length st_perimeter st_centroid st_buffer 
 
 // volatileFunctions read the clock, chance, or the session.
 var volatileFunctions = set(`now random rand randomblob uuid uuid_short gen_random_uuid gen_random_bytes
-	uuidv4 uuidv7 uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4 clock_timestamp statement_timestamp
+	uuidv4 uuidv7 uuid_v4 uuid_v7 sys_guid default uuid_generate_v1 uuid_generate_v1mc uuid_generate_v4 clock_timestamp statement_timestamp
 	transaction_timestamp timeofday curdate curtime current_date current_time current_timestamp localtime
 	localtimestamp utc_date utc_time utc_timestamp sysdate random_normal random_bytes
 	last_insert_id last_insert_rowid lastval currval found_rows row_count changes total_changes
@@ -161,8 +166,62 @@ var volatileWords = set(`current_date current_time current_timestamp localtime l
 	session_user system_user current_role current_catalog current_schema utc_date utc_time utc_timestamp
 	sysdate`)
 
-// clockLiterals are texts that PostgreSQL reads as dates relative to now.
-var clockLiterals = set(`now today tomorrow yesterday`)
+// clockWords are words that PostgreSQL reads, in a date, as relative to now.
+var clockWords = set(`now today tomorrow yesterday`)
+
+// sqliteClock are the arguments by which SQLite's date functions read the clock
+// (a fraction of a second stands for now if it is the time), or the time zone of
+// the process.
+var sqliteClock = set(`now subsec subsecond localtime utc`)
+
+// meansNow reports whether PostgreSQL may read a text as a date relative to now:
+// a clock word, alone or with a time or a zone, between any punctuation.
+func meansNow(text string) bool {
+	found := false
+	for field := range strings.FieldsFuncSeq(text, betweenFields) {
+		switch {
+		case clockWords[strings.ToLower(field)]:
+			found = true
+		case len(field) > 4 && !strings.ContainsAny(field, "0123456789/"):
+			return false // a word of prose
+		}
+	}
+	return found
+}
+
+func betweenFields(r rune) bool {
+	return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("/:.+-_", r)
+}
+
+// VolatileArg names an argument of a call by which the result may depend on the
+// clock, as Volatile does of the text: PostgreSQL reads the text 'today' as a date
+// wherever it is compared with one. The arguments have been normalised by
+// NormalizeArg. It is empty if there is none.
+func (p *Plan) VolatileArg(args []any) string {
+	if p.d != PostgreSQL {
+		return ""
+	}
+	for i, arg := range args {
+		if argMeansNow(arg) {
+			return fmt.Sprintf("parameter %d, which may stand for the time", i+1)
+		}
+	}
+	return ""
+}
+
+func argMeansNow(arg any) bool {
+	switch arg := arg.(type) {
+	case string:
+		return meansNow(arg)
+	case Stringer:
+		return meansNow(arg.Text) || argMeansNow(arg.Value)
+	case []string:
+		return slices.ContainsFunc(arg, meansNow)
+	case []any:
+		return slices.ContainsFunc(arg, argMeansNow)
+	}
+	return false
+}
 
 func isVolatileWord(d Dialect, word string) bool {
 	return volatileWords[word] || d == PostgreSQL && word == "user"

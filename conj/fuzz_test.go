@@ -25,6 +25,8 @@ var seedTexts = []string{
 	"SELECT `a`, [b], \"c\" FROM t1 # comment\nWHERE a <=> ? AND b || c AND @x := 1",
 	`WITH d AS (DELETE FROM t1 WHERE id = $1 RETURNING *) SELECT * FROM d`,
 	`SELECT * FROM t1 WHERE a ISNULL AND b IS NOT DISTINCT FROM ? AND c NOT BETWEEN 1 AND 2 AND NOT EXISTS (SELECT 1 FROM t2)`,
+	`SET LOCAL search_path = x; SELECT set_config($1, 'x', true)`, `SET @@session.sql_mode = (1, 2), NAMES x`, `PRAGMA a.b(1)`, `XA COMMIT 'x'`,
+	`SELECT t1.* FROM t1 ORDER BY t1.id DESC NULLS LAST, b LIMIT 3`, `SELECT strftime('%s'), string_agg(a, 'today 12:00') FROM t1 WHERE NOT a <> true`,
 	`EXPLAIN ANALYZE DELETE FROM t1`, `SELECT 1; DELETE FROM t1`, `((((((`, `SELECT (((((`, `CREATE TABLE x AS SELECT 1`,
 }
 
@@ -64,12 +66,13 @@ func FuzzCompile(f *testing.F) {
 			args[i] = values[(uint64(n)+uint64(i))%uint64(len(values))]
 		}
 		for _, d := range []Dialect{PostgreSQL, MySQL, SQLite} {
-			for _, lim := range []Limits{{}, {LongDisjunction: 2, MaxConjunctions: 3}} {
+			for _, lim := range []Limits{{}, {MaxInValues: 2, MaxConjunctions: 3}} {
 				plan, err := Compile(d, text, func(n TableName) (*Table, error) {
 					return tables[strings.ToLower(n.Name)], nil
 				}, lim)
 				require.NoError(t, err)
 				checkPlan(t, plan, lim.withDefaults(), args)
+				require.Equal(t, plan.Settings, SettingsOf(d, text))
 				pinned, err := CompileOn(d, text, func(n TableName) (*Table, error) {
 					return tables[strings.ToLower(n.Name)], nil
 				}, lim, []string{"a", "t1.id"}[n&1:])
@@ -90,6 +93,13 @@ func checkPlan(t *testing.T, plan *Plan, lim Limits, args []any) {
 	if len(plan.Writes) > 0 && plan.Statement == Select {
 		require.NotEmpty(t, plan.Skip)
 	}
+	for _, column := range plan.Order {
+		require.GreaterOrEqual(t, plan.Sole.Index(plan.d, column), 0)
+	}
+	if plan.AllColumns {
+		require.NotNil(t, plan.Sole)
+	}
+	plan.VolatileArg(args)
 	for _, few := range [][]any{args, nil} {
 		deps, err := plan.Bind(few)
 		if err != nil {

@@ -29,7 +29,6 @@ type parser struct {
 	volatile   string
 	hidden     []Hidden
 	effects    bool
-	settings   []Setting
 	subqueries int      // counts, to tell whether a condition holds any
 	calls      []string // functions called, in order
 	variables  int
@@ -231,7 +230,7 @@ func (p *parser) element() {
 	case t.kind == tokOp && t.text[0] == '@' && p.d == MySQL:
 		p.variables++
 		p.noteVolatile(t.text)
-	case t.kind == tokString && p.d == PostgreSQL && clockLiterals[strings.ToLower(strings.TrimSpace(t.text))]:
+	case (t.kind == tokString || t.kind == tokRaw) && p.d == PostgreSQL && meansNow(t.text):
 		p.calls = append(p.calls, t.text)
 		p.noteVolatile("'" + t.text + "'")
 	case t.identifier() && p.peek().is("(") && !p.isTypeName():
@@ -271,11 +270,8 @@ func (p *parser) call(name *token) {
 	case sideEffect:
 		p.noteSkip("side effects: %s", low)
 		p.effects = true
-		if low == "set_config" {
-			p.noteConfig()
-		}
 	case stableOfColumns:
-		if p.needsNow(low) {
+		if p.readsClock(low) {
 			p.noteVolatile(low + "()")
 		}
 	case volatile:
@@ -285,46 +281,35 @@ func (p *parser) call(name *token) {
 	}
 }
 
-// noteConfig notes what set_config sets; the current token is its opening
-// parenthesis.
-func (p *parser) noteConfig() {
-	var s Setting
-	if t := p.peekAt(1); t.kind == tokString && p.peekAt(2).is(",") {
-		s.Name = strings.ToLower(t.text)
+// readsClock reports whether a date function may read the clock: called without
+// arguments, or, of PostgreSQL's age, with one only; in SQLite with the word now
+// or with what may stand for it. The current token is the opening parenthesis.
+func (p *parser) readsClock(name string) bool {
+	args := p.toks[p.pos+1 : p.pos+closing(p.toks[p.pos:])]
+	list := items(args)
+	switch {
+	case len(args) == 0:
+		return true
+	case p.d == PostgreSQL:
+		return len(list) == 1
+	case p.d == SQLite:
+		return name == "strftime" && len(list) == 1 || slices.ContainsFunc(args, mayMeanNow)
 	}
-	end := closing(p.toks[p.pos:])
-	s.Local = p.peekAt(end-1).word == "true" && p.peekAt(end-2).is(",")
-	p.settings = append(p.settings, s)
+	return false
 }
 
-// needsNow tells whether a date function may read the clock: called without
-// arguments, or with one that may be the word now, or, of PostgreSQL's age,
-// with one argument only. The current token is the opening parenthesis.
-func (p *parser) needsNow(name string) bool {
-	if p.peekAt(1).is(")") {
+// mayMeanNow reports whether an argument's token may make a date function of
+// SQLite read the clock, or the time zone of the process.
+func mayMeanNow(t token) bool {
+	switch t.kind {
+	case tokParam:
 		return true
+	case tokOp:
+		return t.text == "||"
+	case tokString, tokName, tokRaw:
+		return sqliteClock[strings.ToLower(strings.TrimSpace(t.text))]
 	}
-	depth, commas := 0, 0
-	for i := p.pos; i < len(p.toks); i++ {
-		t := &p.toks[i]
-		switch {
-		case t.is("("):
-			depth++
-		case t.is(")"):
-			if depth--; depth == 0 {
-				return p.d == PostgreSQL && name == "age" && commas == 0
-			}
-		case t.is(",") && depth == 1:
-			commas++
-		case p.d == SQLite && t.kind == tokParam:
-			return true
-		case p.d == SQLite && (t.kind == tokString || t.kind == tokName || t.kind == tokRaw):
-			if s := strings.ToLower(t.text); s == "now" || s == "localtime" {
-				return true
-			}
-		}
-	}
-	return true
+	return false
 }
 
 // scanParens reads a parenthesised group of any content, or a subquery.

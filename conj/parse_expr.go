@@ -48,17 +48,28 @@ func (p *parser) not() *expr {
 	p.advance()
 	p.enter()
 	defer p.leave()
-	operand := p.not()
-	if operand.kind == exprColumn && p.d == PostgreSQL {
-		return truth(operand, false)
-	}
-	switch e := p.boolean(operand); e.kind {
-	case exprTrue:
+	return p.negated(p.boolean(p.not()))
+}
+
+// negated is NOT of a condition.
+//
+// Of a column that has two values beside NULL, NOT column = value is column =
+// the other value: NULL makes neither true. Only PostgreSQL's boolean is certain
+// to be such a column. MySQL's is a tinyint, which holds 2 as well, and what
+// SQLite's declared type says binds no row. Which type a column has is not known
+// here: of any other column the term is dropped later.
+func (p *parser) negated(e *expr) *expr {
+	switch {
+	case e.kind == exprTrue:
 		return &expr{kind: exprFalse}
-	case exprFalse:
+	case e.kind == exprFalse:
 		return &expr{kind: exprTrue}
-	case exprNull:
+	case e.kind == exprNull:
 		return e
+	case e.kind == exprEqual && e.threeValued && len(e.values) == 1 && p.d == PostgreSQL:
+		other := e.values[0]
+		other.not = !other.not
+		return &expr{kind: exprEqual, col: e.col, values: []Operand{other}, threeValued: true}
 	}
 	return opaque
 }
@@ -86,7 +97,9 @@ func (p *parser) boolean(e *expr) *expr {
 	case exprColumn:
 		// Only in PostgreSQL is a bare column certain to be a boolean.
 		if p.d == PostgreSQL {
-			return truth(e, true)
+			t := truth(e, true)
+			t.threeValued = true
+			return t
 		}
 		return opaque
 	case exprRow:
@@ -95,7 +108,7 @@ func (p *parser) boolean(e *expr) *expr {
 	return e
 }
 
-// truth is a boolean column that is true, or false.
+// truth is a boolean column that is true, or false, as IS TRUE asks it.
 func truth(column *expr, is bool) *expr {
 	return &expr{kind: exprEqual, col: column.col, values: []Operand{{Kind: LiteralOperand, Literal: is}}}
 }
@@ -136,8 +149,8 @@ func (p *parser) compare(left *expr) (*expr, bool) {
 	case t.op("<") || t.op(">") || t.op("<=") || t.op(">=") || t.op("<>") || t.op("!="):
 		p.advance()
 		right := p.operand()
-		if c, ok := compareLiterals(left, right); ok && (t.text == "<>" || t.text == "!=") {
-			return constant(c != 0), true
+		if t.text == "<>" || t.text == "!=" {
+			return p.unequal(left, right), true
 		}
 		return opaque, true
 	case t.word == "is":
@@ -300,6 +313,14 @@ func (p *parser) equals(left *expr) *expr {
 	return equal(left, p.operand())
 }
 
+// unequal is <>. Rows differ if any of their columns do.
+func (p *parser) unequal(left, right *expr) *expr {
+	if left.kind == exprRow || right.kind == exprRow {
+		return opaque
+	}
+	return p.negated(equal(left, right))
+}
+
 func equal(left, right *expr) *expr {
 	if left.kind == exprRow && right.kind == exprRow && len(left.kids) == len(right.kids) {
 		all := &expr{kind: exprAnd}
@@ -322,7 +343,7 @@ func equal(left, right *expr) *expr {
 	case right.kind == exprValue && right.values[0].Kind == NullOperand:
 		return &expr{kind: exprNull}
 	case right.kind == exprValue && right.values[0].Kind != ExpressionOperand:
-		return &expr{kind: exprEqual, col: left.col, values: right.values}
+		return &expr{kind: exprEqual, col: left.col, values: right.values, threeValued: true}
 	}
 	return opaque
 }

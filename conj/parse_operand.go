@@ -98,13 +98,13 @@ func (p *parser) primary() *expr {
 		p.element()
 		if k := p.peek().kind; k == tokString || k == tokDouble || k == tokRaw {
 			for k := p.peek().kind; k == tokString || k == tokDouble || k == tokRaw; k = p.peek().kind {
-				p.advance() // adjacent literals are one
+				p.element() // adjacent literals are one
 			}
 			return opaque
 		}
 		return value(Operand{Kind: LiteralOperand, Literal: t.text})
 	case tokRaw, tokDouble:
-		p.advance()
+		p.element()
 		if p.peek().is(".") && p.peekAt(1).identifier() { // "t".c under ANSI_QUOTES
 			p.advance()
 			p.advance()

@@ -73,14 +73,16 @@ func (p *parser) control() Statement {
 		p.rest()
 		return Begin
 	case "commit", "end":
-		if p.peek().word == "prepared" {
-			p.unexpected()
+		if p.accept("prepared") {
+			p.rest()
+			return Other
 		}
 		p.rest()
 		return Commit
 	case "rollback", "abort":
-		if p.peek().word == "prepared" {
-			p.unexpected()
+		if p.accept("prepared") {
+			p.rest()
+			return Other
 		}
 		for !p.atEnd() && !p.peek().is(";") {
 			if p.advance().word == "to" {
@@ -110,7 +112,15 @@ func (p *parser) control() Statement {
 		p.effects = true
 		p.rest()
 		return Other
-	case "show", "pragma", "vacuum", "reindex", "listen", "unlisten", "notify", "checkpoint", "optimize", "flush",
+	case "pragma":
+		return p.pragma()
+	case "prepare", "xa":
+		if t.word == "prepare" && p.peek().word != "transaction" {
+			p.unexpected() // what EXECUTE is going to run
+		}
+		p.rest()
+		return Other
+	case "show", "vacuum", "reindex", "listen", "unlisten", "notify", "checkpoint", "optimize", "flush",
 		"kill", "declare", "fetch", "close", "move", "deallocate", "cluster", "help":
 		p.rest()
 		return Other
@@ -122,7 +132,6 @@ func (p *parser) control() Statement {
 
 // set reads SET. MariaDB's SET STATEMENT .. FOR runs another statement.
 func (p *parser) set() Statement {
-	p.settings = append(p.settings, Setting{Local: p.d == PostgreSQL && p.peek().word == "local"})
 	for !p.atEnd() && !p.peek().is(";") {
 		if p.d == MySQL && p.peek().anyOf("for", "select") {
 			p.unexpected()
@@ -131,6 +140,18 @@ func (p *parser) set() Statement {
 		p.advance()
 	}
 	return Set
+}
+
+// pragma reads SQLite's PRAGMA, which sets what it names if a value follows. In
+// parentheses that may be an argument, as of table_info.
+func (p *parser) pragma() Statement {
+	name := p.tableName().Name
+	value := p.peek()
+	p.rest()
+	if value.op("=") || value.is("(") && SettingEffect(p.d, name).Meaningful() {
+		return Set
+	}
+	return Other
 }
 
 // explain reads EXPLAIN, which runs its statement if told to ANALYZE.

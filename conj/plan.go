@@ -28,9 +28,9 @@ const (
 	Savepoint
 	RollbackTo
 	Release
-	Set   // SET, RESET, USE: changes the session
+	Set   // SET, RESET, USE, PRAGMA name = value: changes the session
 	Call  // CALL, DO, EXECUTE: may do anything
-	Other // EXPLAIN, SHOW, PRAGMA, VACUUM and the like; also an empty text
+	Other // EXPLAIN, SHOW, VACUUM, PREPARE TRANSACTION and the like; also an empty text
 )
 
 var statementNames = [...]string{
@@ -73,26 +73,26 @@ func (s Shape) String() string {
 // Limits bound how finely a query is tracked. Beyond them it depends on more
 // rows than it needs to.
 type Limits struct {
-	// LongDisjunction is the number of values up to which column IN (..) and
+	// MaxInValues is the number of values up to which column IN (..) and
 	// column = ANY(..) narrow.
 	//
 	// Defaults to 128.
-	LongDisjunction int
+	MaxInValues int
 	// MaxConjunctions is the number of conjunctions that a query may have on
 	// one table. Beyond it, of a product of lists the longest is left out until
 	// the rest fits, and of a disjunction the terms are kept that all of its
 	// conjunctions share, if there are any.
 	//
-	// Defaults to 256, or to twice LongDisjunction if that is more.
+	// Defaults to 256, or to twice MaxInValues if that is more.
 	MaxConjunctions int
 }
 
 func (l Limits) withDefaults() Limits {
-	if l.LongDisjunction <= 0 {
-		l.LongDisjunction = 128
+	if l.MaxInValues <= 0 {
+		l.MaxInValues = 128
 	}
 	if l.MaxConjunctions <= 0 {
-		l.MaxConjunctions = max(256, 2*l.LongDisjunction)
+		l.MaxConjunctions = max(256, 2*l.MaxInValues)
 	}
 	return l
 }
@@ -136,9 +136,27 @@ type Plan struct {
 	// Sole is the table or view that is all of the FROM clause of a SELECT; nil
 	// if there is more to it.
 	Sole *Table
-	// Settings are what the statement changes of the session: one without a
-	// name for a SET, and one for each call of PostgreSQL's set_config.
+	// AllColumns is true of a SELECT whose list is a star for all columns of
+	// Sole, and nothing else.
+	AllColumns bool
+	// Cuts is true of a SELECT with a LIMIT, OFFSET or FETCH of its own.
+	Cuts bool
+	// Order are the columns of Sole that stand alone in the ORDER BY of a SELECT
+	// that shows each of its rows by itself; of any other statement there are
+	// none.
+	Order []string
+	// OrderDependent names what may make the result depend on the order in which
+	// the database meets the rows, Cuts and the order of the result aside, such
+	// as "string_agg()"; empty if there is nothing. What depends on it may differ
+	// between two runs on the same data.
+	OrderDependent string
+	// Settings are what the text changes of the session, calls of PostgreSQL's
+	// set_config included. They are told of every text; of one that is Unknown
+	// they are what it may change.
 	Settings []Setting
+	// TwoPhase is what the text does in a commit of two phases. It is told of
+	// every text, as Settings are.
+	TwoPhase TwoPhase
 	// HasSideEffects is true of a statement that does more than read: locks,
 	// advances a sequence, calls a procedure.
 	HasSideEffects bool
@@ -148,12 +166,6 @@ type Plan struct {
 	reads   []*tableRead
 	joined  []*Joined
 	binders sync.Pool // of *binder
-}
-
-// Setting is a setting of the session that a statement changes.
-type Setting struct {
-	Name  string // of set_config, in lower case; empty if not told
-	Local bool   // until the end of the transaction: PostgreSQL's SET LOCAL
 }
 
 // HiddenKind is what a Hidden is.
@@ -269,6 +281,7 @@ type Operand struct {
 	Literal any // int64, string or bool
 
 	cast Kind // the type that it is cast to, as what it is of a column; Opaque if to none
+	not  bool // the value is any that a boolean column may have, but this one and NULL
 }
 
 // Resolve returns the operand's value in a call; false if only the database

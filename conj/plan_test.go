@@ -175,7 +175,7 @@ func TestBooleanColumnsNarrow(t *testing.T) {
 		`active`: `flags[active=1]`, `NOT active`: `flags[active=0]`, `NOT (flags.active)`: `flags[active=0]`,
 		`active IS TRUE`: `flags[active=1]`, `active IS FALSE`: `flags[active=0]`, `active IS UNKNOWN`: `flags[active null]`,
 		`active IS NOT TRUE`: `flags[active=0 | active null]`, `active IS NOT FALSE`: `flags[active=1 | active null]`,
-		`active IS NOT UNKNOWN`: `flags[*]`, `NOT NOT active`: `flags[*]`, `NOT odd`: `flags[*]`, `NOT (active AND id = 1)`: `flags[*]`,
+		`active IS NOT UNKNOWN`: `flags[*]`, `NOT NOT active`: `flags[active=1]`, `NOT odd`: `flags[*]`, `NOT (active AND id = 1)`: `flags[*]`,
 		`(active = true) IS TRUE`: `flags[*]`,
 	} {
 		plan, err := Compile(PostgreSQL, `SELECT * FROM flags WHERE `+where, lookup, Limits{})
@@ -345,12 +345,12 @@ func TestLimitsBoundConjunctions(t *testing.T) {
 	for _, c := range deps[0].Conjunctions {
 		require.Equal(t, "name", c.Terms[len(c.Terms)-1].Column)
 	}
-	require.Equal(t, Limits{LongDisjunction: 300, MaxConjunctions: 600}, Limits{LongDisjunction: 300}.withDefaults(),
+	require.Equal(t, Limits{MaxInValues: 300, MaxConjunctions: 600}, Limits{MaxInValues: 300}.withDefaults(),
 		"a longer list than the default number of conjunctions still narrows")
-	require.Equal(t, Limits{LongDisjunction: 128, MaxConjunctions: 256}, Limits{}.withDefaults())
-	checkRules(t, Limits{LongDisjunction: 3, MaxConjunctions: 4}, []rule{
-		{"LongDisjunction", 0, `SELECT * FROM users WHERE age IN (1,2,3,4) AND name = 'x'`, nil, `users[name=x]`},
-		{"LongDisjunction of ANY", 0, `SELECT * FROM users WHERE age = ANY($1) AND name = 'x'`, []any{[]int64{1, 2, 3, 4}}, `users[name=x]`},
+	require.Equal(t, Limits{MaxInValues: 128, MaxConjunctions: 256}, Limits{}.withDefaults())
+	checkRules(t, Limits{MaxInValues: 3, MaxConjunctions: 4}, []rule{
+		{"MaxInValues", 0, `SELECT * FROM users WHERE age IN (1,2,3,4) AND name = 'x'`, nil, `users[name=x]`},
+		{"MaxInValues of ANY", 0, `SELECT * FROM users WHERE age = ANY($1) AND name = 'x'`, []any{[]int64{1, 2, 3, 4}}, `users[name=x]`},
 		{"MaxConjunctions of bound lists", 0, `SELECT * FROM users WHERE name = 'x' AND age IN (1,2,3) OR name = 'x' AND company_id IN (1,2)`, nil, `users[name=x]`},
 	})
 }

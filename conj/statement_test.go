@@ -46,7 +46,11 @@ func TestStatementsAreTold(t *testing.T) {
 		{PostgreSQL, `EXPLAIN (ANALYZE, VERBOSE) DELETE FROM users`, Unknown},
 		{MySQL, `ANALYZE FORMAT=JSON UPDATE users SET age = 1`, Unknown},
 		{MySQL, `SET STATEMENT max_statement_time=1 FOR DELETE FROM users`, Unknown},
-		{PostgreSQL, `PREPARE TRANSACTION 'x'`, Unknown}, {PostgreSQL, `COMMIT PREPARED 'x'`, Unknown},
+		{PostgreSQL, `PREPARE TRANSACTION 'x'`, Other}, {PostgreSQL, `COMMIT PREPARED 'x'`, Other},
+		{PostgreSQL, `ROLLBACK PREPARED 'x'`, Other}, {MySQL, `XA COMMIT 'x' ONE PHASE`, Other},
+		{PostgreSQL, `PREPARE s AS DELETE FROM users`, Unknown}, {MySQL, `PREPARE s FROM 'DELETE FROM users'`, Unknown},
+		{SQLite, `PRAGMA read_uncommitted = 1`, Set}, {SQLite, `PRAGMA main.table_info(users)`, Other},
+		{SQLite, `PRAGMA case_sensitive_like(1)`, Set},
 		{MySQL, `LOAD DATA INFILE 'x' INTO TABLE users`, Unknown},
 		{MySQL, `CREATE TRIGGER t AFTER INSERT ON users FOR EACH ROW BEGIN DELETE FROM posts; DELETE FROM labels; END`, DDL},
 		{SQLite, `CREATE TRIGGER t AFTER INSERT ON users BEGIN DELETE FROM posts; END`, DDL},
@@ -231,6 +235,105 @@ func TestVolatileFunctionsAreNamed(t *testing.T) {
 	require.Empty(t, compile(t, PostgreSQL, `SELECT row_number() OVER (PARTITION BY age ORDER BY id), sum(age) FROM users`).Volatile)
 }
 
+// TestClock: date functions read the clock when an argument is missing or says
+// so, by rules of each database.
+func TestClock(t *testing.T) {
+	for _, c := range []struct {
+		d        Dialect
+		volatile []string
+		stable   []string
+	}{
+		{
+			SQLite,
+			[]string{
+				`date()`, `time()`, `datetime( )`, `julianday()`, `unixepoch()`, `timediff('now', created)`, `timediff(created, 'now')`,
+				`strftime('%s')`, `strftime('%s', 'now')`, `strftime(?)`, `date('NOW')`, `date( ' Now ' )`, `date("now")`, `date('now', '-1 day')`,
+				`date(?)`, `date(:day)`, `date(created, ?)`, `date(coalesce(created, 'now'))`, `date('n' || 'ow')`, `unixepoch('subsec')`,
+				`datetime(created, 'localtime')`, `datetime(created, 'utc')`, `CURRENT_DATE`, `current_time`, `CURRENT_TIMESTAMP`,
+				`random()`, `randomblob(4)`, `changes()`, `total_changes()`, `last_insert_rowid()`, `sqlite_version()`,
+			},
+			[]string{
+				`date(created)`, `strftime('%s', created)`, `datetime(created, '+1 day')`, `julianday(created)`, `unixepoch(created)`,
+				`timediff(created, created)`, `date('2020-01-01')`, `'now'`,
+			},
+		},
+		{
+			PostgreSQL,
+			[]string{
+				`age(created)`, `now()`, `clock_timestamp()`, `statement_timestamp()`, `transaction_timestamp()`, `timeofday()`,
+				`'now'::timestamp`, `timestamp 'now'`, `date 'today'`, `CAST('Tomorrow' AS date)`, `' yesterday '::date`, `'today 12:00'::timestamptz`,
+				`'now()'::timestamp`, `'12:00 today UTC'::timestamptz`, `E'now'::timestamp`, `$$now$$::timestamp`, `U&'now'::timestamp`,
+				`CURRENT_DATE`, `CURRENT_TIME(0)`, `CURRENT_TIMESTAMP`, `LOCALTIME`, `LOCALTIMESTAMP(0)`, `extract(epoch FROM now())`,
+				`date_trunc('day', now())`, `to_char(now(), 'YYYY')`, `random()`, `gen_random_uuid()`, `uuidv7()`, `current_user`, `session_user`,
+				`current_setting('x')`, `lastval()`, `pg_backend_pid()`, `current_schema`,
+			},
+			[]string{
+				`age(created, created)`, `to_timestamp(1)`, `date_trunc('day', created)`, `extract(year FROM created)`, `'nowhere'`,
+				`'todays'::text`, `'until further notice now'`, `'infinity'::timestamp`, `date '2020-01-01'`, `make_date(2020, 1, 1)`,
+			},
+		},
+		{
+			MySQL,
+			[]string{
+				`UNIX_TIMESTAMP()`, `UNIX_TIMESTAMP( )`, `NOW()`, `NOW(6)`, `SYSDATE()`, `CURDATE()`, `CURTIME()`, `CURRENT_DATE`, `CURRENT_TIME()`,
+				`CURRENT_TIMESTAMP(3)`, `LOCALTIME`, `LOCALTIMESTAMP()`, `UTC_DATE`, `UTC_TIME()`, `UTC_TIMESTAMP()`, `DATEDIFF(NOW(), created)`,
+				`created + INTERVAL 1 DAY > CURRENT_DATE`, `RAND()`, `UUID()`, `UUID_SHORT()`, `UUID_v7()`, `RANDOM_BYTES(4)`, `USER()`, `CURRENT_USER`,
+				`SESSION_USER()`, `SYSTEM_USER()`, `CURRENT_ROLE()`, `CONNECTION_ID()`, `LAST_INSERT_ID()`, `FOUND_ROWS()`, `ROW_COUNT()`,
+				`DATABASE()`, `SCHEMA()`, `VERSION()`, `DEFAULT(created)`, `@x`, `@@sql_mode`,
+			},
+			[]string{
+				`UNIX_TIMESTAMP(created)`, `DATE_FORMAT(created, '%Y')`, `FROM_UNIXTIME(1)`, `DATE(created)`, `TIMESTAMP(created)`, `'now'`,
+				`STR_TO_DATE('1', '%d')`, `DATEDIFF(created, created)`, `LAST_DAY(created)`,
+			},
+		},
+	} {
+		for _, expr := range c.volatile {
+			for _, sql := range []string{`SELECT ` + expr + ` FROM users`, `SELECT * FROM users WHERE name = ` + expr} {
+				t.Run(c.d.String()+"/volatile/"+sql, func(t *testing.T) {
+					plan := compile(t, c.d, sql)
+					require.Empty(t, plan.Skip)
+					require.NotEmpty(t, plan.Volatile)
+				})
+			}
+		}
+		for _, expr := range c.stable {
+			for _, sql := range []string{`SELECT ` + expr + ` FROM users`, `SELECT * FROM users WHERE name = ` + expr} {
+				t.Run(c.d.String()+"/stable/"+sql, func(t *testing.T) {
+					plan := compile(t, c.d, sql)
+					require.Empty(t, plan.Skip)
+					require.Empty(t, plan.Volatile)
+					require.Empty(t, plan.Hidden)
+				})
+			}
+		}
+	}
+}
+
+func TestClockInAnArgument(t *testing.T) {
+	postgres, mysql := compile(t, PostgreSQL, `SELECT * FROM users`), compile(t, MySQL, `SELECT * FROM users`)
+	for _, c := range []struct {
+		name string
+		arg  any
+		want string
+	}{
+		{"now", "now", "parameter 2, which may stand for the time"},
+		{"odd", " ToDay\t12:00", "parameter 2, which may stand for the time"},
+		{"a list", []string{"2020-01-01", "yesterday"}, "parameter 2, which may stand for the time"},
+		{"a list of any", []any{int64(1), "tomorrow"}, "parameter 2, which may stand for the time"},
+		{"a type with a text", Stringer{Value: int64(1), Text: "now"}, "parameter 2, which may stand for the time"},
+		{"another text", "nowhere", ""},
+		{"prose", "what happens today matters", ""},
+		{"a number", int64(1), ""},
+		{"bytes", []byte("now"), ""},
+		{"nil", nil, ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			require.Equal(t, c.want, postgres.VolatileArg([]any{"x", c.arg}))
+			require.Empty(t, mysql.VolatileArg([]any{"x", c.arg}))
+		})
+	}
+}
+
 // writes shows a plan's writes briefly.
 func writes(p *Plan) []string {
 	var out []string
@@ -310,13 +413,23 @@ func TestWritesNameTheirTables(t *testing.T) {
 }
 
 func TestCalls(t *testing.T) {
-	for sql, want := range map[string][]string{
-		`SELECT f(1), "G" (2), public.h/* ( */(3) FROM k(4) WHERE id IN (1) AND (a) = 1`: {"f", "g", "h", "k", "in", "and"},
-		`SELECT 'f(1)' -- f(2)`: nil,
+	for _, c := range []struct {
+		d    Dialect
+		sql  string
+		want []string
+	}{
+		{PostgreSQL, `SELECT f(1), "G" (2), public.h/* ( */(3) FROM k(4) WHERE id IN (1) AND (a) = 1`, []string{"f", "g", "h", "k", "in", "and"}},
+		{PostgreSQL, `SELECT 'f(1)' -- f(2)`, nil},
+		{PostgreSQL, `SELECT $$f(1)$$, E'f(2)', f (g(3))`, []string{"f", "g"}},
+		{MySQL, "SELECT `f`(1), \"g\"(2), 'h(3)' # k(4)", []string{"f", "g"}},
+		{SQLite, `SELECT [f](1), "g"(2), db.h(3)`, []string{"f", "g", "h"}},
+		{SQLite, ``, nil},
 	} {
-		got, ok := Calls(PostgreSQL, sql)
-		require.True(t, ok)
-		require.Equal(t, want, got, sql)
+		t.Run(c.d.String()+"/"+c.sql, func(t *testing.T) {
+			got, ok := Calls(c.d, c.sql)
+			require.True(t, ok)
+			require.Equal(t, c.want, got)
+		})
 	}
 	_, ok := Calls(PostgreSQL, `SELECT 'f(1)`)
 	require.False(t, ok)
@@ -324,22 +437,18 @@ func TestCalls(t *testing.T) {
 
 func TestFields(t *testing.T) {
 	sql := `SELECT o.id, (o)."Owed", 'a.b', 1.5 FROM public.orders o`
-	require.Equal(t, []string{"id", "owed", "orders"}, Fields(PostgreSQL, sql))
-	require.Empty(t, Fields(MySQL, sql))
-}
-
-func TestSettings(t *testing.T) {
-	for sql, want := range map[string][]Setting{
-		`SET search_path = x`:                         {{}},
-		`SET LOCAL search_path = x`:                   {{Local: true}},
-		`RESET ALL`:                                   {{}},
-		`SELECT set_config('Search_Path', $1, true)`:  {{Name: "search_path", Local: true}},
-		`SELECT set_config($1, f(2, true), false)`:    {{}},
-		`SELECT set_config('a', 'b', $1) FROM users`:  {{Name: "a"}},
-		`SELECT set_config('a', 'b', NOT true)`:       {{Name: "a"}},
-		`SELECT name FROM users WHERE name = 'local'`: nil,
+	for _, c := range []struct {
+		name string
+		d    Dialect
+		sql  string
+		want []string
+	}{
+		{"names", PostgreSQL, sql, []string{"id", "owed", "orders"}},
+		{"keywords", PostgreSQL, `SELECT a.select, (f(1)).*, a . "b"`, []string{"select", "b"}},
+		{"not to be taken apart", PostgreSQL, `SELECT a.b, 'c`, nil},
+		{"elsewhere", MySQL, sql, nil},
 	} {
-		require.Equal(t, want, compile(t, PostgreSQL, sql).Settings, sql)
+		t.Run(c.name, func(t *testing.T) { require.Equal(t, c.want, Fields(c.d, c.sql)) })
 	}
 }
 

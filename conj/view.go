@@ -122,6 +122,7 @@ func (c *compiler) view(v *Table, name TableName) (*viewRead, error) {
 	}
 	read.reads = append(read.reads, inner.narrow(&narrower{d: c.d, lim: c.plan.lim})...)
 	inner.origin(read)
+	inner.viewOrder(v)
 	for _, n := range p.names {
 		if n.Schema == "" {
 			n.Schema = v.View.Schema
@@ -142,6 +143,30 @@ func (c *compiler) view(v *Table, name TableName) (*viewRead, error) {
 	c.effects = c.effects || p.effects
 	c.views[v] = read
 	return read, nil
+}
+
+// viewOrder notes that rows of the view may depend on the order in which those
+// below are met. Any LIMIT of a view leaves out rows.
+func (c *compiler) viewOrder(v *Table) {
+	tables := make([]*Table, 0, len(c.cores))
+	limited := false
+	for _, core := range c.cores {
+		for _, e := range core.entries {
+			if e.table != nil {
+				tables = append(tables, e.table)
+			}
+		}
+	}
+	for i := range c.toks {
+		limited = limited || c.toks[i].anyOf("limit", "offset", "fetch")
+	}
+	why := (&orderReader{d: c.d, toks: c.toks, tables: tables}).dependent()
+	if limited && why == "" {
+		why = "LIMIT"
+	}
+	if why != "" && c.plan.OrderDependent == "" {
+		c.plan.OrderDependent = why + " in the view " + v.Name
+	}
 }
 
 // opaqueColumns is a view for the resolution of names only.

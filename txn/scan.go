@@ -1,6 +1,10 @@
 package txn
 
-import "strings"
+import (
+	"strings"
+
+	"github.com/cacheplugin/cacheplugin/internal/sqltoken"
+)
 
 // Names of GORM's dialectors whose texts are read differently.
 const (
@@ -24,7 +28,7 @@ type traits struct {
 // on the side of seeing too much.
 func scan(query, dialect string) traits {
 	var (
-		s = scanner{text: query, dialect: dialect}
+		s = newStatements(query, dialect)
 		t traits
 	)
 	for {
@@ -37,7 +41,7 @@ func scan(query, dialect string) traits {
 				return t
 			}
 		}
-		if !s.skipStatement() {
+		if !s.skip() {
 			return t
 		}
 	}
@@ -45,8 +49,8 @@ func scan(query, dialect string) traits {
 
 // add notes one statement. It returns false where the rest of the text cannot
 // be split at semicolons.
-func (t *traits) add(s *scanner, first string) bool {
-	onMySQL := s.dialect == mysql
+func (t *traits) add(s *statements, first string) bool {
+	onMySQL := s.onMySQL
 	switch {
 	case is(first, "begin"):
 		t.begin(onMySQL)
@@ -126,7 +130,7 @@ func (t *traits) definition(commits bool) {
 
 // chained: COMMIT AND CHAIN begins the next transaction at once, and COMMIT
 // PREPARED ends none of this session.
-func (t *traits) chained(s *scanner) {
+func (t *traits) chained(s *statements) {
 	second := s.word()
 	if is(second, "work") || is(second, "transaction") {
 		second = s.word()
@@ -134,7 +138,7 @@ func (t *traits) chained(s *scanner) {
 	t.chainedAfter(s, second)
 }
 
-func (t *traits) chainedAfter(s *scanner, word string) {
+func (t *traits) chainedAfter(s *statements, word string) {
 	switch {
 	case is(word, "and") && is(s.word(), "chain"):
 		t.begins++
@@ -147,151 +151,69 @@ func is(word, keyword string) bool {
 	return len(word) == len(keyword) && strings.EqualFold(word, keyword)
 }
 
-// scanner walks over a text of one or more statements.
-type scanner struct {
+// statements walks over a text of one or more statements.
+type statements struct {
 	text    string
-	at      int
-	dialect string
+	tokens  sqltoken.Scanner
+	next    sqltoken.Token
+	onMySQL bool
+}
+
+func newStatements(query, dialect string) statements {
+	d := sqltoken.PostgreSQL
+	switch dialect {
+	case mysql:
+		d = sqltoken.MySQL
+	case sqlite:
+		d = sqltoken.SQLite
+	}
+	s := statements{text: query, tokens: sqltoken.NewGuessingScanner(d, query), onMySQL: d == sqltoken.MySQL}
+	s.advance()
+	return s
+}
+
+func (s *statements) advance() {
+	s.next, _ = s.tokens.Next() // a guessing scanner never fails
 }
 
 // word returns the next word, "" where something else comes, and stays there.
-func (s *scanner) word() string {
-	s.skipBlank()
-	start := s.at
-	for s.at < len(s.text) && isWord(s.text[s.at]) {
-		s.at++
+func (s *statements) word() string {
+	if s.next.Kind != sqltoken.Word {
+		return ""
 	}
-	return s.text[start:s.at]
+	word := s.next.Text
+	s.advance()
+	return word
 }
 
-func isWord(c byte) bool {
-	return c == '_' || c|0x20 >= 'a' && c|0x20 <= 'z' || c >= '0' && c <= '9' || c >= 0x80
-}
-
-// skipBlank skips white space and comments.
-func (s *scanner) skipBlank() {
-	for s.at < len(s.text) {
-		switch c := s.text[s.at]; {
-		case c == ' ' || c >= '\t' && c <= '\r':
-			s.at++
-		case !s.skipComment():
-			return
-		}
-	}
-}
-
-// skipComment skips one comment, if there is one.
-func (s *scanner) skipComment() bool {
-	rest := s.text[s.at:]
-	switch {
-	case strings.HasPrefix(rest, "--") && (s.dialect != mysql || len(rest) == 2 || rest[2] <= ' '),
-		s.dialect == mysql && rest[0] == '#':
-		if end := strings.IndexByte(rest, '\n'); end >= 0 {
-			s.at += end + 1
-		} else {
-			s.at = len(s.text)
-		}
-		return true
-
-	case s.dialect == mysql && (strings.HasPrefix(rest, "/*!") || strings.HasPrefix(rest, "/*M!")):
-		// The server runs what is inside; its end is skipped below.
-		s.at += strings.IndexByte(rest, '!') + 1
-		for s.at < len(s.text) && s.text[s.at] >= '0' && s.text[s.at] <= '9' {
-			s.at++
-		}
-		return true
-
-	case s.dialect == mysql && strings.HasPrefix(rest, "*/"):
-		s.at += 2
-		return true
-
-	case strings.HasPrefix(rest, "/*"):
-		depth := 1
-		for s.at += 2; depth > 0 && s.at < len(s.text); {
-			switch rest := s.text[s.at:]; {
-			case strings.HasPrefix(rest, "*/"):
-				depth--
-				s.at += 2
-			case strings.HasPrefix(rest, "/*") && s.dialect != mysql && s.dialect != sqlite:
-				depth++ // PostgreSQL nests them
-				s.at += 2
-			default:
-				s.at++
-			}
-		}
-		return true
-	}
-	return false
-}
-
-// skipStatement moves behind the next semicolon outside of quotes and
-// comments. It returns false at the end of the text.
-func (s *scanner) skipStatement() bool {
+// skip moves behind the next semicolon outside of quotes and comments. It
+// returns false at the end of the text.
+func (s *statements) skip() bool {
 	// Nearly every text is one statement.
-	if strings.IndexByte(s.text[s.at:], ';') < 0 {
+	if strings.IndexByte(s.text[s.next.Start:], ';') < 0 {
 		return false
 	}
-	for s.at < len(s.text) {
-		switch c := s.text[s.at]; c {
-		case ';':
-			s.at++
-			return s.at < len(s.text)
-		case '\'', '"', '`':
-			s.skipQuoted(c)
-		case '$':
-			s.skipDollarQuoted()
-		case '-', '#', '/', '*':
-			if !s.skipComment() {
-				s.at++
-			}
-		default:
-			s.at++
+	for s.next.Kind != sqltoken.End {
+		ends := s.next.IsPunct(';')
+		s.advance()
+		if ends {
+			return s.next.Kind != sqltoken.End
 		}
 	}
 	return false
-}
-
-// skipQuoted skips a quoted string or identifier. A doubled quote reads as two
-// of them side by side.
-func (s *scanner) skipQuoted(quote byte) {
-	escapes := quote != '`' && s.dialect == mysql ||
-		quote == '\'' && s.dialect != sqlite && s.at > 0 && s.text[s.at-1]|0x20 == 'e' && (s.at == 1 || !isWord(s.text[s.at-2]))
-	for s.at++; s.at < len(s.text); s.at++ {
-		switch c := s.text[s.at]; {
-		case c == '\\' && escapes:
-			s.at++
-		case c == quote:
-			s.at++
-			return
-		}
-	}
-}
-
-// skipDollarQuoted skips PostgreSQL's $tag$ .. $tag$, or one character.
-func (s *scanner) skipDollarQuoted() {
-	start := s.at
-	s.at++
-	if s.dialect == mysql || s.dialect == sqlite || start > 0 && isWord(s.text[start-1]) {
-		return
-	}
-	end := s.at
-	for end < len(s.text) && isWord(s.text[end]) {
-		end++
-	}
-	// A tag does not begin with a digit: $1 is a parameter.
-	if end == len(s.text) || s.text[end] != '$' || end > s.at && s.text[s.at] >= '0' && s.text[s.at] <= '9' {
-		return
-	}
-	tag := s.text[start : end+1]
-	if closing := strings.Index(s.text[end+1:], tag); closing >= 0 {
-		s.at = end + 1 + closing + len(tag)
-	} else {
-		s.at = len(s.text)
-	}
 }
 
 // mentionsAutocommit reports whether autocommit is among the variables of the
 // SET statement that has just begun.
-func (s *scanner) mentionsAutocommit() bool {
-	return strings.Contains(strings.ToLower(s.text[s.at:]), "autocommit")
+func (s *statements) mentionsAutocommit() bool {
+	for ; s.next.Kind != sqltoken.End && !s.next.IsPunct(';'); s.advance() {
+		if s.next.Kind != sqltoken.String && containsFold(s.next.Text, "autocommit") {
+			return true
+		}
+	}
+	return false
+}
+
+func containsFold(text, part string) bool {
+	return strings.Contains(strings.ToLower(text), part)
 }

@@ -441,7 +441,7 @@ func checkLaw(l lawDatabase, queries int, seed uint64) {
 		text := l.text(m.query())
 		lim := conj.Limits{}
 		if m.chance(20) {
-			lim = conj.Limits{LongDisjunction: 2, MaxConjunctions: 4}
+			lim = conj.Limits{MaxInValues: 2, MaxConjunctions: 4}
 		}
 		plan, err := conj.Compile(l.d, text, lookup, lim)
 		require.NoError(t, err, text)

@@ -37,18 +37,19 @@ type rule struct {
 // may import what it likes, but the root.
 var rules = map[string]rule{
 	// What anybody may import, and may be tested without a database or Redis.
-	"conj":  {standardOnly: true, never: []string{"net", "os/exec"}},
+	"conj":  {ours: []string{"internal/sqltoken"}, standardOnly: true, never: []string{"net", "os/exec"}},
 	"lua":   {never: []string{gorm, sqlStd}},
 	"cache": {never: []string{redis}},
-	"txn":   {ours: []string{"conj", "lua"}, never: []string{redis}},
+	"txn":   {ours: []string{"conj", "internal/sqltoken", "lua"}, never: []string{redis}},
 
 	// What stands alone.
+	"internal/sqltoken":   {standardOnly: true, never: []string{"net", "os/exec"}},
 	"internal/background": {standardOnly: true},
 	"internal/change":     {standardOnly: true},
 	"internal/misconfig":  {standardOnly: true},
 	"internal/dialect":    {ours: []string{"conj"}, standardOnly: true},
 	"internal/rowset":     {never: []string{gorm, redis}},
-	"internal/catalog":    {ours: []string{"conj", "lua"}, never: []string{redis}},
+	"internal/catalog":    {ours: []string{"conj", "internal/sqltoken", "lua"}, never: []string{redis}},
 	"internal/policy":     {ours: []string{"cache", "conj"}, never: []string{redis}},
 	"internal/report":     {ours: []string{"cache"}, never: []string{redis}},
 
