@@ -167,8 +167,8 @@ func settings(opts []Option) *Settings {
 //
 //	db.Scopes(cache.Cache(cache.Timeout(time.Minute))).Where("tag_id = ?", 2).Find(&articles)
 //
-// Preloads and associations of the query inherit it, but for [On]. [With] is the
-// same as a clause.
+// Preloads and associations of the query inherit it; preloads don't inherit [On].
+// [With] is the same as a clause.
 func Cache(opts ...Option) func(*gorm.DB) *gorm.DB {
 	s := settings(opts)
 	return func(db *gorm.DB) *gorm.DB { return db.Set(settingsKey, s) }
