@@ -178,7 +178,7 @@ func (r *reasonReader) literal(lit *ast.CompositeLit) {
 		switch {
 		case lastName(field.Key) == "Reason", lastName(field.Key) == "Skip":
 			given = field.Value
-		case lastName(field.Value) == "EventError":
+		case lastName(field.Key) == "Kind" && strings.HasSuffix(lastName(field.Value), "Error"):
 			return
 		}
 	}

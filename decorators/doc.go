@@ -30,6 +30,13 @@
 // plugin's promise holds for what is decorated, as far as the samples name all
 // that the value is made of.
 //
+// # Names and keys
+//
+// A name is taken once for each plugin, or cache of [On]: a second function, view or
+// set of fragments of the name is [ErrNameTaken]. Processes that share a prefix share
+// values by name; [Version] keeps those of two releases apart. Every part of a key
+// carries its length, so that no text in one part is mistaken for another part.
+//
 // # Transactions
 //
 // Only a transaction's own handle knows whether it has written. Put it into the

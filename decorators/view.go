@@ -26,7 +26,7 @@ func Headers(names ...string) Option {
 }
 
 // KeyBy makes the key of a request in place of its absolute URI. What it returns
-// is what [Views.Invalidate] takes then. Handlers only.
+// is what Views.Invalidate takes then. Handlers only.
 func KeyBy(key func(*http.Request) string) Option {
 	return option("KeyBy", func(o *options) { o.view.keyBy = key })
 }
@@ -62,7 +62,7 @@ func OnError(report func(*http.Request, error)) Option {
 //
 // Cached are responses to GET, which answer HEAD, too, with status 200, 203 or
 // 204, unless they set a cookie, say no-store, no-cache or private in
-// Cache-Control, vary by everything, have trailers, or are larger than [MaxBody].
+// Cache-Control, vary by everything, have trailers, or are larger than MaxBody.
 // Requests with Range, Authorization, If-Match, If-Unmodified-Since, Upgrade or
 // a body go to the handler.
 //
@@ -73,7 +73,7 @@ func OnError(report func(*http.Request, error)) Option {
 //
 // A response that may be cached is held back until the handler returns, and
 // carries an ETag, by which 304 is answered. A handler that flushes, hijacks or
-// writes more than [MaxBody] streams from then on. Hits carry Age. Only the
+// writes more than MaxBody streams from then on. Hits carry Age. Only the
 // headers that the handler sets are stored, not those that were there before.
 type Views struct {
 	what      string
@@ -95,7 +95,7 @@ func View(db *gorm.DB, name string, opts ...Option) (*Views, error) {
 
 // ViewAs caches responses until what its samples stand for is written, or for a
 // time, whichever is shorter. The samples must cover all that the handlers read.
-// Without samples it returns [ErrNoSamples].
+// Without samples it returns ErrNoSamples.
 func ViewAs(db *gorm.DB, name string, opts ...Option) (*Views, error) {
 	return newViews("ViewAs", true, db, name, opts)
 }
@@ -157,7 +157,7 @@ func (v *Views) Wrap(next http.Handler) http.Handler {
 }
 
 // Invalidate drops the responses, of all variants, to requests of an absolute
-// URI, such as "https://example.com/news?page=2", or, with [KeyBy], of what that
+// URI, such as "https://example.com/news?page=2", or, with KeyBy, of what that
 // returns. Those that are being computed meanwhile are not stored.
 func (v *Views) Invalidate(ctx context.Context, uri string) error {
 	key := uri
