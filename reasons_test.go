@@ -73,10 +73,14 @@ func sourceReasons(t *testing.T) []reason {
 func sourceDirs(t *testing.T) []string {
 	dirs := []string{".", "conj", "decorators"}
 	require.NoError(t, filepath.WalkDir("internal", func(path string, d fs.DirEntry, err error) error {
-		if err == nil && d.IsDir() {
-			dirs = append(dirs, path)
+		switch {
+		case err != nil || !d.IsDir():
+			return err
+		case path == "internal/rows": // why a write drops a table, not why a query isn't cached
+			return fs.SkipDir
 		}
-		return err
+		dirs = append(dirs, path)
+		return nil
 	}))
 	return dirs
 }
