@@ -8,7 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
-	"github.com/cacheplugin/cacheplugin/internal/store"
+	"github.com/cacheplugin/cacheplugin/internal/near"
 )
 
 // ErrorPolicy says what a caller gets when Redis fails. The zero value is the
@@ -34,19 +34,30 @@ const (
 )
 
 // Mode says how results are found when rows change; see the constants.
-type Mode = store.Mode
+type Mode uint8
 
 // The modes. All processes of one Prefix should use the same.
 const (
 	// ConjunctionSets keeps for each conjunction the set of the results that
 	// depend on it, and drops these one by one: what is dropped is gone from
 	// memory at once.
-	ConjunctionSets = store.ConjunctionSets
+	ConjunctionSets Mode = iota
 	// InsideOut keeps a random stamp for each conjunction and repeats the
 	// stamps in the results: a write costs the same however many results it
 	// drops, and these take up memory until they expire.
-	InsideOut = store.InsideOut
+	InsideOut
 )
+
+// String returns the constant's name.
+func (m Mode) String() string {
+	switch m {
+	case ConjunctionSets:
+		return "ConjunctionSets"
+	case InsideOut:
+		return "InsideOut"
+	}
+	return fmt.Sprintf("Mode(%d)", uint8(m))
+}
 
 // UnknownWritePolicy says what happens on a statement that may write tables
 // which its text doesn't tell: CALL, DO, a text that isn't understood.
@@ -60,6 +71,83 @@ const (
 	// cached until its timeout.
 	Warn
 )
+
+// Consistency says what reads may see of a write whose Commit has not returned,
+// or never will because its process died.
+type Consistency uint8
+
+// The consistency levels. All processes that write through one Prefix should use the same:
+// each speaks for its own writes only. Reads cost the same in both.
+const (
+	// Returned promises that a read is not older than any commit that has
+	// returned before it started, as far as that commit itself changed the
+	// result. A process that dies between COMMIT and the invalidation leaves
+	// results that may be served until their timeout. A commit takes one round
+	// trip to Redis.
+	Returned Consistency = iota
+	// Strict promises that a read is not older than anything that was
+	// committed in the database when it started, even if the writer was killed
+	// right after its COMMIT or could not reach Redis then. What a transaction
+	// changes is dropped before its COMMIT as well as after it, and in between
+	// its tables take no new results. A commit takes two round trips, and
+	// fails with ErrNotFenced while Redis can't be reached; see OnFenceError.
+	Strict
+)
+
+// String returns the constant's name.
+func (c Consistency) String() string {
+	switch c {
+	case Returned:
+		return "Returned"
+	case Strict:
+		return "Strict"
+	}
+	return fmt.Sprintf("Consistency(%d)", uint8(c))
+}
+
+// NearCache configures the process's own memory of results; see
+// Config.NearCache. The zero value is fine.
+type NearCache struct {
+	// MaxBytes bounds the memory that it takes, for all namespaces and handles
+	// together. Which results give way is decided by how often and how lately
+	// they were asked for.
+	//
+	// Defaults to 64 MiB.
+	MaxBytes int64
+}
+
+func (c *NearCache) options() near.Options {
+	if c == nil {
+		return near.Options{}
+	}
+	return near.Options{MaxBytes: c.MaxBytes}
+}
+
+// QueryInfo is what Config.PrefixFunc is told of a query, or of a write's
+// table.
+type QueryInfo struct {
+	// Database identifies the database, as the server and its name. Empty for
+	// one in memory.
+	Database string
+	// Tables are the names of the tables that are read, each once, or the one
+	// that is written. There are none when all is to be dropped.
+	Tables []string
+
+	several *bool
+}
+
+// Table is the one table of the query, for a prefix by table. A query that
+// reads several has no such prefix: it is not cached, and Explain and the
+// Observer's skip event say so.
+func (q QueryInfo) Table() string {
+	if len(q.Tables) == 1 {
+		return q.Tables[0]
+	}
+	if q.several != nil {
+		*q.several = true
+	}
+	return ""
+}
 
 // Config configures the plugin. The zero value of every field but Redis and
 // Profiles is a sensible default.
@@ -107,7 +195,7 @@ type Config struct {
 	Spread bool
 
 	// DirectConnections affirms that Redis is reached directly: that a connection
-	// to it ends when the server restarts. So it is with a single server and with
+	// to it ends when the server restarts. This holds for a single server and for
 	// Sentinel, also through NAT and proxies of TCP, but not through those that
 	// speak Redis' protocol and keep a client's connection when the server
 	// behind it changes (Envoy, Twemproxy, Redis Enterprise): there results would be
@@ -187,14 +275,14 @@ type Config struct {
 	// Defaults to 1 second.
 	RetryFor time.Duration
 
-	// LongDisjunction is the number of values up to which an IN list is kept
+	// MaxInValues is the number of values up to which an IN list is kept
 	// as that many conjunctions; a longer one doesn't narrow. Each costs a hit
 	// about half a microsecond of Redis' time, and an entry 140 to 240 bytes. A
 	// query may have twice as many on one table, and 256 in any case: several
 	// lists are multiplied, and beyond that the longest is left out.
 	//
 	// Defaults to 128.
-	LongDisjunction int
+	MaxInValues int
 
 	// MaxRows and MaxBytes bound a result that is cached. A larger one is
 	// streamed through.
@@ -251,7 +339,7 @@ type Config struct {
 	// again. Where Profile.MaxStale, or cache.MaxStale, permits it, it is served
 	// for that long without asking Redis.
 	//
-	// Defaults to nil: nothing is kept but what LocalGet asks for.
+	// Defaults to nil: nothing is kept in the process.
 	NearCache *NearCache
 
 	// RequireRedis makes db.Use fail when Redis does not answer. Otherwise
@@ -272,116 +360,4 @@ type Config struct {
 	// error. It is called synchronously and must be fast and safe for
 	// concurrent use.
 	Observer Observer
-}
-
-// withDefaults validates the configuration and fills its defaults.
-func (c Config) withDefaults() (Config, error) {
-	if c.Redis == nil {
-		return c, configError("Redis", "nil", "pass a client, such as redis.NewClient(&redis.Options{Addr: \"localhost:6379\"})")
-	}
-	for _, f := range []struct {
-		name     string
-		value    *time.Duration
-		fallback time.Duration
-	}{
-		{"LeaseTTL", &c.LeaseTTL, 10 * time.Second},
-		{"LockWait", &c.LockWait, time.Second},
-		{"RedisTimeout", &c.RedisTimeout, 500 * time.Millisecond},
-		{"RetryFor", &c.RetryFor, time.Second},
-		{"FenceTTL", &c.FenceTTL, 5 * time.Second},
-		{"ShadowDelay", &c.ShadowDelay, time.Second},
-	} {
-		if *f.value < 0 {
-			return c, configError(f.name, *f.value, "use a positive duration, or zero for the default")
-		}
-		if *f.value == 0 {
-			*f.value = f.fallback
-		}
-	}
-	for _, f := range []struct {
-		name     string
-		value    *int
-		fallback int
-	}{
-		{"LongDisjunction", &c.LongDisjunction, 128},
-		{"MaxRows", &c.MaxRows, 10_000},
-		{"MaxBytes", &c.MaxBytes, 4 << 20},
-		{"MaxImages", &c.MaxImages, 1000},
-	} {
-		if *f.value < 0 {
-			return c, configError(f.name, *f.value, "use a positive number, or zero for the default")
-		}
-		if *f.value == 0 {
-			*f.value = f.fallback
-		}
-	}
-	if !(c.ShadowReads >= 0 && c.ShadowReads <= 1) {
-		return c, configError("ShadowReads", c.ShadowReads, "use a share from 0 to 1, such as 1e-4")
-	}
-	if c.StoreQueue < 0 {
-		return c, configError("StoreQueue", c.StoreQueue, "use the number of results that may wait, or zero to store each at once")
-	}
-	if c.ReplicaLag < 0 {
-		return c, configError("ReplicaLag", c.ReplicaLag, "use how far replicas may lag behind, or zero to read from sources")
-	}
-	if c.Mode > InsideOut {
-		return c, configError("Mode", c.Mode, "use ConjunctionSets or InsideOut")
-	}
-	if c.Spread && c.Mode != InsideOut {
-		return c, configError("Spread", c.Spread, "set Mode to InsideOut, or leave Spread out")
-	}
-	if c.DirectConnections {
-		if _, ok := c.Redis.(*redis.Client); !ok {
-			return c, configError("DirectConnections", fmt.Sprintf("true, with a %T", c.Redis), "it needs a *redis.Client of one server or of Sentinel: leave it out")
-		}
-		if c.Spread {
-			return c, configError("DirectConnections", true, "leave it or Spread out")
-		}
-	}
-	switch c.OnReadError {
-	case 0:
-		c.OnReadError = Fallback
-	case Fallback, Return:
-	default:
-		return c, configError("OnReadError", c.OnReadError, "use Fallback or Return")
-	}
-	switch c.OnInvalidateError {
-	case 0:
-		c.OnInvalidateError = Queue
-	case Queue, Return:
-	default:
-		return c, configError("OnInvalidateError", c.OnInvalidateError, "use Queue or Return")
-	}
-	if c.Consistency > Strict {
-		return c, configError("Consistency", c.Consistency, "use Returned or Strict")
-	}
-	switch c.OnFenceError {
-	case 0:
-		c.OnFenceError = Return
-	case Fallback, Return:
-	default:
-		return c, configError("OnFenceError", c.OnFenceError, "use Return or Fallback")
-	}
-	if c.Outbox != nil {
-		o, err := c.Outbox.withDefaults()
-		if err != nil {
-			return c, err
-		}
-		c.Outbox = &o
-	}
-	if c.OnUnknownWrite > Warn {
-		return c, configError("OnUnknownWrite", c.OnUnknownWrite, "use InvalidateEverything or Warn")
-	}
-	if c.Prefix == "" {
-		c.Prefix = "cacheplugin"
-	}
-	for _, r := range c.Prefix {
-		if r == '{' || r == '}' {
-			return c, configError("Prefix", c.Prefix, "braces mark a Redis Cluster slot and are added by the plugin: leave them out")
-		}
-	}
-	if c.Logger == nil {
-		c.Logger = slog.Default()
-	}
-	return c, nil
 }

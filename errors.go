@@ -1,12 +1,18 @@
 package cacheplugin
 
-import "errors"
+import (
+	"errors"
+
+	"github.com/cacheplugin/cacheplugin/internal/commit"
+	"github.com/cacheplugin/cacheplugin/internal/database"
+	"github.com/cacheplugin/cacheplugin/internal/misconfig"
+)
 
 // Errors that the plugin returns, wrapped with what was being done.
 var (
 	// ErrConfig is wrapped by every error about a wrong configuration. The
 	// message names the field and the remedy.
-	ErrConfig = errors.New("cacheplugin: configuration")
+	ErrConfig = misconfig.Err
 
 	// ErrNotInstalled is returned by the functions that act on a database
 	// handle when db.Use was not called with the plugin.
@@ -17,18 +23,18 @@ var (
 	// may see older results until the invalidation, which stays queued, gets
 	// through. It is returned under OnInvalidateError: Return, and by the
 	// functions that invalidate by hand.
-	ErrCommittedNotInvalidated = errors.New("cacheplugin: committed, but the cache could not be invalidated yet")
+	ErrCommittedNotInvalidated = commit.ErrCommittedNotInvalidated
 
 	// ErrNotFenced says that a write was not committed, because Redis could not
 	// be told of it beforehand: the transaction was rolled back, or the
 	// statement not sent. It is returned under Consistency: Strict with
 	// OnFenceError: Return, its default.
-	ErrNotFenced = errors.New("cacheplugin: not committed: the write could not be announced to the cache")
+	ErrNotFenced = commit.ErrNotFenced
 
-	// ErrNotPosted says that a transaction was rolled back, because what it
+	// ErrOutboxWrite says that a transaction was rolled back, because what it
 	// changes could not be written to the outbox.
-	ErrNotPosted = errors.New("cacheplugin: not committed: the outbox could not be written")
+	ErrOutboxWrite = commit.ErrOutboxWrite
 
 	// ErrUnknownTable is returned for a table that the database doesn't know.
-	ErrUnknownTable = errors.New("cacheplugin: unknown table")
+	ErrUnknownTable = database.ErrUnknownTable
 )

@@ -2,13 +2,12 @@ package cacheplugin
 
 import (
 	"fmt"
-	"reflect"
 	"strings"
 
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/cache"
-	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/lookup"
 )
 
 // Explanation says how a query would be cached, and what drops it.
@@ -17,7 +16,7 @@ type Explanation struct {
 	SQL string
 	// Op is its operation.
 	Op cache.Op
-	// Cached tells whether it is looked up in the cache. Otherwise Reason
+	// Cached reports whether it is looked up in the cache. Otherwise Reason
 	// says why not.
 	Cached bool
 	Reason string
@@ -33,7 +32,7 @@ type Explanation struct {
 	// DependsOn are the tables that the query was said to depend on.
 	DependsOn []string
 	// Volatile is what makes the result change by itself, such as now(). If
-	// the query is cached all the same, it is so by hand.
+	// the query is cached all the same, it was asked for.
 	Volatile string
 }
 
@@ -80,83 +79,29 @@ func (x Explanation) String() string {
 // The handle is taken as a Find into a slice of its model, unless it has a
 // limit of one.
 func Explain(db *gorm.DB) (Explanation, error) {
-	e, err := engineOf(db)
+	h, err := handleOf(db)
 	if err != nil {
 		return Explanation{}, err
 	}
-	tx := db.Session(&gorm.Session{DryRun: true})
-	if tx.Statement.SQL.Len() == 0 {
-		dest := explainDest(tx)
-		tx = tx.Find(dest)
-		if tx.Error != nil {
-			return Explanation{}, fmt.Errorf("cacheplugin: explain: %w", tx.Error)
-		}
+	tx := lookup.BuildQuery(db)
+	if tx.Error != nil {
+		return Explanation{}, fmt.Errorf("cacheplugin: explain: %w", tx.Error)
 	}
-	x := Explanation{SQL: tx.Statement.SQL.String()}
-	if e == nil {
+	stmt := tx.Statement
+	x := Explanation{SQL: stmt.SQL.String()}
+	if h == nil {
 		x.Reason = "the plugin is disabled"
 		return x, nil
 	}
-	stmt := tx.Statement
-	d, reason, err := e.analyse(stmt.Context, tx, db.Statement.ConnPool, x.SQL, stmt.Vars)
+	found, err := h.reads.Explain(stmt.Context, lookup.NewQuery(tx, db.Statement.ConnPool, x.SQL, stmt.Vars, false))
 	if err != nil {
 		return x, fmt.Errorf("cacheplugin: explain: %w", err)
 	}
-	x.Op, x.Table, x.Reason = d.op, d.table, reason
-	if reason == "" {
-		x.Key = d.key.String()
-		x.Reason = d.admit(cache.Of(stmt)).reason
-		x.Cached = x.Reason == ""
-	}
-	if d.plan != nil {
-		if x.On, x.Volatile = d.plan.On, d.plan.Volatile; x.Volatile == "" {
-			x.Volatile = d.unknown
-		}
-	}
-	for _, t := range d.declared {
-		x.DependsOn = append(x.DependsOn, t.ID)
-	}
-	for _, dep := range d.deps {
-		x.Dependencies = append(x.Dependencies, explainDependency(dep, d.joinedTo(dep.Table)))
+	x.Op, x.Table, x.Key = found.Op, found.Table, found.Key
+	x.Cached, x.Reason = found.Reason == "", found.Reason
+	x.On, x.DependsOn, x.Volatile = found.On, found.DependsOn, found.Volatile
+	for _, d := range found.Dependencies {
+		x.Dependencies = append(x.Dependencies, Dependency(d))
 	}
 	return x, nil
-}
-
-func explainDependency(dep conj.Dependency, joined *conj.Joined) Dependency {
-	out := Dependency{Table: dep.Table.ID}
-	if joined != nil {
-		out.Conjunctions = []string{"keys of joined rows: " + strings.Join(joined.Columns(), ", ")}
-		return out
-	}
-	for _, c := range dep.Conjunctions {
-		var terms []string
-		for _, t := range c.Terms {
-			terms = append(terms, explainTerm(t))
-		}
-		if len(terms) == 0 {
-			terms = []string{"any value"}
-		}
-		out.Conjunctions = append(out.Conjunctions, strings.Join(terms, " and "))
-	}
-	return out
-}
-
-func explainTerm(t conj.BoundTerm) string {
-	if t.Value == conj.Null {
-		return t.Column + " is null"
-	}
-	return t.Column + " = " + t.Value.Text()
-}
-
-// explainDest makes a destination for the handle's query.
-func explainDest(tx *gorm.DB) any {
-	model := tx.Statement.Model
-	if model == nil {
-		return &[]map[string]any{}
-	}
-	t := reflect.TypeOf(model)
-	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Array {
-		t = t.Elem()
-	}
-	return reflect.New(reflect.SliceOf(t)).Interface()
 }

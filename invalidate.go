@@ -6,12 +6,14 @@ import (
 	"fmt"
 	"path"
 	"reflect"
-	"strings"
 
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/catalog"
+	"github.com/cacheplugin/cacheplugin/internal/commit"
+	"github.com/cacheplugin/cacheplugin/internal/lookup"
+	"github.com/cacheplugin/cacheplugin/internal/namespace"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
@@ -26,9 +28,9 @@ import (
 // ErrCommittedNotInvalidated when Redis could not be told; the invalidation
 // stays queued.
 func InvalidateObj(db *gorm.DB, objs ...any) error {
-	return invalidate(db, func(e *engine, tx *gorm.DB, j *journal) error {
+	return invalidate(db, func(i *byHand) error {
 		for _, obj := range objs {
-			if err := e.noteObject(tx, j, reflect.ValueOf(obj)); err != nil {
+			if err := i.object(reflect.ValueOf(obj)); err != nil {
 				return err
 			}
 		}
@@ -42,17 +44,13 @@ func InvalidateObj(db *gorm.DB, objs ...any) error {
 // In a transaction the invalidation waits for the commit; see InvalidateObj
 // for the errors.
 func InvalidateModel(db *gorm.DB, models ...any) error {
-	return invalidate(db, func(e *engine, tx *gorm.DB, j *journal) error {
+	return invalidate(db, func(i *byHand) error {
 		for _, model := range models {
-			name, err := tableName(tx, model)
+			table, err := i.modelTable(model)
 			if err != nil {
 				return err
 			}
-			table, err := e.table(tx, name)
-			if err != nil {
-				return err
-			}
-			if err := e.noteTable(tx, j, table); err != nil {
+			if err := i.whole(table); err != nil {
 				return err
 			}
 		}
@@ -66,145 +64,10 @@ func InvalidateModel(db *gorm.DB, models ...any) error {
 // In a transaction the invalidation waits for the commit; see InvalidateObj
 // for the errors.
 func InvalidateAll(db *gorm.DB) error {
-	return invalidate(db, func(e *engine, tx *gorm.DB, j *journal) error {
-		j.all(e.everySpace(tx.Statement.Context, tx.Statement.ConnPool)...)
+	return invalidate(db, func(i *byHand) error {
+		i.journal.AddEverything(i.plugin.namespaces.Reached(i.ctx(), i.databases.Of(i.pool()), i.pool())...)
 		return nil
 	})
-}
-
-// invalidate collects what note says, and flushes it or leaves it to the
-// transaction's commit.
-func invalidate(db *gorm.DB, note func(*engine, *gorm.DB, *journal) error) error {
-	e, err := engineOf(db)
-	if err != nil || e == nil {
-		return err
-	}
-	tx := db.Session(&gorm.Session{NewDB: true, Context: db.Statement.Context})
-	j := newJournal(e.Plugin)
-	if err := note(e, tx, j); err != nil {
-		return err
-	}
-	where, open := txn.Of(db.Statement.ConnPool)
-	if where == txn.InTx {
-		return open.Record(db.Statement.Context, func(into txn.Journal) { into.(*journal).merge(j) })
-	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(db.Statement.Context), e.flushTimeout())
-	defer cancel()
-	if outer := postponed(ctx); outer != nil {
-		outer.merge(j)
-		return nil
-	}
-	return e.flush(ctx, j)
-}
-
-// merge adds what another journal has collected.
-func (j *journal) merge(other *journal) {
-	for s := range other.everything {
-		j.all(s)
-	}
-	for key, c := range other.tables {
-		switch {
-		case c.whole:
-			j.whole(key.space, key.table)
-		case c.table != nil:
-			j.add(key.space, c.table, c.images...)
-		}
-	}
-	for d := range other.redefined {
-		j.redefine(d)
-	}
-	for _, do := range other.after {
-		j.then(do)
-	}
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	j.unsure = j.unsure || other.unsure
-	if other.committed {
-		j.rows, j.committed = append(j.rows, other.rows...), true
-	}
-}
-
-// table finds a table by the name that GORM knows it by.
-func (e *engine) table(tx *gorm.DB, name string) (*catalog.Table, error) {
-	pool := tx.Statement.ConnPool
-	_, open := txn.Of(pool)
-	n := conj.TableName{Name: name}
-	if schema, rest, ok := strings.Cut(name, "."); ok {
-		n = conj.TableName{Schema: schema, Name: rest}
-	}
-	table, err := e.database(pool).catalog.Table(tx.Statement.Context, pool, n, keep(open))
-	if err != nil {
-		return nil, fmt.Errorf("cacheplugin: look up table %s: %w", name, err)
-	}
-	if table == nil {
-		return nil, fmt.Errorf("%w: %s", ErrUnknownTable, name)
-	}
-	return table, nil
-}
-
-// noteTable notes that any row of a table may have changed.
-func (e *engine) noteTable(tx *gorm.DB, j *journal, table *catalog.Table) error {
-	s, _, err := e.space(tx.Statement.Context, tx.Statement.ConnPool, table.Name)
-	if err != nil {
-		return fmt.Errorf("cacheplugin: invalidate table %s: %w", table.ID, err)
-	}
-	j.whole(s, table.ID)
-	return nil
-}
-
-// errNotModel is for objects that no table can be told of.
-var errNotModel = errors.New("pass a model's struct, a pointer to one, or a slice of them")
-
-// noteObject notes an object's image, or those of a slice's elements.
-func (e *engine) noteObject(tx *gorm.DB, j *journal, v reflect.Value) error {
-	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
-		if v.IsNil() {
-			return fmt.Errorf("cacheplugin: invalidate object: it is nil: %w", errNotModel)
-		}
-		v = v.Elem()
-	}
-	switch v.Kind() {
-	case reflect.Slice, reflect.Array:
-		for i := range v.Len() {
-			if err := e.noteObject(tx, j, v.Index(i)); err != nil {
-				return err
-			}
-		}
-		return nil
-	case reflect.Struct:
-	default:
-		return fmt.Errorf("cacheplugin: invalidate object of kind %s: %w", v.Kind(), errNotModel)
-	}
-	// GORM's fields need an addressable struct.
-	p := reflect.New(v.Type())
-	p.Elem().Set(v)
-	stmt := &gorm.Statement{DB: tx}
-	if err := stmt.Parse(p.Interface()); err != nil {
-		return fmt.Errorf("cacheplugin: invalidate object %s: %w", v.Type(), err)
-	}
-	table, err := e.table(tx, stmt.Table)
-	if err != nil {
-		return err
-	}
-	if table.View != nil {
-		return e.noteTable(tx, j, table) // no result depends on single rows of a view
-	}
-	img := make(conj.Image, len(table.Columns()))
-	for i, column := range table.Columns() {
-		field := stmt.Schema.LookUpField(column.Name)
-		if field == nil || field.DBName != column.Name {
-			continue
-		}
-		value, _ := field.ValueOf(tx.Statement.Context, p.Elem())
-		// A value that can't be told stays unknown, which drops more.
-		img[i], _ = e.canonical(column, value)
-	}
-	s, _, err := e.space(tx.Statement.Context, tx.Statement.ConnPool, table.Name)
-	if err != nil {
-		return fmt.Errorf("cacheplugin: invalidate object: %w", err)
-	}
-	j.add(s, table.Table, img)
-	return nil
 }
 
 // InvalidateValues drops the results that rows with the given column values
@@ -212,34 +75,25 @@ func (e *engine) noteObject(tx *gorm.DB, j *journal, v reflect.Value) error {
 // columns that are not named count as any value. See InvalidateObj for
 // transactions and errors.
 func InvalidateValues(db *gorm.DB, model any, values map[string]any) error {
-	return invalidate(db, func(e *engine, tx *gorm.DB, j *journal) error {
-		name, err := tableName(tx, model)
-		if err != nil {
-			return err
-		}
-		table, err := e.table(tx, name)
+	return invalidate(db, func(i *byHand) error {
+		table, err := i.modelTable(model)
 		if err != nil {
 			return err
 		}
 		if table.View != nil {
-			return e.noteTable(tx, j, table)
+			return i.whole(table)
 		}
 		img := make(conj.Image, len(table.Columns()))
-		for column, value := range values {
-			i := table.Index(e.dialect, column)
-			if i < 0 {
-				return fmt.Errorf("cacheplugin: invalidate values: %s has no column %q", table.ID, column)
+		for name, value := range values {
+			n := table.Index(i.dialect, name)
+			if n < 0 {
+				return fmt.Errorf("cacheplugin: invalidate values: %s has no column %q", table.ID, name)
 			}
-			if img[i], err = e.canonical(table.Columns()[i], value); err != nil {
-				return fmt.Errorf("cacheplugin: invalidate values: column %q: %w", column, err)
+			if img[n], err = i.canonical(table.Columns()[n], value); err != nil {
+				return fmt.Errorf("cacheplugin: invalidate values: column %q: %w", name, err)
 			}
 		}
-		s, _, err := e.space(tx.Statement.Context, tx.Statement.ConnPool, table.Name)
-		if err != nil {
-			return fmt.Errorf("cacheplugin: invalidate values: %w", err)
-		}
-		j.add(s, table.Table, img)
-		return nil
+		return i.row(table, img)
 	})
 }
 
@@ -249,8 +103,8 @@ func InvalidatePattern(db *gorm.DB, pattern string) error {
 	if _, err := path.Match(pattern, "x"); err != nil {
 		return fmt.Errorf("cacheplugin: invalidate pattern %q: %w", pattern, err)
 	}
-	return invalidate(db, func(e *engine, tx *gorm.DB, j *journal) error {
-		names, err := tx.Migrator().GetTables()
+	return invalidate(db, func(i *byHand) error {
+		names, err := i.tx.Migrator().GetTables()
 		if err != nil {
 			return fmt.Errorf("cacheplugin: invalidate pattern %q: list the tables: %w", pattern, err)
 		}
@@ -258,14 +112,14 @@ func InvalidatePattern(db *gorm.DB, pattern string) error {
 			if ok, _ := path.Match(pattern, name); !ok {
 				continue
 			}
-			table, err := e.table(tx, name)
+			table, err := i.table(name)
 			if errors.Is(err, ErrUnknownTable) {
 				continue // dropped meanwhile, or in a schema that is not searched
 			}
 			if err != nil {
 				return err
 			}
-			if err := e.noteTable(tx, j, table); err != nil {
+			if err := i.whole(table); err != nil {
 				return err
 			}
 		}
@@ -273,20 +127,172 @@ func InvalidatePattern(db *gorm.DB, pattern string) error {
 	})
 }
 
-// tableName returns the table's name of a model, or of a name.
-func tableName(tx *gorm.DB, model any) (string, error) {
-	if name, ok := model.(string); ok {
-		return name, nil
+// Postpone runs a function whose writes are invalidated together when it ends,
+// whatever it returns, instead of one by one: for imports and other work of many
+// transactions. What they have committed may be served in its old state until
+// then, by this process to others than the function and by other processes: the
+// plugin's promise begins with Postpone's return. (Under Strict it holds all the
+// same: each commit is announced as ever.) The function's handle, and those
+// derived from it or from its context, read the database from the first write
+// on.
+//
+// The error joins the function's and, under OnInvalidateError: Return, one that
+// wraps ErrCommittedNotInvalidated if the invalidation did not get through.
+func Postpone(db *gorm.DB, fn func(tx *gorm.DB) error) (err error) {
+	h, err := handleOf(db)
+	if err != nil {
+		return err
 	}
-	stmt := &gorm.Statement{DB: tx}
-	if err := stmt.Parse(model); err != nil {
-		return "", fmt.Errorf("cacheplugin: the table of %T: %w", model, err)
+	ctx := db.Statement.Context
+	if h == nil || commit.Postponed(ctx) != nil {
+		return fn(db) // the outermost one flushes
 	}
-	return stmt.Table, nil
+	j := h.plugin.commit.NewJournal(h.dialect)
+	defer func() {
+		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.plugin.config.flushTimeout())
+		defer cancel()
+		if flushErr := j.Flush(after); flushErr != nil {
+			err = errors.Join(err, flushErr)
+		}
+	}()
+	return fn(db.WithContext(commit.WithPostponed(ctx, j)))
+}
+
+// invalidate collects what note says, and flushes it or leaves it to the
+// transaction's commit.
+func invalidate(db *gorm.DB, note func(*byHand) error) error {
+	h, err := handleOf(db)
+	if err != nil || h == nil {
+		return err
+	}
+	ctx := db.Statement.Context
+	i := &byHand{
+		handle: h, tx: db.Session(&gorm.Session{NewDB: true, Context: ctx}),
+		journal: h.plugin.commit.NewJournal(h.dialect),
+	}
+	if err := note(i); err != nil {
+		return err
+	}
+	where, open := txn.Of(db.Statement.ConnPool)
+	if where == txn.InTx {
+		return open.Record(ctx, func(into txn.Journal) { into.(*commit.Journal).Merge(i.journal) }) //nolint:forcetypeassert // all journals are the plugin's
+	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.plugin.config.flushTimeout())
+	defer cancel()
+	if outer := commit.Postponed(ctx); outer != nil {
+		outer.Merge(i.journal)
+		return nil
+	}
+	return h.plugin.commit.Flush(ctx, i.journal)
+}
+
+// byHand is an invalidation that a program asks for.
+type byHand struct {
+	*handle
+	tx      *gorm.DB
+	journal *commit.Journal
+}
+
+func (i *byHand) ctx() context.Context { return i.tx.Statement.Context }
+
+func (i *byHand) pool() gorm.ConnPool { return i.tx.Statement.ConnPool }
+
+// table finds a table by the name that GORM knows it by.
+func (i *byHand) table(name string) (*catalog.Table, error) {
+	return i.databases.Of(i.pool()).Table(i.ctx(), i.pool(), name)
+}
+
+// modelTable finds the table of a model, or of a name.
+func (i *byHand) modelTable(model any) (*catalog.Table, error) {
+	name, ok := model.(string)
+	if !ok {
+		stmt := &gorm.Statement{DB: i.tx}
+		if err := stmt.Parse(model); err != nil {
+			return nil, fmt.Errorf("cacheplugin: the table of %T: %w", model, err)
+		}
+		name = stmt.Table
+	}
+	return i.table(name)
+}
+
+// space is the namespace of a table's results.
+func (i *byHand) space(table *catalog.Table) (*namespace.Namespace, error) {
+	n, _, err := i.plugin.namespaces.Of(i.ctx(), i.databases.Of(i.pool()), i.pool(), table.Name)
+	if err != nil {
+		return nil, fmt.Errorf("cacheplugin: invalidate %s: %w", table.ID, err)
+	}
+	return n, nil
+}
+
+// whole notes that any row of a table may have changed.
+func (i *byHand) whole(table *catalog.Table) error {
+	n, err := i.space(table)
+	if err != nil {
+		return err
+	}
+	i.journal.AddTable(n, table.ID)
+	return nil
+}
+
+// row notes that a row has changed.
+func (i *byHand) row(table *catalog.Table, image conj.Image) error {
+	n, err := i.space(table)
+	if err != nil {
+		return err
+	}
+	i.journal.AddRows(n, table.Table, image)
+	return nil
+}
+
+// object notes an object's image, or those of a slice's elements.
+func (i *byHand) object(v reflect.Value) error {
+	for v.Kind() == reflect.Pointer || v.Kind() == reflect.Interface {
+		if v.IsNil() {
+			return fmt.Errorf("cacheplugin: invalidate object: it is nil: %w", lookup.ErrNotModel)
+		}
+		v = v.Elem()
+	}
+	switch v.Kind() {
+	case reflect.Slice, reflect.Array:
+		for n := range v.Len() {
+			if err := i.object(v.Index(n)); err != nil {
+				return err
+			}
+		}
+		return nil
+	case reflect.Struct:
+	default:
+		return fmt.Errorf("cacheplugin: invalidate object of kind %s: %w", v.Kind(), lookup.ErrNotModel)
+	}
+	// GORM's fields need an addressable struct.
+	p := reflect.New(v.Type())
+	p.Elem().Set(v)
+	stmt := &gorm.Statement{DB: i.tx}
+	if err := stmt.Parse(p.Interface()); err != nil {
+		return fmt.Errorf("cacheplugin: invalidate object %s: %w", v.Type(), err)
+	}
+	table, err := i.table(stmt.Table)
+	if err != nil {
+		return err
+	}
+	if table.View != nil {
+		return i.whole(table) // no result depends on single rows of a view
+	}
+	img := make(conj.Image, len(table.Columns()))
+	for n, column := range table.Columns() {
+		field := stmt.Schema.LookUpField(column.Name)
+		if field == nil || field.DBName != column.Name {
+			continue
+		}
+		value, _ := field.ValueOf(i.ctx(), p.Elem())
+		// A value that can't be told stays unknown, which drops more.
+		img[n], _ = i.canonical(column, value)
+	}
+	return i.row(table, img)
 }
 
 // canonical is a Go value's canonical form in a column.
-func (e *engine) canonical(column conj.Column, value any) (conj.Value, error) {
+func (i *byHand) canonical(column conj.Column, value any) (conj.Value, error) {
 	n, err := conj.NormalizeArg(value)
 	switch {
 	case err != nil:
@@ -296,5 +302,5 @@ func (e *engine) canonical(column conj.Column, value any) (conj.Value, error) {
 	case column.Kind == conj.Opaque:
 		return conj.NotNull, nil
 	}
-	return column.FromParam(e.dialect, n), nil
+	return column.FromParam(i.dialect, n), nil
 }

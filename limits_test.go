@@ -110,8 +110,8 @@ func TestQueriesNarrowUpToTheLimitsAndStayRightBeyond(t *testing.T) {
 	}
 }
 
-func TestLongDisjunctionCanBeRaised(t *testing.T) {
-	o := options{models: []any{&grid{}}, config: cacheplugin.Config{LongDisjunction: 300}}
+func TestMaxInValuesCanBeRaised(t *testing.T) {
+	o := options{models: []any{&grid{}}, config: cacheplugin.Config{MaxInValues: 300}}
 	onEveryDatabase(t, o, func(t *testing.T, f *fixture) {
 		for n, conjunctions := range map[int]int{300: 300, 301: 1} {
 			x, err := cacheplugin.Explain(f.db.Model(&grid{}).Where("a IN ?", upTo(n)))

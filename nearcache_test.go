@@ -163,10 +163,10 @@ func TestAResultThatWasStoredAnewIsNotTakenForTheOneThatIsKept(t *testing.T) {
 
 func TestTenantsDoNotShareTheProcessesMemory(t *testing.T) {
 	for name, config := range map[string]cacheplugin.Config{
-		"NearCache": {NearCache: &cacheplugin.NearCache{}, PrefixFunc: tenantOf, Profiles: cacheplugin.Profiles{
+		"with MaxStale": {NearCache: &cacheplugin.NearCache{}, PrefixFunc: tenantOf, Profiles: cacheplugin.Profiles{
 			"*": {Ops: cache.All, Timeout: time.Hour, MaxStale: time.Hour},
 		}},
-		"LocalGet": {PrefixFunc: tenantOf, Profiles: cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour, LocalGet: true}}},
+		"without MaxStale": {NearCache: &cacheplugin.NearCache{}, PrefixFunc: tenantOf, Profiles: cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			f := newFixture(t, testenv.Databases(t)[0], options{models: []any{&brand{}}, config: config})

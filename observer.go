@@ -2,10 +2,11 @@ package cacheplugin
 
 import (
 	"context"
-	"sync/atomic"
 	"time"
 
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/internal/lookup"
+	"github.com/cacheplugin/cacheplugin/internal/report"
 )
 
 // Observer is told what the plugin does. Observe is called synchronously, from
@@ -103,11 +104,11 @@ func (k EventKind) String() string {
 
 // ReasonRefused is the reason of the skip of a result that was not stored
 // because what it depends on had been invalidated while it was read.
-const ReasonRefused = "invalidated while it was read"
+const ReasonRefused = lookup.ReasonRefused
 
 // ReasonQueueFull is the reason of the skip of a result that was not stored
 // because as many were waiting as Config.StoreQueue has room for.
-const ReasonQueueFull = "the store queue is full"
+const ReasonQueueFull = lookup.ReasonQueueFull
 
 // Event is one thing that the plugin did. Fields that don't concern the kind
 // are zero.
@@ -127,8 +128,8 @@ type Event struct {
 	Unstored bool
 	// Rows and Bytes are the size of a result.
 	Rows, Bytes int
-	// Near says that a hit came out of the process's own memory (NearCache,
-	// LocalGet), Validated that Redis had been asked and confirmed it.
+	// Near says that a hit came out of the process's own memory (NearCache),
+	// Validated that Redis had been asked and confirmed it.
 	Near, Validated bool
 	// Whole says that a table was dropped whole, Images how many row images
 	// were looked at, Keys how many conjunctions, Dropped how many results.
@@ -175,71 +176,25 @@ type Stats struct {
 	Errors int64
 }
 
-type counters struct {
-	hits, misses, stores, skips, nearHits, nearValidated, refused, overflowed, invalidations, dropped, queued, repaired, shadowReads, stale, errors atomic.Int64
+// Stats returns a snapshot of the counters.
+func (p *Plugin) Stats() Stats {
+	if p.report == nil {
+		return Stats{}
+	}
+	return Stats(p.report.Stats())
 }
 
-func (c *counters) snapshot() Stats {
-	return Stats{
-		Hits: c.hits.Load(), Misses: c.misses.Load(), Stores: c.stores.Load(), Skips: c.skips.Load(),
-		NearHits: c.nearHits.Load(), NearValidated: c.nearValidated.Load(),
-		Refused: c.refused.Load(), Overflowed: c.overflowed.Load(), Invalidations: c.invalidations.Load(), Dropped: c.dropped.Load(),
-		Queued: c.queued.Load(), Repaired: c.repaired.Load(),
-		ShadowReads: c.shadowReads.Load(), Stale: c.stale.Load(), Errors: c.errors.Load(),
+// observe returns what passes events on to the Observer, nil without one.
+func (c Config) observe() func(context.Context, report.Event) {
+	if c.Observer == nil {
+		return nil
 	}
-}
-
-// hit counts a hit.
-func (c *counters) hit(near, validated bool) {
-	c.hits.Add(1)
-	if near {
-		c.nearHits.Add(1)
-	}
-	if validated {
-		c.nearValidated.Add(1)
-	}
-}
-
-// clock is the time, or zero if nobody is told how long something took.
-func (p *Plugin) clock() time.Time {
-	if p.config.Observer == nil {
-		return time.Time{}
-	}
-	return time.Now()
-}
-
-// since is the time since clock's.
-func since(start time.Time) time.Duration {
-	if start.IsZero() {
-		return 0
-	}
-	return time.Since(start)
-}
-
-// observe counts an event and passes it on.
-func (p *Plugin) observe(ctx context.Context, e Event) {
-	switch e.Kind {
-	case EventHit:
-		p.counters.hit(e.Near, e.Validated)
-	case EventMiss:
-		p.counters.misses.Add(1)
-	case EventStore:
-		p.counters.stores.Add(1)
-	case EventSkip:
-		p.counters.skips.Add(1)
-	case EventInvalidate:
-		p.counters.invalidations.Add(1)
-		p.counters.dropped.Add(int64(e.Dropped))
-	case EventRepair:
-		p.counters.repaired.Add(1)
-	case EventStale:
-		p.counters.stale.Add(1)
-	case EventShadow:
-		p.counters.shadowReads.Add(1)
-	case EventError:
-		p.counters.errors.Add(1)
-	}
-	if p.config.Observer != nil {
-		p.config.Observer.Observe(ctx, e)
+	return func(ctx context.Context, e report.Event) {
+		c.Observer.Observe(ctx, Event{
+			Kind: EventKind(e.Kind), Table: e.Table, Op: e.Op, Key: e.Key, Reason: e.Reason, Unstored: e.Unstored,
+			Rows: e.Rows, Bytes: e.Bytes, Near: e.Near, Validated: e.Validated,
+			Whole: e.Whole, Images: e.Images, Keys: e.Keys, Dropped: e.Dropped,
+			Duration: e.Duration, Query: e.Query, Age: e.Age, Err: e.Err,
+		})
 	}
 }

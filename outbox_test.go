@@ -92,7 +92,7 @@ func TestTheOutboxIsPartOfTheTransaction(t *testing.T) {
 		f.cached(t, read)
 		require.NoError(t, f.plain.Exec("DROP TABLE cache_outbox").Error)
 		for _, way := range ways[:6] {
-			require.ErrorIs(t, way.write(f.db), cacheplugin.ErrNotPosted, way.name)
+			require.ErrorIs(t, way.write(f.db), cacheplugin.ErrOutboxWrite, way.name)
 			f.hits(t, read)
 		}
 		var n int64
@@ -279,7 +279,7 @@ func TestSeveralProcessesDrainAtOnce(t *testing.T) {
 		// 40 writers have died.
 		for kind := range rows {
 			require.NoError(t, f.plain.Model(&brand{}).Where("kind = ?", kind).Update("name", "new").Error)
-			changes := fmt.Sprintf(`[{"n":0,"t":%q,"w":true}]`, tableID(t, f))
+			changes := fmt.Sprintf(`[{"n":0,"t":%q,"e":"table"}]`, tableID(t, f))
 			require.NoError(t, f.plain.Create(&left{
 				ID: fmt.Sprint(kind), Prefix: f.config.Prefix, Namespaces: `[""]`, Format: formatOf(t, f), Changes: changes,
 			}).Error)
@@ -348,12 +348,12 @@ func TestRowsOfAnotherFormDropEverything(t *testing.T) {
 			drops, keep string
 		}{
 			{left{Prefix: f.config.Prefix, Namespaces: names(":a"), Format: "99", Changes: "?"}, "a", "b"},
-			{left{Prefix: f.config.Prefix, Namespaces: names(":b"), Format: format, Changes: `[{"n":0,"t":"x","c":[["id","quantum"]]}]`}, "b", "a"},
+			{left{Prefix: f.config.Prefix, Namespaces: names(":b"), Format: format, Changes: `[{"n":0,"t":"x","e":"rows","c":[["id","quantum"]]}]`}, "b", "a"},
 			{left{Prefix: f.config.Prefix, Namespaces: names(":b"), Format: format, Changes: `[{"n":0,"surprise":1}]`}, "b", "a"},
-			{left{Prefix: f.config.Prefix, Namespaces: names(":a"), Format: format, Changes: `[{"n":7,"t":"x","w":true}]`}, "a", "b"},
-			{left{Prefix: f.config.Prefix, Namespaces: names(":a"), Format: format, Changes: `[{"n":0,"all":true}]`}, "a", "b"},
+			{left{Prefix: f.config.Prefix, Namespaces: names(":a"), Format: format, Changes: `[{"n":7,"t":"x","e":"table"}]`}, "a", "b"},
+			{left{Prefix: f.config.Prefix, Namespaces: names(":a"), Format: format, Changes: `[{"n":0,"e":"everything"}]`}, "a", "b"},
 			{left{Prefix: f.config.Prefix, Namespaces: "not JSON", Format: format, Changes: "[]"}, "ab", ""},
-			{left{Prefix: f.config.Prefix, Namespaces: names(":a{b}"), Format: format, Changes: `[{"n":0,"t":"x","w":true}]`}, "ab", ""},
+			{left{Prefix: f.config.Prefix, Namespaces: names(":a{b}"), Format: format, Changes: `[{"n":0,"t":"x","e":"table"}]`}, "ab", ""},
 			{left{Prefix: f.config.Prefix, Namespaces: names(":%a"), Format: "99", Changes: "[]"}, "ab", ""},
 		} {
 			c.row.ID = fmt.Sprint("row ", i)
@@ -405,7 +405,7 @@ func TestTheOutboxOfAResolversSource(t *testing.T) {
 			id = source.Migrator().CurrentDatabase() + ".brands"
 		}
 		require.NoError(t, source.Create(&left{
-			ID: "dead", Prefix: f.config.Prefix, Namespaces: `[""]`, Format: format, Changes: fmt.Sprintf(`[{"n":0,"t":%q,"w":true}]`, id),
+			ID: "dead", Prefix: f.config.Prefix, Namespaces: `[""]`, Format: format, Changes: fmt.Sprintf(`[{"n":0,"t":%q,"e":"table"}]`, id),
 		}).Error)
 		require.Eventually(t, func() bool {
 			var n int64
@@ -415,6 +415,6 @@ func TestTheOutboxOfAResolversSource(t *testing.T) {
 		require.Equal(t, "new", name)
 
 		require.NoError(t, source.Exec("DROP TABLE cache_outbox").Error)
-		require.ErrorIs(t, ways[2].write(f.db), cacheplugin.ErrNotPosted)
+		require.ErrorIs(t, ways[2].write(f.db), cacheplugin.ErrOutboxWrite)
 	})
 }

@@ -5,16 +5,21 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
 	"sync"
 	"time"
 
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/callbacks"
+	"github.com/cacheplugin/cacheplugin/internal/commit"
+	"github.com/cacheplugin/cacheplugin/internal/database"
+	"github.com/cacheplugin/cacheplugin/internal/lookup"
+	"github.com/cacheplugin/cacheplugin/internal/misconfig"
+	"github.com/cacheplugin/cacheplugin/internal/namespace"
 	"github.com/cacheplugin/cacheplugin/internal/near"
-	"github.com/cacheplugin/cacheplugin/internal/rowset"
+	"github.com/cacheplugin/cacheplugin/internal/policy"
+	"github.com/cacheplugin/cacheplugin/internal/report"
 	"github.com/cacheplugin/cacheplugin/internal/store"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
@@ -29,36 +34,38 @@ const Name = "cacheplugin"
 //
 // It is safe for concurrent use. A plugin may be used on several handles.
 type Plugin struct {
-	given    Config // as passed to New, validated by Initialize
-	config   Config
-	matcher  *matcher
-	home     *space // of Prefix alone
-	spaces   spaces
-	near     *near.Cache // of all spaces
-	layouts  rowset.Layouts
-	listener *store.Listener // of other processes' invalidations
-	counters counters
-	limiter  logLimiter
-	shadows  *shadows // nil without ShadowReads
-	flights  *flights
-	queue    *storeQueue
+	given Config // as passed to New, validated by Initialize
 
-	mu       sync.Mutex
-	started  bool
-	engines  map[any]*engine // by the identity of a handle's callbacks
-	repeats  map[*time.Timer]*journal
-	outboxes map[*sql.DB]*outbox
-	closed   bool
+	mu      sync.Mutex
+	started bool
+	closed  bool
+	handles map[any]*handle // by the identity of a handle's callbacks
+	claims  sync.Map        // keys that Claim has given away
+
+	// What follows is made by start and not changed afterwards.
+	config     Config
+	report     *report.Reporter
+	policies   *policy.Policies
+	namespaces *namespace.Set
+	listener   *store.Listener // of other processes' invalidations
+	reads      *lookup.Cache
+	commit     *commit.Committer
+	watched    sync.Map // *database.Database -> struct{}: sources whose outbox is drained
+}
+
+// handle is the plugin on one handle of GORM.
+type handle struct {
+	plugin    *Plugin
+	dialect   conj.Dialect
+	databases *database.Set
+	reads     *lookup.Handle
 }
 
 var _ gorm.Plugin = (*Plugin)(nil)
 
 // New returns a plugin with the given configuration, which db.Use validates.
 func New(config Config) *Plugin {
-	return &Plugin{
-		given: config, flights: newFlights(), engines: map[any]*engine{},
-		repeats: map[*time.Timer]*journal{}, outboxes: map[*sql.DB]*outbox{},
-	}
+	return &Plugin{given: config, handles: map[any]*handle{}}
 }
 
 // Name implements gorm.Plugin.
@@ -66,41 +73,102 @@ func (p *Plugin) Name() string { return Name }
 
 // Initialize implements gorm.Plugin; db.Use calls it. It validates the
 // configuration and reports what is wrong with the field's name. With
-// RequireRedis it fails when Redis does not answer.
+// RequireRedis it fails when Redis does not answer. After an error the handle is
+// as it was before.
 func (p *Plugin) Initialize(db *gorm.DB) error {
 	if p.given.Disabled {
 		return nil
 	}
-	if err := p.start(db.Statement.Context); err != nil {
-		return err
-	}
-	dialect, ok := conj.DialectOf(db.Name())
-	if !ok {
-		return configError("Dialector", db.Name(), "the plugin knows postgres, mysql and sqlite")
-	}
-
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if _, twice := p.engines[db.Callback()]; twice {
+	if err := p.startLocked(db.Statement.Context); err != nil {
+		return err
+	}
+	dialect, err := dialectOf(db)
+	if err != nil {
+		return err
+	}
+	if _, twice := p.handles[db.Callback()]; twice {
 		return fmt.Errorf("%w: the plugin is installed on this handle already: call db.Use once", ErrConfig)
 	}
 	// A resolver that is registered after us opens its own handles with our
 	// plugin in their configuration; one that was there before has pools that
 	// we never see.
-	if _, before := db.Plugins[resolverPlugin]; before && len(p.engines) == 0 {
+	if _, before := db.Plugins[lookup.ResolverPlugin]; before && len(p.handles) == 0 {
 		return fmt.Errorf("%w: dbresolver is registered before this plugin: call db.Use(cacheplugin.New(config)) first, then db.Use(resolver)", ErrConfig)
 	}
-	e := newEngine(p, db, dialect)
+	outbox, err := p.checkOutboxLocked(db, dialect)
+	if err != nil {
+		return err
+	}
+	h := p.newHandle(db, dialect)
+	handlers := p.newCallbacks(db, h)
+	if err := handlers.Check(); err != nil {
+		return err
+	}
+	if err := p.installHooks(db, dialect); err != nil {
+		return err
+	}
+	if err := handlers.Register(); err != nil {
+		return fmt.Errorf("cacheplugin: register callbacks: %w", err)
+	}
+	if outbox != nil {
+		p.commit.OpenOutbox(outbox, dialect)
+	}
+	p.handles[db.Callback()] = h
+	return nil
+}
+
+// dialectOf is the dialect of a handle.
+func dialectOf(db *gorm.DB) (conj.Dialect, error) {
+	dialect, ok := conj.DialectOf(db.Name())
+	if !ok {
+		return 0, misconfig.New("Dialector", db.Name(), "the plugin knows postgres, mysql and sqlite")
+	}
+	return dialect, nil
+}
+
+// checkOutboxLocked reports a missing outbox, and returns the database whose
+// outbox is to be drained. What dbresolver opens has the plugin already: these
+// are watched when they turn out to be sources.
+func (p *Plugin) checkOutboxLocked(db *gorm.DB, dialect conj.Dialect) (*sql.DB, error) {
+	if _, opened := db.Plugins[Name]; p.config.Outbox == nil || opened && len(p.handles) > 0 {
+		return nil, nil
+	}
+	pool, err := db.DB()
+	if err != nil {
+		return nil, misconfig.New("Outbox", "a handle without a *sql.DB", "leave Outbox out on it")
+	}
+	if err := commit.CheckOutbox(db.Statement.Context, pool, dialect, p.config.Outbox.Table); err != nil {
+		return nil, fmt.Errorf("%w: Outbox.Table is %q, which can't be read: %w: create it by cacheplugin.MigrateOutbox before db.Use, or leave Outbox out",
+			ErrConfig, p.config.Outbox.Table, err)
+	}
+	return pool, nil
+}
+
+func (p *Plugin) newHandle(db *gorm.DB, dialect conj.Dialect) *handle {
+	databases := database.NewSet(db, dialect, conj.Limits{LongDisjunction: p.config.MaxInValues}, p.report)
+	return &handle{plugin: p, dialect: dialect, databases: databases, reads: p.reads.On(dialect, databases)}
+}
+
+func (p *Plugin) newCallbacks(db *gorm.DB, h *handle) *callbacks.Handlers {
+	return callbacks.New(callbacks.Options{
+		DB: db, Dialect: h.dialect, Databases: h.databases, Reads: h.reads, Commit: p.commit,
+		Namespaces: p.namespaces, Policies: p.policies, Report: p.report,
+		MaxImages: p.config.MaxImages, MaxRows: p.config.MaxRows, MaxBytes: p.config.MaxBytes,
+		IgnoreUnknownWrites: p.config.OnUnknownWrite == Warn,
+		Strict:              p.config.Consistency == Strict, Outbox: p.config.Outbox != nil,
+		FlushTimeout: p.config.flushTimeout(),
+	})
+}
+
+func (p *Plugin) installHooks(db *gorm.DB, dialect conj.Dialect) error {
 	err := txn.Install(db, txn.Options{
-		NewJournal: func() txn.Journal {
-			j := newJournal(p)
-			j.dialect, j.embedded = dialect, dialect == conj.SQLite
-			return j
-		},
+		NewJournal: func() txn.Journal { return p.commit.NewJournal(dialect) },
 		BeforeCommit: func(ctx context.Context, tx *txn.Tx, j txn.Journal) error {
-			return p.beforeCommit(ctx, tx, j.(*journal))
+			return p.commit.BeforeCommit(ctx, tx, j.(*commit.Journal)) //nolint:forcetypeassert // from NewJournal
 		},
-		FlushTimeout: p.flushTimeout(),
+		FlushTimeout: p.config.flushTimeout(),
 		Owner:        p,
 	})
 	switch {
@@ -109,28 +177,11 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 	case err != nil:
 		return fmt.Errorf("cacheplugin: install the transaction hooks: %w", err)
 	}
-	if err := e.register(db); err != nil {
-		return fmt.Errorf("cacheplugin: register callbacks: %w", err)
-	}
-	// What dbresolver opens has the plugin already: these are watched when they
-	// turn out to be sources.
-	if _, opened := db.Plugins[Name]; p.config.Outbox != nil && (!opened || len(p.engines) == 0) {
-		sqlDB, err := db.DB()
-		if err != nil {
-			return configError("Outbox", "a handle without a *sql.DB", "leave Outbox out on it")
-		}
-		if err := p.openOutboxLocked(sqlDB, dialect).check(db.Statement.Context); err != nil {
-			return err
-		}
-	}
-	p.engines[db.Callback()] = e
 	return nil
 }
 
-// start validates the configuration and connects the store, once.
-func (p *Plugin) start(ctx context.Context) error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+// startLocked validates the configuration and connects the store, once.
+func (p *Plugin) startLocked(ctx context.Context) error {
 	if p.started {
 		return nil
 	}
@@ -146,30 +197,101 @@ func (p *Plugin) start(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: NearCache: %w", ErrConfig, err)
 	}
-	p.near = kept
-	p.listener = store.NewListener(config.Redis, config.Prefix, store.ListenerOptions{OnError: func(err error) {
-		p.failed(context.Background(), "other processes' invalidations are not heard; what MaxStale permits is served for that long", "", err)
-	}})
-	home, err := newSpace(config, config.Prefix, kept)
+	spaces, err := namespace.NewSet(config.namespaceOptions(kept))
 	if err != nil {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
-	p.config, p.matcher, p.home = config, m, home
-	p.spaces.byID = map[string]*space{"": home}
-	if err := p.check(ctx); err != nil {
+	p.config, p.namespaces = config, spaces
+	p.report = report.New(config.Logger, config.observe())
+	if err := p.checkRedis(ctx); err != nil {
 		return err
 	}
-	p.queue = newStoreQueue(config, p.storeAll)
-	if config.ShadowReads > 0 {
-		p.shadows = newShadows(config)
+	p.policies = policy.New(m.policyOf, m.forbids)
+	p.listener = store.NewListener(config.Redis, config.Prefix, store.ListenerOptions{OnError: func(err error) {
+		p.report.Failed(context.Background(), "other processes' invalidations are not heard; what MaxStale permits is served for that long", "", err)
+	}})
+	p.commit = commit.New(p.commitOptions())
+	p.reads = lookup.New(p.lookupOptions())
+	for _, message := range p.given.withoutEffect() {
+		p.report.WarnAlways(ctx, message)
 	}
 	p.started = true
 	return nil
 }
 
-// check asks Redis who it is, and warns of what the operator should know.
-func (p *Plugin) check(ctx context.Context) error {
-	info, err := p.home.store.Check(ctx)
+// flushTimeout bounds an invalidation: the retries of the commit path and
+// what comes around them.
+func (c Config) flushTimeout() time.Duration {
+	return c.RetryFor + 2*c.RedisTimeout + time.Second
+}
+
+func (c Config) namespaceOptions(kept *near.Cache) namespace.Options {
+	o := namespace.Options{
+		Store: store.Options{
+			Client: c.Redis, Namespace: c.Prefix, Mode: store.Mode(c.Mode), Spread: c.Spread,
+			LeaseTTL: c.LeaseTTL, Timeout: c.RedisTimeout, Settle: c.ReplicaLag,
+			DirectConnections: c.DirectConnections,
+		},
+		Guard:       store.GuardOptions{RetryFor: c.RetryFor, Logger: c.Logger},
+		Near:        kept,
+		TryAlways:   c.OnReadError == Return,
+		PerDatabase: c.DBSpecific,
+	}
+	if c.PrefixFunc != nil {
+		o.Suffix = func(ctx context.Context, database string, tables []string) (suffix string, several bool) {
+			suffix = c.PrefixFunc(ctx, QueryInfo{Database: database, Tables: tables, several: &several})
+			return suffix, several
+		}
+	}
+	return o
+}
+
+func (p *Plugin) commitOptions() commit.Options {
+	c := p.config
+	return commit.Options{
+		Namespaces: p.namespaces, Report: p.report,
+		Strict: c.Consistency == Strict, FenceTTL: c.FenceTTL, FenceFallback: c.OnFenceError == Fallback, ReplicaLag: c.ReplicaLag,
+		ReturnErrors: c.OnInvalidateError == Return, MaxImages: c.MaxImages, FlushTimeout: c.flushTimeout(),
+		Prefix: c.Prefix, Outbox: c.Outbox.internal(),
+	}
+}
+
+func (p *Plugin) lookupOptions() lookup.Options {
+	c := p.config
+	o := lookup.Options{
+		Namespaces: p.namespaces, Policies: p.policies, Report: p.report,
+		Unmatched:    policy.Policy{Timeout: c.Defaults.Timeout, Lock: c.Defaults.Lock},
+		ReturnErrors: c.OnReadError == Return, LockWait: c.LockWait, MaxRows: c.MaxRows, MaxBytes: c.MaxBytes,
+		Spread: c.Spread, ReplicaLag: c.ReplicaLag, StoreQueue: c.StoreQueue,
+		ShadowReads: c.ShadowReads, ShadowDelay: c.ShadowDelay,
+	}
+	if c.NearCache != nil {
+		o.Follow = func(s *store.Store, n *near.Space) { p.listener.Follow(s, n) }
+	}
+	if c.Outbox != nil {
+		o.Watch = p.watch
+	}
+	return o
+}
+
+// watch has the outbox of a source drained that results are read from.
+func (p *Plugin) watch(d *database.Database, pool gorm.ConnPool) {
+	if _, watched := p.watched.Load(d); watched {
+		return
+	}
+	c, ok := pool.(gorm.GetDBConnector)
+	if !ok {
+		return
+	}
+	if db, err := c.GetDBConn(); err == nil {
+		p.commit.OpenOutbox(db, d.Dialect)
+		p.watched.Store(d, struct{}{})
+	}
+}
+
+// checkRedis asks Redis who it is, and warns of what the operator should know.
+func (p *Plugin) checkRedis(ctx context.Context) error {
+	info, err := p.namespaces.Home().Store.Check(ctx)
 	if errors.Is(err, store.ErrLayout) {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
@@ -177,11 +299,11 @@ func (p *Plugin) check(ctx context.Context) error {
 		if p.config.RequireRedis {
 			return fmt.Errorf("%w: Redis does not answer: %w: start it, correct Redis' address, or leave RequireRedis out", ErrConfig, err)
 		}
-		p.config.Logger.Warn("cacheplugin: Redis does not answer; queries go to the database until it does", "error", err)
+		p.report.WarnAlways(ctx, "Redis does not answer; queries go to the database until it does", "error", err)
 		return nil
 	}
 	if info.IdentityHidden && info.Version != "" {
-		p.config.Logger.Warn("cacheplugin: Redis hides INFO replication from scripts, so that a restart from an old snapshot and a failover can't be noticed; allow it, or call InvalidateAll after either", "version", info.Version)
+		p.report.WarnAlways(ctx, "Redis hides INFO replication from scripts, so that a restart from an old snapshot and a failover can't be noticed; allow it, or call InvalidateAll after either", "version", info.Version)
 	}
 	return nil
 }
@@ -196,38 +318,17 @@ func (p *Plugin) Close(ctx context.Context) error {
 		return nil
 	}
 	p.closed = true
-	var again []*journal
-	for timer, j := range p.repeats {
-		if timer.Stop() {
-			again = append(again, j)
-		}
-	}
-	clear(p.repeats)
-	boxes := slices.Collect(maps.Values(p.outboxes))
 	p.mu.Unlock()
-	errs := []error{p.listener.Close(ctx)}
-	if p.shadows != nil {
-		p.shadows.close(ctx)
-	}
-	errs = append(errs, p.queue.close(ctx))
-	for _, j := range again {
-		errs = append(errs, p.flush(ctx, j))
-	}
-	for _, s := range p.allSpaces() {
-		errs = append(errs, s.guard.Close(ctx))
-	}
-	for _, o := range boxes {
-		o.close(ctx)
+	errs := []error{p.listener.Close(ctx), p.reads.Close(ctx), p.commit.Close(ctx)}
+	for _, n := range p.namespaces.All() { // last: what is left to be invalidated
+		errs = append(errs, n.Guard.Close(ctx))
 	}
 	return errors.Join(errs...)
 }
 
-// Stats returns a snapshot of the counters.
-func (p *Plugin) Stats() Stats { return p.counters.snapshot() }
-
-// engineOf finds the engine of a handle. It returns nil and no error when the
+// handleOf finds the plugin on a handle. It returns nil and no error when the
 // plugin is disabled.
-func engineOf(db *gorm.DB) (*engine, error) {
+func handleOf(db *gorm.DB) (*handle, error) {
 	p, ok := db.Plugins[Name].(*Plugin)
 	if !ok {
 		return nil, ErrNotInstalled
@@ -237,9 +338,24 @@ func engineOf(db *gorm.DB) (*engine, error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	e, ok := p.engines[db.Callback()]
+	h, ok := p.handles[db.Callback()]
 	if !ok {
 		return nil, ErrNotInstalled
 	}
-	return e, nil
+	return h, nil
+}
+
+// ConfigOf returns the configuration of the plugin that a handle has, with its
+// defaults filled in, for packages that build on it: package decorators asks
+// it for the client and the prefix. Of a plugin with Disabled set, only that
+// means anything. It returns ErrNotInstalled for a handle without the plugin.
+func ConfigOf(db *gorm.DB) (Config, error) {
+	h, err := handleOf(db)
+	if err != nil {
+		return Config{}, err
+	}
+	if h == nil {
+		return Config{Disabled: true}, nil
+	}
+	return h.plugin.config, nil
 }

@@ -74,7 +74,7 @@ func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
 		{"a DependsOn of a forbidden table", func(c *cacheplugin.Config) {
 			c.Profiles = cacheplugin.Profiles{"a": {Timeout: time.Hour, DependsOn: []string{"s.secrets"}}, "secrets": nil}
 		}, []string{`Profiles["a"].DependsOn`, "s.secrets", "its profile is nil"}},
-		{"a negative LongDisjunction", func(c *cacheplugin.Config) { c.LongDisjunction = -1 }, []string{"LongDisjunction", "positive"}},
+		{"a negative MaxInValues", func(c *cacheplugin.Config) { c.MaxInValues = -1 }, []string{"MaxInValues", "positive"}},
 		{"a negative MaxRows", func(c *cacheplugin.Config) { c.MaxRows = -1 }, []string{"MaxRows", "positive"}},
 		{"a negative MaxBytes", func(c *cacheplugin.Config) { c.MaxBytes = -1 }, []string{"MaxBytes", "positive"}},
 		{"a negative MaxImages", func(c *cacheplugin.Config) { c.MaxImages = -1 }, []string{"MaxImages", "positive"}},

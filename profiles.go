@@ -3,17 +3,20 @@ package cacheplugin
 import (
 	"fmt"
 	"path"
+	"reflect"
 	"sort"
 	"strings"
 	"time"
 
 	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/internal/misconfig"
+	"github.com/cacheplugin/cacheplugin/internal/policy"
 )
 
 // Profile says how queries on a table are cached.
 type Profile struct {
 	// Ops are the operations that are cached without being asked for. The
-	// zero value caches by hand only, by cache.Cache or cache.With.
+	// zero value caches opt-in only, by cache.Cache or cache.With.
 	Ops cache.Op
 
 	// Timeout is how long a result may live. Defaults to that of
@@ -35,12 +38,6 @@ type Profile struct {
 	//
 	// Defaults to 0: Redis is asked each time.
 	MaxStale time.Duration
-
-	// LocalGet keeps the results of Get in the process's memory, too, where
-	// only the process's own writes and the timeout drop them: a hit costs no
-	// round trip, and other processes' writes are not seen before the timeout.
-	// For tables that hardly change, such as countries.
-	LocalGet bool
 
 	// CacheOnSave names a column, such as "id". An instance that is created
 	// or updated by a model is read into the cache when that is committed, by
@@ -71,7 +68,7 @@ type Profile struct {
 // Profiles maps patterns of table names to profiles. A pattern is a table's
 // name or a glob (*, ?, [a-z]), such as "auth_*". The most exact pattern
 // applies: the name itself, then the longest glob, then "*". A nil profile
-// forbids caching of every query that reads the table, even by hand.
+// forbids caching of every query that reads the table, even opt-in.
 type Profiles map[string]*Profile
 
 // profiler is a model that carries its own profile. It is found like GORM's
@@ -81,21 +78,21 @@ type profiler interface{ CacheProfile() Profile }
 // validate reports the first field that is wrong.
 func (p Profile) validate(field string) error {
 	if !p.Ops.Valid() {
-		return configError(field+".Ops", p.Ops, "use the operations of package cache: Get, Fetch, Count, Aggregate, Exists, All")
+		return misconfig.New(field+".Ops", p.Ops, "use the operations of package cache: Get, Fetch, Count, Aggregate, Exists, All")
 	}
 	if strings.ContainsAny(p.CacheOnSave, " ,\"`") {
-		return configError(field+".CacheOnSave", p.CacheOnSave, "name one column, such as \"id\"")
+		return misconfig.New(field+".CacheOnSave", p.CacheOnSave, "name one column, such as \"id\"")
 	}
 	for _, name := range p.DependsOn {
 		if name == "" || strings.ContainsAny(name, " ,;\"`*?[") {
-			return configError(field+".DependsOn", name, "give a table's name, such as \"orders\" or \"sales.orders\", one each")
+			return misconfig.New(field+".DependsOn", name, "give a table's name, such as \"orders\" or \"sales.orders\", one each")
 		}
 	}
 	if p.MaxStale < 0 {
-		return configError(field+".MaxStale", p.MaxStale, "use for how long a result may be served without asking Redis, or zero to ask each time")
+		return misconfig.New(field+".MaxStale", p.MaxStale, "use for how long a result may be served without asking Redis, or zero to ask each time")
 	}
 	if p.Timeout < 0 {
-		return configError(field+".Timeout", p.Timeout, "a timeout is positive; zero takes that of Defaults")
+		return misconfig.New(field+".Timeout", p.Timeout, "a timeout is positive; zero takes that of Defaults")
 	}
 	return nil
 }
@@ -112,9 +109,6 @@ func (p Profile) merge(defaults Profile) Profile {
 	return p
 }
 
-// nothingDropped says why nothing may depend on a table.
-const nothingDropped = "its profile is nil, so that writes to it drop nothing: give it a profile, without Ops if its own queries are not to be cached"
-
 // matcher finds the profile of a table.
 type matcher struct {
 	exact    map[string]*Profile
@@ -130,16 +124,16 @@ func newMatcher(profiles Profiles, defaults Profile) (*matcher, error) {
 		return nil, err
 	}
 	if defaults.MaxStale != 0 {
-		return nil, configError("Defaults.MaxStale", defaults.MaxStale, "set it in the profiles of the tables whose results may be old")
+		return nil, misconfig.New("Defaults.MaxStale", defaults.MaxStale, "set it in the profiles of the tables whose results may be old")
 	}
 	m := &matcher{exact: map[string]*Profile{}, byGlob: map[string]*Profile{}, defaults: defaults}
 	for pattern, p := range profiles {
 		field := fmt.Sprintf("Profiles[%q]", pattern)
 		if pattern == "" {
-			return nil, configError(field, "", "a pattern is a table's name or a glob such as \"auth_*\"")
+			return nil, misconfig.New(field, "", "a pattern is a table's name or a glob such as \"auth_*\"")
 		}
 		if _, err := path.Match(pattern, "x"); err != nil {
-			return nil, configError(field, pattern, "the glob is malformed: close its brackets")
+			return nil, misconfig.New(field, pattern, "the glob is malformed: close its brackets")
 		}
 		if p != nil {
 			if err := p.validate(field); err != nil {
@@ -147,7 +141,7 @@ func newMatcher(profiles Profiles, defaults Profile) (*matcher, error) {
 			}
 			merged := p.merge(defaults)
 			if merged.Timeout == 0 {
-				return nil, configError(field+".Timeout", 0, "set it, or Defaults.Timeout: a timeout is the only bound that holds whatever fails")
+				return nil, misconfig.New(field+".Timeout", 0, "set it, or Defaults.Timeout: a timeout is the only bound that holds whatever fails")
 			}
 			p = &merged
 		}
@@ -172,11 +166,33 @@ func newMatcher(profiles Profiles, defaults Profile) (*matcher, error) {
 		}
 		for _, name := range p.DependsOn {
 			if found, ok, _ := m.find(name[strings.LastIndexByte(name, '.')+1:], nil); ok && found == nil {
-				return nil, configError(fmt.Sprintf("Profiles[%q].DependsOn", pattern), name, nothingDropped)
+				return nil, misconfig.New(fmt.Sprintf("Profiles[%q].DependsOn", pattern), name, policy.DropsNothing)
 			}
 		}
 	}
 	return m, nil
+}
+
+// policyOf returns what applies to a table: the profile of the most exact
+// pattern, or the one that its model carries.
+func (m *matcher) policyOf(table string, model reflect.Type) policy.Policy {
+	var carrier profiler
+	if model != nil {
+		carrier, _ = reflect.New(model).Interface().(profiler)
+	}
+	p, found, err := m.find(table, carrier)
+	switch {
+	case err != nil:
+		return policy.Policy{Err: err}
+	case !found:
+		return policy.Policy{}
+	case p == nil:
+		return policy.Policy{Found: true, Forbids: true}
+	}
+	return policy.Policy{
+		Found: true, Ops: p.Ops, Timeout: p.Timeout, Lock: p.Lock, MaxStale: p.MaxStale,
+		CacheOnSave: p.CacheOnSave, Touches: p.Touches, DependsOn: p.DependsOn,
+	}
 }
 
 // find returns the profile of a table, and whether a pattern or the model has
@@ -205,12 +221,12 @@ func (m *matcher) find(table string, model profiler) (profile *Profile, found bo
 	}
 	p = p.merge(m.defaults)
 	if p.Timeout == 0 {
-		return nil, false, configError(field+".Timeout", 0, "set it, or Defaults.Timeout")
+		return nil, false, misconfig.New(field+".Timeout", 0, "set it, or Defaults.Timeout")
 	}
 	return &p, true, nil
 }
 
-// forbids tells whether a pattern other than the catch-all forbids caching of
+// forbids reports whether a pattern other than the catch-all forbids caching of
 // one of some tables.
 func (m *matcher) forbids(tables []string) bool {
 	if !m.forbidding {
@@ -228,12 +244,4 @@ func (m *matcher) forbids(tables []string) bool {
 		}
 	}
 	return false
-}
-
-// configError is an error about one field of the configuration.
-func configError(field string, value any, remedy string) error {
-	if s, ok := value.(string); ok {
-		value = fmt.Sprintf("%q", s)
-	}
-	return fmt.Errorf("%w: %s is %v: %s", ErrConfig, field, value, remedy)
 }

@@ -182,7 +182,8 @@ func TestASavedInstanceIsFoundWithoutAQuery(t *testing.T) {
 
 func TestLocalResultsGoByOwnWritesAndTimeout(t *testing.T) {
 	o := options{models: []any{&brand{}}}
-	o.config.Profiles = cacheplugin.Profiles{"brands": {Ops: cache.All, Timeout: time.Hour, LocalGet: true}}
+	o.config.NearCache = &cacheplugin.NearCache{}
+	o.config.Profiles = cacheplugin.Profiles{"brands": {Ops: cache.All, Timeout: time.Hour, MaxStale: time.Hour}}
 	onEveryDatabase(t, o, func(t *testing.T, f *fixture) {
 		b := brand{Name: "here", Kind: 7}
 		require.NoError(t, f.db.Create(&b).Error)

@@ -117,6 +117,9 @@ func (env *environment) openStore(ctx context.Context, mode store.Mode, change f
 		change(&so)
 	}
 	s, err := store.New(so)
+	if err == nil {
+		s.Close(ctx) // what it leaves is reclaimed when that is measured
+	}
 	return s, client, errors.Join(err,
 		client.ConfigSet(ctx, "slowlog-log-slower-than", "0").Err(),
 		client.ConfigSet(ctx, "slowlog-max-len", "1000").Err())

@@ -5,7 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
-	"fmt"
+	"strconv"
 
 	"gorm.io/gorm"
 
@@ -74,7 +74,7 @@ type timed struct{ cache Cache }
 // key is a digest: a simple cache may take keys as they are.
 func (t timed) key(ctx context.Context, c cacheplugin.Computation) string {
 	b := appendField(nil, c.Name)
-	b = appendField(b, string(c.Key))
+	b = appendField(b, c.Key)
 	for _, v := range cache.VaryOf(ctx) {
 		b = appendField(b, v)
 	}
@@ -145,7 +145,8 @@ func fetch[V any](
 }
 
 // appendField appends a text so that it can't be mistaken for another one and
-// what follows.
-func appendField(b []byte, s string) []byte {
-	return append(fmt.Appendf(b, "%d:", len(s)), s...)
+// what follows: its length stands before it.
+func appendField[T string | []byte](b []byte, field T) []byte {
+	b = strconv.AppendInt(b, int64(len(field)), 10)
+	return append(append(b, ':'), field...)
 }

@@ -37,21 +37,33 @@ var errTimeout = errors.New("decorators: a negative timeout: use a positive one,
 // alone, since nothing says that its values come from the database, and a Redis
 // that was restored from an older snapshot serves them as they were then. With
 // a plugin that is Disabled every Get is a miss and nothing is stored.
+//
+// A value is stored with a checksum of it and its key before it. What is damaged
+// is a miss.
 type RedisCache struct {
+	pluginNames
 	client redis.UniversalClient // nil: disabled
 	prefix string
 }
 
-var _ Cache = (*RedisCache)(nil)
+var (
+	_ Cache   = (*RedisCache)(nil)
+	_ claimer = (*RedisCache)(nil)
+)
 
-// NewRedisCache returns the simple cache of the plugin on a handle.
+// NewRedisCache returns the simple cache of the plugin on a handle. A plugin has
+// one: two that are returned for it share their keys.
 func NewRedisCache(db *gorm.DB) (*RedisCache, error) {
+	if !isHandle(db) {
+		return nil, fmt.Errorf("%w: NewRedisCache: the handle is nil: pass the one that the plugin is installed on", ErrOption)
+	}
 	config, err := cacheplugin.ConfigOf(db)
 	if err != nil {
 		return nil, err
 	}
+	names := pluginNames{db, simplePlace{}}
 	if config.Disabled {
-		return &RedisCache{}, nil
+		return &RedisCache{pluginNames: names}, nil
 	}
 	client := config.Redis
 	// go-redis heeds its own timeouts, not the context's.
@@ -62,7 +74,7 @@ func NewRedisCache(db *gorm.DB) (*RedisCache, error) {
 		}
 		client = c.WithTimeout(d)
 	}
-	return &RedisCache{client: client, prefix: config.Prefix + ":simple:"}, nil
+	return &RedisCache{pluginNames: names, client: client, prefix: config.Prefix + ":simple:"}, nil
 }
 
 // Get implements Cache. Errors of Redis come as they are; functions with On
@@ -71,12 +83,16 @@ func (c *RedisCache) Get(ctx context.Context, key string) ([]byte, error) {
 	if c.client == nil {
 		return nil, ErrMiss
 	}
-	value, err := c.client.Get(ctx, c.prefix+key).Bytes()
+	sealed, err := c.client.Get(ctx, c.prefix+key).Bytes()
 	switch {
 	case errors.Is(err, redis.Nil):
 		return nil, ErrMiss
 	case err != nil:
 		return nil, fmt.Errorf("decorators: get %q: %w", key, err)
+	}
+	value, ok := unseal(c.prefix, key, sealed)
+	if !ok {
+		return nil, ErrMiss
 	}
 	return value, nil
 }
@@ -91,7 +107,7 @@ func (c *RedisCache) Set(ctx context.Context, key string, value []byte, timeout 
 	case timeout > 0:
 		timeout = max(timeout, time.Millisecond) // Redis knows nothing shorter
 	}
-	if err := c.client.Set(ctx, c.prefix+key, value, timeout).Err(); err != nil {
+	if err := c.client.Set(ctx, c.prefix+key, seal(c.prefix, key, value), timeout).Err(); err != nil {
 		return fmt.Errorf("decorators: set %q: %w", key, err)
 	}
 	return nil
@@ -112,7 +128,7 @@ func (c *RedisCache) Delete(ctx context.Context, key string) error {
 // another type, codec or version is a miss. [WithCodec] is the only option.
 func GetAs[T any](ctx context.Context, c Cache, key string, opts ...Option) (T, error) {
 	var zero T
-	p, err := valuePayloads[T]("GetAs", opts)
+	p, err := valuePayloads[T]("GetAs", c, opts)
 	if err != nil {
 		return zero, err
 	}
@@ -130,7 +146,7 @@ func GetAs[T any](ctx context.Context, c Cache, key string, opts ...Option) (T, 
 // SetAs stores a value of any type that the codec encodes. [WithCodec] is the only
 // option.
 func SetAs[T any](ctx context.Context, c Cache, key string, value T, timeout time.Duration, opts ...Option) error {
-	p, err := valuePayloads[T]("SetAs", opts)
+	p, err := valuePayloads[T]("SetAs", c, opts)
 	if err != nil {
 		return err
 	}
@@ -141,7 +157,10 @@ func SetAs[T any](ctx context.Context, c Cache, key string, value T, timeout tim
 	return c.Set(ctx, key, payload, timeout)
 }
 
-func valuePayloads[T any](what string, opts []Option) (payloads[T], error) {
+func valuePayloads[T any](what string, c Cache, opts []Option) (payloads[T], error) {
+	if isNil(c) {
+		return payloads[T]{}, fmt.Errorf("%w: %s: the cache is nil", ErrOption, what)
+	}
 	o, err := collect(what, opts, "WithCodec")
 	if err != nil {
 		return payloads[T]{}, err

@@ -2,6 +2,7 @@ package decorators_test
 
 import (
 	"context"
+	"crypto/rand"
 	"os"
 	"path/filepath"
 	"strings"
@@ -104,6 +105,79 @@ func TestSimpleCacheIsUnderThePrefixAndOutlivesInvalidateAll(t *testing.T) {
 	require.EqualValues(t, 1, n)
 }
 
+func TestDamagedValuesInRedisAreMisses(t *testing.T) {
+	f := onSQLite(t)
+	c, err := decorators.NewRedisCache(f.db)
+	require.NoError(t, err)
+	ctx := t.Context()
+	at := func(key string) string { return f.config.Prefix + ":simple:" + key }
+	put := func(key string, content []byte) {
+		t.Helper()
+		require.NoError(t, f.config.Redis.Set(ctx, at(key), content, 0).Err())
+	}
+	missed := func(key, what string, n int) {
+		t.Helper()
+		_, err := c.Get(ctx, key)
+		require.ErrorIs(t, err, decorators.ErrMiss, "%s %d", what, n)
+	}
+	require.NoError(t, c.Set(ctx, "key", []byte("value"), time.Minute))
+	require.NoError(t, c.Set(ctx, "other", []byte("another"), time.Minute))
+	whole, err := f.config.Redis.Get(ctx, at("key")).Bytes()
+	require.NoError(t, err)
+	foreign, err := f.config.Redis.Get(ctx, at("other")).Bytes()
+	require.NoError(t, err)
+	for n := range whole {
+		for bit := range 8 {
+			flipped := append([]byte(nil), whole...)
+			flipped[n] ^= 1 << bit
+			put("key", flipped)
+			missed("key", "flipped", n)
+		}
+		put("key", whole[:n])
+		missed("key", "cut", n)
+	}
+	put("key", foreign)
+	missed("key", "swapped", 0)
+	put("key", []byte("value"))
+	missed("key", "stored before values were sealed", 0)
+	put("key", whole)
+	got, err := c.Get(ctx, "key")
+	require.NoError(t, err)
+	require.Equal(t, "value", string(got))
+
+	var runs counter
+	fn, err := decorators.Cached(nil, "damaged", func(context.Context, int) (int, error) { return runs.add(), nil },
+		decorators.On(c), decorators.Timeout(time.Minute))
+	require.NoError(t, err)
+	v, err := fn.Call(ctx, 7)
+	require.NoError(t, err)
+	require.Equal(t, 1, v)
+	keys, err := f.config.Redis.Keys(ctx, at("computed:*")).Result()
+	require.NoError(t, err)
+	require.Len(t, keys, 1)
+	stored, err := f.config.Redis.Get(ctx, keys[0]).Bytes()
+	require.NoError(t, err)
+	stored[len(stored)-1] ^= 2 // the number itself
+	require.NoError(t, f.config.Redis.Set(ctx, keys[0], stored, 0).Err())
+	v, err = fn.Call(ctx, 7)
+	require.NoError(t, err)
+	require.Equal(t, 2, v)
+}
+
+// Two prefixes may continue each other by what looks like a key.
+func TestSimpleCachesOfTwoPrefixesDoNotAnswerForEachOther(t *testing.T) {
+	prefix := "test-" + rand.Text()
+	one := onSQLite(t, func(c *cacheplugin.Config) { c.Prefix = prefix })
+	two := onSQLite(t, func(c *cacheplugin.Config) { c.Prefix = prefix + ":simple:x" })
+	first, err := decorators.NewRedisCache(one.db)
+	require.NoError(t, err)
+	second, err := decorators.NewRedisCache(two.db)
+	require.NoError(t, err)
+	require.NoError(t, first.Set(t.Context(), "x:simple:key", []byte("one"), time.Minute))
+	_, err = second.Get(t.Context(), "key")
+	require.ErrorIs(t, err, decorators.ErrMiss)
+}
+
 func TestSimpleCacheOfADisabledPluginMisses(t *testing.T) {
 	f := onSQLite(t, func(c *cacheplugin.Config) { c.Disabled = true })
 	c, err := decorators.NewRedisCache(f.db)
@@ -140,7 +214,7 @@ func contains(all []string, one string) bool {
 
 // FIL-01.
 func TestDamagedFilesAreMisses(t *testing.T) {
-	dir := t.TempDir()
+	dir := cacheDir(t)
 	c, err := decorators.NewFileCache(dir)
 	require.NoError(t, err)
 	ctx := t.Context()
@@ -171,7 +245,7 @@ func TestDamagedFilesAreMisses(t *testing.T) {
 
 // FIL-01.
 func TestConcurrentWritersLeaveOneWholeValue(t *testing.T) {
-	dir := t.TempDir()
+	dir := cacheDir(t)
 	c, err := decorators.NewFileCache(dir)
 	require.NoError(t, err)
 	var wait sync.WaitGroup
@@ -198,7 +272,7 @@ func TestConcurrentWritersLeaveOneWholeValue(t *testing.T) {
 
 // FIL-01.
 func TestCleanRemovesWhatIsOfNoUse(t *testing.T) {
-	dir := t.TempDir()
+	dir := cacheDir(t)
 	c, err := decorators.NewFileCache(dir)
 	require.NoError(t, err)
 	ctx := t.Context()
@@ -247,7 +321,7 @@ func TestCleanRemovesWhatIsOfNoUse(t *testing.T) {
 }
 
 func TestFileNamesHoldNothingOfTheKey(t *testing.T) {
-	dir := t.TempDir()
+	dir := cacheDir(t)
 	c, err := decorators.NewFileCache(dir)
 	require.NoError(t, err)
 	require.NoError(t, c.Set(t.Context(), "../secret", []byte("x"), 0))

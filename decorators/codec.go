@@ -18,7 +18,7 @@ import (
 // A payload carries a tag made of the codec's name and the value's type, so that
 // what another codec or another version of the type has stored is a miss.
 type Codec interface {
-	// Name tells the codec's format from all others, and from its older ones.
+	// Name differs from the names of all other formats, and of older ones.
 	Name() string
 	// Marshal encodes what v points to. On an error the value is returned and
 	// not stored.

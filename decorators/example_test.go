@@ -15,6 +15,7 @@ import (
 	"github.com/redis/go-redis/v9"
 	"gorm.io/driver/sqlite"
 	"gorm.io/gorm"
+	"gorm.io/gorm/logger"
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/decorators"
@@ -181,6 +182,64 @@ func ExampleViewAs() {
 	// miss [Hydrogen Helium-4]
 }
 
+// A handler whose responses are kept for a time, apart by language.
+func ExampleView() {
+	db, closeAll := openBlog()
+	defer closeAll()
+
+	hello, err := decorators.View(db, "hello", decorators.Timeout(time.Minute), decorators.Headers("Accept-Language"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler := hello.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		language := r.Header.Get("Accept-Language")
+		fmt.Println("greeting in", language)
+		fmt.Fprint(w, map[string]string{"en": "hello", "de": "hallo"}[language])
+	}))
+	for _, language := range []string{"en", "de", "en"} {
+		r := httptest.NewRequest(http.MethodGet, "/", nil)
+		r.Header.Set("Accept-Language", language)
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, r)
+		fmt.Println(w.Body)
+	}
+	// Output:
+	// greeting in en
+	// hello
+	// greeting in de
+	// hallo
+	// hello
+}
+
+// Dropping what was answered to a URI.
+func ExampleViews_Invalidate() {
+	db, closeAll := openBlog()
+	defer closeAll()
+
+	pages, err := decorators.View(db, "pages", decorators.StatusHeader("X-Cache"))
+	if err != nil {
+		log.Fatal(err)
+	}
+	handler := pages.Wrap(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		fmt.Fprint(w, "page ", r.URL.Query().Get("n"))
+	}))
+	show := func() {
+		w := httptest.NewRecorder()
+		handler.ServeHTTP(w, httptest.NewRequest(http.MethodGet, "http://example.com/pages?n=2", nil))
+		fmt.Println(w.Header().Get("X-Cache"))
+	}
+	show()
+	show()
+	if err := pages.Invalidate(context.Background(), "http://example.com/pages?n=2"); err != nil {
+		log.Fatal(err)
+	}
+	show()
+	// Output:
+	// miss
+	// hit
+	// miss
+}
+
 // A part of a page.
 func ExampleFragments() {
 	db, closeAll := openBlog()
@@ -215,6 +274,154 @@ func ExampleFragments() {
 	// <h1>One</h1><li>Hydrogen<li>Helium
 	// <h1>Two</h1><li>Hydrogen<li>Helium
 	// <h1>Three</h1><li>Hydrogen<li>Helium<li>&lt;Lithium&gt;
+}
+
+// A function of one's own for templates, which decides what is cached.
+func ExampleFragments_Render() {
+	db, closeAll := openBlog()
+	defer closeAll()
+
+	fragments, err := decorators.NewFragments(db, "staff", decorators.Timeout(time.Minute))
+	if err != nil {
+		log.Fatal(err)
+	}
+	fragments.Bind(template.Must(template.New("staff").Parse(`{{define "greeting"}}<b>{{.}}</b>{{end}}`)))
+	show := func(name, language string, staff bool) {
+		out, err := fragments.Render(context.Background(), "greeting", name, decorators.Fragment{
+			Off:   staff,
+			Extra: []any{language},
+		})
+		fmt.Println(out, err)
+	}
+	show("Ann", "en", false)
+	show("Bob", "en", false)
+	show("Bob", "de", false)
+	show("Carl", "en", true)
+	// Output:
+	// <b>Ann</b> <nil>
+	// <b>Ann</b> <nil>
+	// <b>Bob</b> <nil>
+	// <b>Carl</b> <nil>
+}
+
+// Keys and values, in the plugin's Redis.
+func ExampleNewRedisCache() {
+	db, closeAll := openBlog()
+	defer closeAll()
+	ctx := context.Background()
+
+	simple, err := decorators.NewRedisCache(db)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := simple.Set(ctx, "motto", []byte("never stale"), time.Hour); err != nil {
+		log.Fatal(err)
+	}
+	motto, err := simple.Get(ctx, "motto")
+	fmt.Println(string(motto), err)
+	if err := simple.Delete(ctx, "motto"); err != nil {
+		log.Fatal(err)
+	}
+	_, err = simple.Get(ctx, "motto")
+	fmt.Println(err)
+	// Output:
+	// never stale <nil>
+	// decorators: cache miss
+}
+
+// Values of any type, by key.
+func ExampleSetAs() {
+	db, closeAll := openBlog()
+	defer closeAll()
+	ctx := context.Background()
+
+	simple, err := decorators.NewRedisCache(db)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if err := decorators.SetAs(ctx, simple, "limits", map[string]int{"posts": 10}, time.Hour); err != nil {
+		log.Fatal(err)
+	}
+	limits, err := decorators.GetAs[map[string]int](ctx, simple, "limits")
+	fmt.Println(limits, err)
+	_, err = decorators.GetAs[[]string](ctx, simple, "limits")
+	fmt.Println("another type:", errors.Is(err, decorators.ErrMiss))
+	// Output:
+	// map[posts:10] <nil>
+	// another type: true
+}
+
+// A name belongs to one function; its version says which release of it.
+func ExampleVersion() {
+	db, closeAll := openBlog()
+	defer closeAll()
+
+	double := func(_ context.Context, n int) (int, error) { return 2 * n, nil }
+	_, err := decorators.Cached(db, "double", double, decorators.Version("2026-01"))
+	fmt.Println(err)
+	_, err = decorators.Cached(db, "double", double)
+	fmt.Println(errors.Is(err, decorators.ErrNameTaken))
+	// Output:
+	// <nil>
+	// true
+}
+
+// Values of functions in files, without a database.
+func ExampleOn() {
+	dir, err := os.MkdirTemp("", "cache")
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer os.RemoveAll(dir)
+	files, err := decorators.NewFileCache(dir)
+	if err != nil {
+		log.Fatal(err)
+	}
+	square, err := decorators.Cached(nil, "square", func(_ context.Context, n int) (int, error) {
+		fmt.Println("computing", n)
+		return n * n, nil
+	}, decorators.On(files), decorators.Timeout(time.Hour))
+	if err != nil {
+		log.Fatal(err)
+	}
+	for range 2 {
+		n, err := square.Call(context.Background(), 3)
+		fmt.Println(n, err)
+	}
+	// Output:
+	// computing 3
+	// 9 <nil>
+	// 9 <nil>
+}
+
+// Errors that are results, too.
+func ExampleCacheErrors() {
+	db, closeAll := openBlog()
+	defer closeAll()
+
+	title, err := decorators.CachedAs(db, "title", func(ctx context.Context, id uint) (string, error) {
+		fmt.Println("looking for", id)
+		var a Article
+		err := db.WithContext(ctx).Session(&gorm.Session{Logger: logger.Discard}).First(&a, id).Error
+		return a.Title, err
+	}, decorators.Samples(&Article{}), decorators.CacheErrors(gorm.ErrRecordNotFound))
+	if err != nil {
+		log.Fatal(err)
+	}
+	show := func() {
+		text, err := title.Call(context.Background(), 3)
+		fmt.Printf("%q %v\n", text, err)
+	}
+	show()
+	show()
+	db.Create(&Article{ID: 3, Title: "Lithium"})
+	show()
+	// Output:
+	// looking for 3
+	// "" record not found
+	// "" record not found
+	// looking for 3
+	// "Lithium" <nil>
 }
 
 // Keys and values, in files.

@@ -26,22 +26,25 @@ import (
 //	{{ cached "sidebar" .Ctx "10m" . .User.Lang }}
 //	{{ cachedAs "menu" .Ctx (samples .MenuQuery) "" . }}
 //
-// The key is the fragment's name and the values after its data. What a cached
+// The key is the set's name and version, the fragment's name, and the values after
+// its data. What a cached
 // fragment shows must follow from them, and from the samples.
 type Fragments struct {
 	set     string
 	options options
+	extra   []byte
 	backend backend
 	code    payloads[string]
 	t       *template.Template
 }
 
 // NewFragments returns the fragments of a set of templates. name tells the set
-// from all others that share the plugin's prefix. Its options are Timeout, Lock,
-// Extra and On, for all fragments.
+// from all others that share the plugin's prefix, or the cache of On; one that is
+// taken there is ErrNameTaken. The options are Timeout, Version, Lock, Extra and
+// On, for all fragments.
 func NewFragments(db *gorm.DB, name string, opts ...Option) (*Fragments, error) {
 	what := fmt.Sprintf("NewFragments %q", name)
-	o, err := collect(what, opts, "Timeout", "Lock", "Extra", "On")
+	o, err := collect(what, opts, "Timeout", "Version", "Lock", "Extra", "On")
 	if err != nil {
 		return nil, err
 	}
@@ -51,14 +54,18 @@ func NewFragments(db *gorm.DB, name string, opts ...Option) (*Fragments, error) 
 	if err := o.checkHandle(what, db, true); err != nil {
 		return nil, err
 	}
-	if _, err := extraKey(what, o.extra); err != nil {
+	extra, err := extraKey(what, o.extra)
+	if err != nil {
 		return nil, err
 	}
 	code, err := newPayloads[string](what, Exact{}, nil)
 	if err != nil {
 		return nil, err
 	}
-	return &Fragments{set: name, options: o, backend: o.backend(db), code: code}, nil
+	if err := o.claim(what, db, "fragments/"+name); err != nil {
+		return nil, err
+	}
+	return &Fragments{set: name, options: o, extra: extra, backend: o.backend(db), code: code}, nil
 }
 
 // FuncMap returns the functions for the templates' Funcs:
@@ -97,7 +104,7 @@ func (f *Fragments) FuncMap() template.FuncMap {
 	}
 }
 
-// Bind tells which set of templates the fragments are in. Call it once, after
+// Bind says which set of templates the fragments are in. Call it once, after
 // parsing and before executing. A clone of the set needs Fragments of its own.
 func (f *Fragments) Bind(t *template.Template) { f.t = t }
 
@@ -197,10 +204,13 @@ func (f *Fragments) computation(name string, extras []any) (cacheplugin.Computat
 	if extras == nil {
 		extras = []any{}
 	}
-	key := appendField(appendField(nil, f.set), name)
-	key, err := exact.AppendKey(key, append(append([]any{}, f.options.extra...), extras...))
+	own, err := exact.AppendKey(nil, extras)
 	if err != nil {
 		return cacheplugin.Computation{}, fmt.Errorf("decorators: fragment %q: no key can be made of its extras: %w", name, err)
+	}
+	var key []byte
+	for _, field := range [][]byte{[]byte(f.set), []byte(f.options.version), []byte(name), f.extra, own} {
+		key = appendField(key, field)
 	}
 	return cacheplugin.Computation{Name: "fragment/" + name, Key: key, Timeout: f.options.timeout}, nil
 }

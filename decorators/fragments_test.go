@@ -175,7 +175,7 @@ func TestFragmentsAreSafeForConcurrentUse(t *testing.T) {
 }
 
 func TestFragmentsInFiles(t *testing.T) {
-	c, err := decorators.NewFileCache(t.TempDir())
+	c, err := decorators.NewFileCache(cacheDir(t))
 	require.NoError(t, err)
 	fragments, err := decorators.NewFragments(nil, "files", decorators.On(c), decorators.Timeout(time.Minute))
 	require.NoError(t, err)

@@ -26,9 +26,10 @@ type Func[A, T any] struct {
 }
 
 // Cached wraps a function whose results are kept for a time. name tells it from
-// all others that share the plugin's prefix, or the cache of On.
+// all others that share the plugin's prefix, or the cache of On. A name that is
+// taken there is ErrNameTaken: wrap a function once, not at each call.
 //
-// The key is made of the name, the argument, Extra, and the context's
+// The key is made of the name, Version, the argument, Extra, and the context's
 // cache.Vary. The argument may be of any type that is made of plain ones,
 // unexported fields included; a struct{} where there is none. A type of argument
 // or result that can't be encoded is an error here.
@@ -50,7 +51,7 @@ func CachedAs[A, T any](db *gorm.DB, name string, fn func(ctx context.Context, a
 
 func newFunc[A, T any](kind string, sampled bool, db *gorm.DB, name string, fn func(context.Context, A) (T, error), opts []Option) (*Func[A, T], error) {
 	what := fmt.Sprintf("%s %q", kind, name)
-	o, err := collect(what, opts, "Timeout", "Lock", "Extra", "ExtraOf", "Samples", "SamplesOf", "WithCodec", "CacheErrors", "On")
+	o, err := collect(what, opts, "Timeout", "Version", "Lock", "Extra", "ExtraOf", "Samples", "SamplesOf", "WithCodec", "CacheErrors", "On")
 	if err != nil {
 		return nil, err
 	}
@@ -77,6 +78,9 @@ func newFunc[A, T any](kind string, sampled bool, db *gorm.DB, name string, fn f
 		return nil, err
 	}
 	if f.samplesOf, f.extraOf, err = typed[A](what, &o); err != nil {
+		return nil, err
+	}
+	if err := o.claim(what, db, f.name); err != nil {
 		return nil, err
 	}
 	return f, nil
@@ -182,14 +186,17 @@ func (k Key[A, T]) Delete(ctx context.Context) error {
 
 // computation describes a call, without the samples of its argument.
 func (f *Func[A, T]) computation(ctx context.Context, arg A) (cacheplugin.Computation, error) {
-	key, err := exact.AppendKey(append([]byte(nil), f.extra...), arg)
+	key := appendField(appendField(nil, f.options.version), f.extra)
+	part, err := exact.AppendKey(nil, arg)
 	if err != nil {
 		return cacheplugin.Computation{}, fmt.Errorf("decorators: %s: no key can be made of the argument: %w", f.what, err)
 	}
+	key = appendField(key, part)
 	if f.extraOf != nil {
-		if key, err = exact.AppendKey(key, f.extraOf(ctx, arg)); err != nil {
+		if part, err = exact.AppendKey(nil, f.extraOf(ctx, arg)); err != nil {
 			return cacheplugin.Computation{}, fmt.Errorf("decorators: %s: no key can be made of what ExtraOf returns: %w", f.what, err)
 		}
+		key = appendField(key, part)
 	}
 	return cacheplugin.Computation{
 		Name: f.name, Key: key, Samples: f.options.samples, Timeout: f.options.timeout, Lock: f.options.lock,

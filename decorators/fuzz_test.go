@@ -40,11 +40,19 @@ func FuzzDecodeEntry(f *testing.F) {
 }
 
 func FuzzParseFile(f *testing.F) {
-	digest := [32]byte{1}
-	f.Add(makeFile(digest, 5, []byte("value")))
+	f.Add(makeFile("key", 5, []byte("value")))
 	f.Fuzz(func(t *testing.T, content []byte) {
-		if value, expiry, ok := parseFile(digest, content); ok {
-			require.Equal(t, content, makeFile(digest, expiry, value))
+		if value, expiry, ok := parseFile("key", content); ok {
+			require.Equal(t, content, makeFile("key", expiry, value))
+		}
+	})
+}
+
+func FuzzUnseal(f *testing.F) {
+	f.Add("prefix:simple:", "key", seal("prefix:simple:", "key", []byte("value")))
+	f.Fuzz(func(t *testing.T, place, key string, content []byte) {
+		if value, ok := unseal(place, key, content); ok {
+			require.Equal(t, content, seal(place, key, value))
 		}
 	})
 }

@@ -5,7 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/textproto"
 	"reflect"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
@@ -18,6 +20,9 @@ var (
 	// ErrOption is wrapped by the errors of Cached, CachedAs, View, ViewAs and
 	// NewFragments. The message says what to do.
 	ErrOption = errors.New("decorators: wrong option")
+	// ErrNameTaken is returned for a name that the plugin, or the cache of On,
+	// knows already: the two would answer for each other.
+	ErrNameTaken = fmt.Errorf("%w: the name is taken: give each function, view and set of fragments a name of its own, and make each once", ErrOption)
 	// ErrNoSamples is returned by CachedAs and ViewAs without samples.
 	ErrNoSamples = fmt.Errorf("%w: no samples: pass Samples or SamplesOf, or use the variant that goes by time", ErrOption)
 )
@@ -29,6 +34,7 @@ type Option func(*options)
 
 type options struct {
 	timeout     time.Duration
+	version     string
 	lock        bool
 	extra       []any
 	extraOf     any // func(context.Context, A) any
@@ -57,6 +63,14 @@ func option(name string, apply func(*options)) Option {
 // Defaults if there are no samples.
 func Timeout(d time.Duration) Option {
 	return option("Timeout", func(o *options) { o.timeout = d })
+}
+
+// Version tells the values of this version of the program from those that other
+// processes, which run another one, keep under the same name. Change it with what
+// the function computes or the handler shows. The name stays the plugin's own:
+// one process can't have two versions of it.
+func Version(version string) Option {
+	return option("Version", func(o *options) { o.version = version })
 }
 
 // Lock makes one process compute a missing value while the others wait for it,
@@ -103,51 +117,81 @@ func CacheErrors(sentinels ...error) Option {
 
 // On keeps the values in a cache such as a [FileCache], by time only, instead of
 // the plugin's. Samples and Lock can't be had then, and nothing is looked up or
-// stored under a context of In.
+// stored under a context of In. Names need to differ within the cache. That they
+// do is checked for the caches of this package, and for another one among those
+// that pass the same plugin's handle with it.
 func On(c Cache) Option { return option("On", func(o *options) { o.on = c }) }
 
 // collect applies options and refuses those that are not allowed where they are
 // given.
 func collect(what string, opts []Option, allowed ...string) (options, error) {
 	o := options{codec: Exact{}}
-	for _, opt := range opts {
+	for i, opt := range opts {
+		if opt == nil {
+			return o, fmt.Errorf("%w: %s: option %d is nil: leave it out", ErrOption, what, i+1)
+		}
 		opt(&o)
 	}
 	for name := range o.set {
-		ok := false
-		for _, a := range allowed {
-			ok = ok || a == name
-		}
-		if !ok {
+		if !slices.Contains(allowed, name) {
 			return o, fmt.Errorf("%w: %s: %s means nothing here: leave it out", ErrOption, what, name)
 		}
 	}
+	for name, value := range map[string]any{
+		"WithCodec": o.codec, "On": o.on, "SamplesOf": o.samplesOf, "ExtraOf": o.extraOf,
+		"KeyBy": o.view.keyBy, "OnError": o.view.onError,
+	} {
+		if o.set[name] && isNil(value) {
+			return o, fmt.Errorf("%w: %s: %s is nil: leave it out or pass one", ErrOption, what, name)
+		}
+	}
+	for name, value := range map[string]string{"Version": o.version, "StatusHeader": o.view.statusHeader} {
+		if o.set[name] && value == "" {
+			return o, fmt.Errorf("%w: %s: %s is empty: leave it out or pass a text", ErrOption, what, name)
+		}
+	}
+	return o, o.checkValues(what)
+}
+
+func (o *options) checkValues(what string) error {
 	switch {
 	case o.timeout < 0:
-		return o, fmt.Errorf("%w: %s: Timeout is %s: use a positive duration", ErrOption, what, o.timeout)
-	case o.codec == nil:
-		return o, fmt.Errorf("%w: %s: WithCodec is nil", ErrOption, what)
-	case o.set["On"] && o.on == nil:
-		return o, fmt.Errorf("%w: %s: On is nil", ErrOption, what)
+		return fmt.Errorf("%w: %s: Timeout is %s: use a positive duration", ErrOption, what, o.timeout)
 	case o.on != nil && o.lock:
-		return o, fmt.Errorf("%w: %s: Lock needs the plugin's cache: leave On or Lock out", ErrOption, what)
+		return fmt.Errorf("%w: %s: Lock needs the plugin's cache: leave On or Lock out", ErrOption, what)
 	case o.on != nil && o.timeout == 0:
-		return o, fmt.Errorf("%w: %s: On needs a Timeout", ErrOption, what)
+		return fmt.Errorf("%w: %s: On needs a Timeout", ErrOption, what)
 	}
 	for i, e := range o.cacheErrors {
-		if e == nil {
-			return o, fmt.Errorf("%w: %s: error %d of CacheErrors is nil", ErrOption, what, i+1)
+		if isNil(e) {
+			return fmt.Errorf("%w: %s: error %d of CacheErrors is nil", ErrOption, what, i+1)
 		}
 	}
 	for i, s := range o.samples {
-		if s == nil {
-			return o, fmt.Errorf("%w: %s: sample %d is nil", ErrOption, what, i+1)
+		if isNil(s) {
+			return fmt.Errorf("%w: %s: sample %d is nil", ErrOption, what, i+1)
 		}
 	}
-	return o, nil
+	for i, name := range o.view.headers {
+		if textproto.TrimString(name) == "" {
+			return fmt.Errorf("%w: %s: name %d of Headers is empty", ErrOption, what, i+1)
+		}
+	}
+	return nil
 }
 
-// checkSampled tells the variant by samples from that by time.
+// isNil reports whether there is nothing in a value, or a nil of some type.
+func isNil(value any) bool {
+	switch v := reflect.ValueOf(value); v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Func, reflect.Map, reflect.Slice, reflect.Chan:
+		return v.IsNil()
+	}
+	return false
+}
+
+// checkSampled keeps the variant by samples apart from that by time.
 func (o *options) checkSampled(what string, sampled bool) error {
 	has := len(o.samples) > 0 || o.samplesOf != nil
 	switch {
@@ -166,8 +210,8 @@ func (o *options) checkHandle(what string, db *gorm.DB, sampled bool) error {
 	if o.on != nil {
 		return nil
 	}
-	if db == nil {
-		return fmt.Errorf("%w: %s: the handle is nil", ErrOption, what)
+	if !isHandle(db) {
+		return fmt.Errorf("%w: %s: the handle is nil: pass the one that the plugin is installed on", ErrOption, what)
 	}
 	config, err := cacheplugin.ConfigOf(db)
 	if err != nil {
@@ -179,18 +223,22 @@ func (o *options) checkHandle(what string, db *gorm.DB, sampled bool) error {
 	return nil
 }
 
+// isHandle reports whether a handle is one that gorm.Open has returned, or was
+// made from one.
+func isHandle(db *gorm.DB) bool { return db != nil && db.Config != nil && db.Statement != nil }
+
 // typed returns the functions among the options for arguments of type A.
 func typed[A any](what string, o *options) (samplesOf func(A) []any, extraOf func(context.Context, A) any, err error) {
 	if o.samplesOf != nil {
 		f, ok := o.samplesOf.(func(A) []any)
-		if !ok || f == nil {
+		if !ok {
 			return nil, nil, fmt.Errorf("%w: %s: SamplesOf is %T: its argument must be a %s", ErrOption, what, o.samplesOf, reflect.TypeFor[A]())
 		}
 		samplesOf = f
 	}
 	if o.extraOf != nil {
 		f, ok := o.extraOf.(func(context.Context, A) any)
-		if !ok || f == nil {
+		if !ok {
 			return nil, nil, fmt.Errorf("%w: %s: ExtraOf is %T: its argument must be a %s", ErrOption, what, o.extraOf, reflect.TypeFor[A]())
 		}
 		extraOf = f

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +25,7 @@ func TestMain(m *testing.M) { testenv.Main(m) }
 
 // fixture is a database of blog posts with the plugin installed.
 type fixture struct {
+	env    testenv.Database
 	db     *gorm.DB
 	config cacheplugin.Config
 	events *recorder
@@ -58,7 +60,7 @@ func (r *recorder) take(kind cacheplugin.EventKind) []cacheplugin.Event {
 // newFixture opens a fresh database: two categories, and a post in each.
 func newFixture(t testing.TB, env testenv.Database, configure ...func(*cacheplugin.Config)) *fixture {
 	t.Helper()
-	f := &fixture{db: env.Open(t, &gorm.Config{Logger: logger.Discard}), events: &recorder{}}
+	f := &fixture{env: env, db: env.Open(t, &gorm.Config{Logger: logger.Discard}), events: &recorder{}}
 	require.NoError(t, f.db.AutoMigrate(&testmodel.Category{}, &testmodel.Post{}))
 	require.NoError(t, f.db.Create(&[]testmodel.Category{{Title: "a"}, {Title: "b"}}).Error)
 	require.NoError(t, f.db.Create(&[]testmodel.Post{{CategoryID: 1, Title: "x"}, {CategoryID: 2, Title: "y"}}).Error)
@@ -78,10 +80,25 @@ func newFixture(t testing.TB, env testenv.Database, configure ...func(*cacheplug
 	if f.config.Redis == nil {
 		f.config.Redis = testenv.Redis(t)
 	}
+	f.use(t)
+	return f
+}
+
+// use installs a plugin.
+func (f *fixture) use(t testing.TB) {
+	t.Helper()
 	plugin := cacheplugin.New(f.config)
 	require.NoError(t, f.db.Use(plugin))
 	t.Cleanup(func() { require.NoError(t, plugin.Close(context.Background())) })
-	return f
+}
+
+// process is another process: it has the same database, Redis and prefix, and a
+// plugin of its own.
+func (f *fixture) process(t testing.TB) *fixture {
+	t.Helper()
+	other := &fixture{env: f.env, db: f.env.Reopen(t, f.db, &gorm.Config{Logger: logger.Discard}), config: f.config, events: f.events}
+	other.use(t)
+	return other
 }
 
 func onSQLite(t testing.TB, configure ...func(*cacheplugin.Config)) *fixture {
@@ -133,4 +150,11 @@ func (c *counter) ran() int {
 	n := c.n
 	c.n = 0
 	return n
+}
+
+// cacheDir names a directory for a FileCache, which makes it: that of t.TempDir
+// may be writable by the group.
+func cacheDir(t testing.TB) string {
+	t.Helper()
+	return filepath.Join(t.TempDir(), "cache")
 }

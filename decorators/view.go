@@ -7,7 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/textproto"
 	"slices"
+	"strconv"
 	"time"
 
 	"gorm.io/gorm"
@@ -25,8 +27,9 @@ func Headers(names ...string) Option {
 	return option("Headers", func(o *options) { o.view.headers = append(o.view.headers, names...) })
 }
 
-// KeyBy makes the key of a request in place of its absolute URI. What it returns
-// is what Views.Invalidate takes then. Handlers only.
+// KeyBy makes the key of a request in place of its absolute URI, and of what
+// middlewares have made of that. What it returns is what Views.Invalidate takes
+// then. Handlers only.
 func KeyBy(key func(*http.Request) string) Option {
 	return option("KeyBy", func(o *options) { o.view.keyBy = key })
 }
@@ -61,13 +64,18 @@ func OnError(report func(*http.Request, error)) Option {
 // Views caches the responses of handlers: its Wrap is a middleware.
 //
 // Cached are responses to GET, which answer HEAD, too, with status 200, 203 or
-// 204, unless they set a cookie, say no-store, no-cache or private in
-// Cache-Control, vary by everything, have trailers, or are larger than MaxBody.
-// Requests with Range, Authorization, If-Match, If-Unmodified-Since, Upgrade or
-// a body go to the handler.
+// 204, where RFC 9111 lets a shared cache keep them: not those that set a cookie,
+// say no-store, no-cache or private in Cache-Control or no-cache in Pragma, are
+// stale from the start (s-maxage=0, else max-age=0, else an Expires that is past
+// or no date), or vary by everything. Nor are those with trailers, or larger than
+// MaxBody. Requests with Range, Authorization, If-Match, If-Unmodified-Since,
+// Upgrade or a body go to the handler. How long a response is kept is Timeout,
+// or s-maxage where that is shorter.
 //
 // The key is the absolute URI: scheme, host, path and raw query, whoever the
-// client is. A handler whose response depends on a header must name it in Vary,
+// client is. Where a middleware has given the request another path or query, its
+// responses are kept apart by those, too. A response with a Content-Encoding
+// varies by Accept-Encoding even if it doesn't say so. A handler whose response depends on a header must name it in Vary,
 // or by Headers; one that depends on who is logged in must say Vary: Cookie or
 // Cache-Control: private, as for every other cache.
 //
@@ -88,7 +96,8 @@ type Views struct {
 }
 
 // View caches responses for a time. name tells the handlers that it wraps from
-// those of others: two that answer one URI differently must not share it.
+// those of others: two that answer one URI differently must not share it. A name
+// that is taken is ErrNameTaken.
 func View(db *gorm.DB, name string, opts ...Option) (*Views, error) {
 	return newViews("View", false, db, name, opts)
 }
@@ -102,7 +111,7 @@ func ViewAs(db *gorm.DB, name string, opts ...Option) (*Views, error) {
 
 func newViews(kind string, sampled bool, db *gorm.DB, name string, opts []Option) (*Views, error) {
 	what := fmt.Sprintf("%s %q", kind, name)
-	o, err := collect(what, opts, "Timeout", "Lock", "Extra", "ExtraOf", "Samples", "SamplesOf", "On",
+	o, err := collect(what, opts, "Timeout", "Version", "Lock", "Extra", "ExtraOf", "Samples", "SamplesOf", "On",
 		"Headers", "KeyBy", "MaxBody", "WithAuthorization", "StatusHeader", "OnError")
 	if err != nil {
 		return nil, err
@@ -131,7 +140,7 @@ func newViews(kind string, sampled bool, db *gorm.DB, name string, opts []Option
 	v.options.view.headers = headerNames(o.view.headers)
 	if v.report == nil {
 		logger := slog.Default()
-		if db != nil {
+		if isHandle(db) {
 			if config, err := cacheplugin.ConfigOf(db); err == nil && config.Logger != nil {
 				logger = config.Logger
 			}
@@ -140,12 +149,18 @@ func newViews(kind string, sampled bool, db *gorm.DB, name string, opts []Option
 			logger.ErrorContext(r.Context(), "cacheplugin: a response is not cached", "view", name, "url", r.URL.Redacted(), "error", err)
 		}
 	}
+	if err := o.claim(what, db, v.name); err != nil {
+		return nil, err
+	}
 	return v, nil
 }
 
 // Wrap returns a handler that answers from the cache what it may, and asks next
-// for the rest.
+// for the rest. It panics if next is nil, as http.Handle does.
 func (v *Views) Wrap(next http.Handler) http.Handler {
+	if isNil(next) {
+		panic("decorators: " + v.what + ": Wrap: the handler is nil")
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if bypass(r, v.options.view.authorization) {
 			v.status(w, "skip")
@@ -160,12 +175,12 @@ func (v *Views) Wrap(next http.Handler) http.Handler {
 // URI, such as "https://example.com/news?page=2", or, with KeyBy, of what that
 // returns. Those that are being computed meanwhile are not stored.
 func (v *Views) Invalidate(ctx context.Context, uri string) error {
-	key := uri
-	if v.options.view.keyBy == nil {
-		var err error
-		if key, err = parseURI(uri); err != nil {
-			return fmt.Errorf("decorators: %s: invalidate: %w", v.what, err)
-		}
+	if v.options.view.keyBy != nil {
+		return v.backend.discard(ctx, v.index(appendField(nil, uri)))
+	}
+	key, err := parseURI(uri)
+	if err != nil {
+		return fmt.Errorf("decorators: %s: invalidate: %w", v.what, err)
 	}
 	return v.backend.discard(ctx, v.index(key))
 }
@@ -173,22 +188,25 @@ func (v *Views) Invalidate(ctx context.Context, uri string) error {
 // InvalidateRequest drops the responses, of all variants, to requests of r's
 // URI.
 func (v *Views) InvalidateRequest(r *http.Request) error {
-	return v.backend.discard(r.Context(), v.index(v.key(r)))
+	key, _ := v.key(r)
+	return v.backend.discard(r.Context(), v.index(key))
 }
 
-func (v *Views) key(r *http.Request) string {
+// key is what a request's responses are kept by: its URI, and under that what
+// middlewares have made of the URI.
+func (v *Views) key(r *http.Request) (uri, rewritten []byte) {
 	if v.options.view.keyBy != nil {
-		return v.options.view.keyBy(r)
+		return appendField(nil, v.options.view.keyBy(r)), nil
 	}
 	return requestURI(r)
 }
 
 // index describes what is kept by URI: a response, or what the URI's responses
 // vary by.
-func (v *Views) index(key string) cacheplugin.Computation {
+func (v *Views) index(uri []byte) cacheplugin.Computation {
 	return cacheplugin.Computation{
 		Name:    v.name,
-		Key:     append(append([]byte(nil), v.extra...), appendField(nil, key)...),
+		Key:     appendField(appendField(appendField(nil, v.options.version), v.extra), uri),
 		Samples: v.options.samples, Timeout: v.options.timeout, Lock: v.options.lock,
 	}
 }
@@ -206,8 +224,9 @@ type exchange struct {
 	r     *http.Request
 	next  http.Handler
 
-	ran  bool
-	sent bool // the response has gone out; there is nothing to cache
+	rewritten []byte // what middlewares have made of the URI; empty: nothing
+	extra     []byte // of ExtraOf
+	sent      bool   // the response has gone out; there is nothing to cache
 }
 
 // serve looks the URI up, and the request's variant if the URI has several. The
@@ -215,12 +234,14 @@ type exchange struct {
 // variants takes one round trip.
 func (x *exchange) serve() {
 	v, ctx := x.views, x.r.Context()
-	extra, err := x.extra(ctx)
-	if err != nil {
+	var err error
+	if x.extra, err = x.extraOf(ctx); err != nil {
 		x.fail(err)
 		return
 	}
-	c := v.index(v.key(x.r))
+	uri, rewritten := v.key(x.r)
+	x.rewritten = rewritten
+	c := v.index(uri)
 	if v.samplesOf != nil {
 		c.Samples = append(append([]any(nil), c.Samples...), v.samplesOf(x.r)...)
 	}
@@ -229,25 +250,25 @@ func (x *exchange) serve() {
 		if err != nil {
 			return entry{}, nil, err
 		}
-		return encoded(v.newEntry(p, x.r, p.vary(), extra))
+		return encoded(x.newEntry(p, p.vary()))
 	})
 	if x.done(err) {
 		return
 	}
-	variant := e.variant(x.r, extra)
+	variant := x.variant(e)
 	if e.Page != nil && variant == e.Variant {
 		x.answer(e.Page, hit)
 		return
 	}
-	x.serveVariant(c, e, variant, extra)
+	x.serveVariant(c, e, variant)
 }
 
-func (x *exchange) serveVariant(index cacheplugin.Computation, e entry, variant string, extra []byte) {
+func (x *exchange) serveVariant(index cacheplugin.Computation, e entry, variant string) {
 	v, ctx := x.views, x.r.Context()
 	c := index
 	c.Key = appendField(appendField(append([]byte(nil), index.Key...), e.Stamp), variant)
 	var wider []string
-	found, hit, err := fetch(ctx, v.backend, c, decodeEntry, func(ctx context.Context) (entry, []byte, error) {
+	found, hit, err := fetch(ctx, v.backend, c, v.decodeVariant, func(ctx context.Context) (entry, []byte, error) {
 		p, err := x.run(ctx)
 		if err != nil {
 			return entry{}, nil, err
@@ -261,7 +282,7 @@ func (x *exchange) serveVariant(index cacheplugin.Computation, e entry, variant 
 	if wider != nil {
 		// The response varies by what the index doesn't name: begin anew with
 		// all names. What was kept under the old stamp can't be reached then.
-		next := v.newEntry(nil, x.r, wider, extra)
+		next := x.newEntry(nil, wider)
 		if _, payload, err := encoded(next); err == nil {
 			if err := v.backend.set(ctx, index, payload); err != nil {
 				v.report(x.r, err)
@@ -278,8 +299,8 @@ func (x *exchange) serveVariant(index cacheplugin.Computation, e entry, variant 
 	x.answer(found.Page, hit)
 }
 
-// extra encodes what ExtraOf returns.
-func (x *exchange) extra(ctx context.Context) ([]byte, error) {
+// extraOf encodes what ExtraOf returns.
+func (x *exchange) extraOf(ctx context.Context) ([]byte, error) {
 	if x.views.extraOf == nil {
 		return nil, nil
 	}
@@ -290,7 +311,7 @@ func (x *exchange) extra(ctx context.Context) ([]byte, error) {
 	return key, nil
 }
 
-// done tells whether the response has gone out, and sends it if the cache could
+// done reports whether the response has gone out, and sends it if the cache could
 // not even be asked.
 func (x *exchange) done(err error) bool {
 	if x.sent {
@@ -323,13 +344,13 @@ func (x *exchange) run(ctx context.Context) (*page, error) {
 		x.next.ServeHTTP(x.w, r)
 		return nil, &cacheplugin.NotStoredError{Reason: "the response to HEAD"}
 	}
-	rec := newRecorder(x.w, x.views.options.view.maxBody)
+	rec := newRecorder(x.w, x.views.options.view.maxBody, x.views.now)
 	rec.passed = func() { x.sent = true; x.views.status(x.w, "skip") }
 	x.next.ServeHTTP(rec, r)
 	if ctx.Err() != nil {
 		rec.pass("the request was cancelled")
 	}
-	p := rec.finish(x.views.now())
+	p := rec.finish()
 	if p == nil {
 		return nil, &cacheplugin.NotStoredError{Reason: rec.reason}
 	}
@@ -349,7 +370,7 @@ func (x *exchange) answer(p *page, hit bool) {
 // decodeIndex refuses what was stored when the responses were not yet kept apart
 // by all that they are now.
 func (v *Views) decodeIndex(payload []byte) (entry, error) {
-	e, err := decodeEntry(payload)
+	e, err := v.decodeVariant(payload)
 	if err != nil {
 		return e, err
 	}
@@ -364,13 +385,41 @@ func (v *Views) decodeIndex(payload []byte) (entry, error) {
 	return e, nil
 }
 
-// newEntry makes the index of a URI from its first response.
-func (v *Views) newEntry(p *page, r *http.Request, vary []string, extra []byte) entry {
-	e := entry{Page: p, Vary: headerNames(append(slices.Clone(vary), v.options.view.headers...))}
-	e.HasExtra = extra != nil
-	if len(e.Vary) > 0 || e.HasExtra {
-		e.Stamp = rand.Text()
+// decodeVariant refuses a response that its handler has bounded by s-maxage.
+func (v *Views) decodeVariant(payload []byte) (entry, error) {
+	e, err := decodeEntry(payload)
+	if err == nil && e.Page.stale(v.now()) {
+		return entry{}, errStale
 	}
-	e.Variant = e.variant(r, extra)
+	return e, err
+}
+
+// newEntry makes the index of a URI from its first response.
+func (x *exchange) newEntry(p *page, vary []string) entry {
+	e := entry{
+		Page: p, Vary: headerNames(append(slices.Clone(vary), x.views.options.view.headers...)),
+		HasExtra: x.extra != nil, Stamp: rand.Text(),
+	}
+	e.Variant = x.variant(e)
 	return e
+}
+
+// variant encodes what tells the request from others of its URI: what middlewares
+// have made of the URI, the headers that the responses vary by, and ExtraOf.
+func (x *exchange) variant(e entry) string {
+	b := appendField(nil, x.rewritten)
+	for _, name := range e.Vary {
+		values := x.r.Header.Values(name)
+		if name == "Host" {
+			values = []string{x.r.Host}
+		}
+		b = appendField(b, strconv.Itoa(len(values)))
+		for _, v := range values {
+			b = appendField(b, textproto.TrimString(v))
+		}
+	}
+	if e.HasExtra {
+		b = appendField(b, x.extra)
+	}
+	return string(b)
 }

@@ -3,6 +3,7 @@ package decorators
 import (
 	"crypto/sha256"
 	"encoding/base64"
+	"errors"
 	"maps"
 	"net/http"
 	"net/textproto"
@@ -20,11 +21,19 @@ type page struct {
 	Header map[string][]string // what the handler set
 	Body   []byte
 	Made   int64 // in seconds since 1970
+	Stale  int64 // likewise, when it must not be served any more; 0 is never
 }
 
-// entry is what is kept by URI. A URI whose responses vary by headers has a
-// stamp, which is a part of the keys of its variants: what is under an older
-// stamp can't be reached.
+// errStale says that a response has outlived its s-maxage.
+var errStale = errors.New("the response is stale")
+
+// stale reports whether a page, if there is one, must not be served any more.
+func (p *page) stale(now time.Time) bool {
+	return p != nil && p.Stale != 0 && now.Unix() >= p.Stale
+}
+
+// entry is what is kept by URI. Its stamp is a part of the keys of the URI's other
+// variants: what is under an older stamp can't be reached.
 type entry struct {
 	Vary     []string
 	HasExtra bool
@@ -60,31 +69,15 @@ func decodeEntry(payload []byte) (entry, error) {
 	return o.value, err
 }
 
-// variant encodes the values of the headers that the responses vary by, and of
-// ExtraOf.
-func (e entry) variant(r *http.Request, extra []byte) string {
-	if e.Stamp == "" {
-		return ""
+// vary names the headers that the response varies by. One that is encoded was so
+// for a client that accepts it, whether it says so or not.
+func (p *page) vary() []string {
+	names := tokens(p.Header, "Vary")
+	if len(p.Header["Content-Encoding"]) > 0 {
+		names = append(names, "Accept-Encoding")
 	}
-	var b []byte
-	for _, name := range e.Vary {
-		values := r.Header.Values(name)
-		if name == "Host" {
-			values = []string{r.Host}
-		}
-		b = appendField(b, strconv.Itoa(len(values)))
-		for _, v := range values {
-			b = appendField(b, textproto.TrimString(v))
-		}
-	}
-	if e.HasExtra {
-		b = appendField(b, string(extra))
-	}
-	return string(b)
+	return headerNames(names)
 }
-
-// vary names the headers that the response says it varies by.
-func (p *page) vary() []string { return headerNames(tokens(p.Header, "Vary")) }
 
 // write sends the page, or that it has not changed.
 func (p *page) write(w http.ResponseWriter, r *http.Request, hit bool, now time.Time) {
@@ -93,7 +86,7 @@ func (p *page) write(w http.ResponseWriter, r *http.Request, hit bool, now time.
 		h[name] = slices.Clone(values)
 	}
 	if hit {
-		h.Set("Age", strconv.FormatInt(max(0, now.Unix()-p.Made), 10))
+		h.Set("Age", strconv.FormatInt(max(0, now.Unix()-p.Made)+age(p.Header), 10))
 	}
 	if notModified(r, h) {
 		// A 304 has no representation, and so no headers of one.
@@ -109,7 +102,7 @@ func (p *page) write(w http.ResponseWriter, r *http.Request, hit bool, now time.
 	}
 }
 
-// notModified tells whether the client has the response already (RFC 9110,
+// notModified reports whether the client has the response already (RFC 9110,
 // section 13.2.2).
 func notModified(r *http.Request, h http.Header) bool {
 	if lines := r.Header.Values("If-None-Match"); len(lines) > 0 {
@@ -156,8 +149,15 @@ var hopByHop = [...]string{
 	"Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Connection", "Te", "Trailer", "Transfer-Encoding", "Upgrade",
 }
 
-// uncacheable says why a response must not be stored; empty if it may.
-func uncacheable(status int, h http.Header) string {
+// decisive are the other headers that are looked for.
+var decisive = [...]string{
+	"Age", "Cache-Control", "Content-Encoding", "Content-Length", "Content-Range", "Content-Type", "Etag", "Expires",
+	"Last-Modified", "Pragma", "Set-Cookie", "Vary",
+}
+
+// uncacheable says why a response must not be stored (RFC 9111, section 3, for a
+// shared cache); empty if it may.
+func uncacheable(status int, h http.Header, now time.Time) string {
 	switch status {
 	// The successes that RFC 9110 lets caches keep without being told to, but
 	// 206.
@@ -165,15 +165,26 @@ func uncacheable(status int, h http.Header) string {
 	default:
 		return "status " + strconv.Itoa(status)
 	}
+	for name := range h {
+		if canonical := http.CanonicalHeaderKey(name); canonical != name && (slices.Contains(decisive[:], canonical) || slices.Contains(hopByHop[:], canonical)) {
+			return "the header " + name + " is not in its canonical form" // and would be overlooked
+		}
+	}
 	if len(h.Values("Set-Cookie")) > 0 {
 		return "it sets a cookie"
 	}
 	for _, directive := range tokens(h, "Cache-Control") {
 		name, _, _ := strings.Cut(directive, "=")
-		switch textproto.TrimString(name) {
+		switch name = textproto.TrimString(name); name {
 		case "no-store", "no-cache", "private":
 			return "Cache-Control: " + name
 		}
+	}
+	if slices.ContainsFunc(tokens(h, "Pragma"), func(s string) bool { return strings.HasPrefix(s, "no-cache") }) {
+		return "Pragma: no-cache"
+	}
+	if by, left, ok := freshness(h, now); ok && left <= 0 {
+		return "it is stale by " + by
 	}
 	if slices.Contains(tokens(h, "Vary"), "*") {
 		return "Vary: *"
@@ -183,7 +194,7 @@ func uncacheable(status int, h http.Header) string {
 			return "it has " + name
 		}
 	}
-	if h.Get("Content-Range") != "" {
+	if len(h.Values("Content-Range")) > 0 {
 		return "a part"
 	}
 	return ""
@@ -193,6 +204,9 @@ func uncacheable(status int, h http.Header) string {
 // there when it began.
 func newPage(status int, header, before http.Header, body []byte, now time.Time) *page {
 	p := &page{Status: status, Header: map[string][]string{}, Body: body, Made: now.Unix()}
+	if by, left, ok := freshness(header, now); ok && by == sharedMaxAge {
+		p.Stale = p.Made + left
+	}
 	for name, values := range header {
 		if old, ok := before[name]; !ok || !slices.Equal(old, values) {
 			p.Header[name] = slices.Clone(values)

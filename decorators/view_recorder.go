@@ -17,6 +17,7 @@ type recorder struct {
 	limit  int
 	before http.Header // when the handler began
 	passed func()      // called once, before anything is passed on
+	now    func() time.Time
 
 	status int
 	header http.Header // when the status was written; nil before
@@ -29,8 +30,8 @@ var (
 	_ http.Hijacker = (*recorder)(nil)
 )
 
-func newRecorder(w http.ResponseWriter, limit int) *recorder {
-	return &recorder{w: w, limit: limit, before: w.Header().Clone()}
+func newRecorder(w http.ResponseWriter, limit int, now func() time.Time) *recorder {
+	return &recorder{w: w, limit: limit, before: w.Header().Clone(), now: now}
 }
 
 // Unwrap is for http.ResponseController.
@@ -52,7 +53,7 @@ func (r *recorder) WriteHeader(status int) {
 	if r.header == nil {
 		r.header = http.Header{}
 	}
-	if reason := uncacheable(status, r.header); reason != "" {
+	if reason := uncacheable(status, r.header, r.now()); reason != "" {
 		r.pass(reason)
 	}
 }
@@ -117,7 +118,7 @@ func (r *recorder) pass(reason string) {
 
 // finish ends the recording: it returns the page, or nil if the response has
 // been passed on.
-func (r *recorder) finish(now time.Time) *page {
+func (r *recorder) finish() *page {
 	if !r.passing() && r.header == nil {
 		r.WriteHeader(http.StatusOK)
 	}
@@ -135,5 +136,5 @@ func (r *recorder) finish(now time.Time) *page {
 		return nil
 	}
 	restore(r.w.Header(), r.header)
-	return newPage(r.status, r.header, r.before, r.body, now)
+	return newPage(r.status, r.header, r.before, r.body, r.now())
 }

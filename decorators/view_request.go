@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// bypass tells whether a request is none of the cache's.
+// bypass reports whether a request is none of the cache's.
 func bypass(r *http.Request, authorization bool) bool {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		return true
@@ -25,10 +25,11 @@ func bypass(r *http.Request, authorization bool) bool {
 	return !authorization && len(r.Header.Values("Authorization")) > 0
 }
 
-// requestURI is the absolute URI of a request: as the client sent it, not as
-// routers such as http.StripPrefix have left it, and with what they have made of
-// it where that differs.
-func requestURI(r *http.Request) string {
+// requestURI encodes the absolute URI of a request, as the client sent it, and
+// what middlewares have made of its path and query, empty if nothing. They may
+// have chosen it by what is not in the URI; that of http.StripPrefix is the same
+// for each request.
+func requestURI(r *http.Request) (uri, rewritten []byte) {
 	scheme := "http"
 	if r.TLS != nil {
 		scheme = "https"
@@ -46,28 +47,27 @@ func requestURI(r *http.Request) string {
 	if host == "" {
 		host = asked.Host
 	}
-	key := absoluteURI(scheme, host, asked)
-	// A middleware may have chosen another path by what is not in the URI. One
-	// that only cuts a prefix off has not.
-	if left := r.URL.EscapedPath(); !strings.HasSuffix(asked.EscapedPath(), left) || r.URL.RawQuery != asked.RawQuery {
-		key += " " + left + "?" + r.URL.RawQuery
+	if path := r.URL.EscapedPath(); path != asked.EscapedPath() || r.URL.RawQuery != asked.RawQuery {
+		rewritten = appendField(appendField(nil, path), r.URL.RawQuery)
 	}
-	return key
+	return absoluteURI(scheme, host, asked), rewritten
 }
 
 // parseURI brings an absolute URI to the form of requestURI.
-func parseURI(uri string) (string, error) {
+func parseURI(uri string) ([]byte, error) {
 	u, err := url.Parse(uri)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	if u.Scheme == "" || u.Host == "" {
-		return "", fmt.Errorf("%q is not absolute: it needs a scheme and a host, such as https://example.com/news", uri)
+		return nil, fmt.Errorf("%q is not absolute: it needs a scheme and a host, such as https://example.com/news", uri)
 	}
 	return absoluteURI(u.Scheme, u.Host, u), nil
 }
 
-func absoluteURI(scheme, host string, u *url.URL) string {
+// absoluteURI keeps the parts of a URI apart, since over HTTP/2 each may contain
+// what separates them in a text.
+func absoluteURI(scheme, host string, u *url.URL) []byte {
 	scheme, host = strings.ToLower(scheme), strings.ToLower(host)
 	switch scheme {
 	case "http":
@@ -79,11 +79,7 @@ func absoluteURI(scheme, host string, u *url.URL) string {
 	if path == "" {
 		path = "/"
 	}
-	key := scheme + "://" + host + path
-	if u.RawQuery != "" {
-		key += "?" + u.RawQuery
-	}
-	return key
+	return appendField(appendField(appendField(appendField(nil, scheme), host), path), u.RawQuery)
 }
 
 // headerNames brings names to their canonical form, sorted, each once.

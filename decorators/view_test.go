@@ -3,6 +3,7 @@ package decorators_test
 import (
 	"bufio"
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"fmt"
 	"io"
@@ -42,10 +43,15 @@ func body(t testing.TB, r *http.Response) string {
 	return string(b)
 }
 
-// byTime wraps a handler by View, with X-Cache.
+// byTime wraps a handler by View, with X-Cache, under a name of its own.
 func byTime(t testing.TB, f *fixture, h http.HandlerFunc, opts ...decorators.Option) (*decorators.Views, http.Handler) {
 	t.Helper()
-	v, err := decorators.View(f.db, t.Name(), append(opts, decorators.StatusHeader("X-Cache"))...)
+	return named(t, f, t.Name()+" "+rand.Text(), h, opts...)
+}
+
+func named(t testing.TB, f *fixture, name string, h http.HandlerFunc, opts ...decorators.Option) (*decorators.Views, http.Handler) {
+	t.Helper()
+	v, err := decorators.View(f.db, name, append(opts, decorators.StatusHeader("X-Cache"))...)
 	require.NoError(t, err)
 	return v, v.Wrap(h)
 }
@@ -254,8 +260,8 @@ func TestChosenHeadersAndExtrasKeepResponsesApart(t *testing.T) {
 		decorators.ExtraOf(func(_ context.Context, r *http.Request) any { return r.Header.Get("X-Staff") == "" }),
 		decorators.KeyBy(func(r *http.Request) string { return r.URL.Path }),
 	}
-	_, plain := byTime(t, f, handler, opts[2])
-	v, h := byTime(t, f, handler, opts...)
+	_, plain := named(t, f.process(t), "chosen", handler, opts[2])
+	v, h := named(t, f, "chosen", handler, opts...)
 	require.Equal(t, "1", body(t, get(plain, "/")))
 	require.Equal(t, "1", body(t, get(plain, "/?x=1")), "KeyBy")
 	require.Equal(t, "2", body(t, get(h, "/", "X-Tenant", "a")), "stored before responses were kept apart")
@@ -458,7 +464,7 @@ func TestHandlersAnswerWhereTheCacheCantBeAsked(t *testing.T) {
 }
 
 func TestResponsesInFiles(t *testing.T) {
-	c, err := decorators.NewFileCache(t.TempDir())
+	c, err := decorators.NewFileCache(cacheDir(t))
 	require.NoError(t, err)
 	var runs counter
 	v, err := decorators.View(nil, "files", decorators.On(c), decorators.Timeout(time.Minute))

@@ -1,9 +1,20 @@
 package lua
 
-// Sources returns the scripts' texts.
+import (
+	"strings"
+)
+
+// Sources returns the scripts' texts by their names.
 func Sources() map[string]string {
-	return map[string]string{
-		"acquire": acquireSource, "save": saveSource, "savejoined": saveJoinedSource, "release": releaseSource,
-		"invalidate": invalidateSource, "reclaim": reclaimSource, "identity": identitySource, "find": findSource, "vouch": vouchSource, "lease": leaseSource,
+	entries, err := files.ReadDir(".")
+	if err != nil {
+		panic(err)
 	}
+	sources := map[string]string{}
+	for _, e := range entries {
+		if name, ok := strings.CutSuffix(e.Name(), ".lua"); ok {
+			sources[name] = text(e.Name())
+		}
+	}
+	return sources
 }

@@ -5,20 +5,17 @@
 -- KEYS  1 entry, 2 epoch of the entry's part of the namespace, 3 fences of it
 -- ARGV  1 token, random per call; empty only looks
 --       2 for how many ms a namespace settles of which invalidations may have been
---         lost; 0: it needn't   3 meta in ms: how long its fences must live at least
+--         lost; 0: it needn't   3 for how many ms its fences must live at least
 --       4 the version of the result that the caller has kept; empty: none
 -- Returns {epoch or "", 1 if fenced else 0, entry or ""}; an entry of the version
 --       that the caller has ends before its payload
 -- Complexity O(entry + fences).
 --
 -- Wrong types and garbage under any key count as missing.
+-- include master
+-- include entry
+-- include lifetime
 local token = ARGV[1]
-local info = redis.pcall('INFO', 'replication')
-if type(info) ~= 'string' then info = '' end
-if string.find(info, 'role:slave', 1, true) then -- as in acquire
-  return redis.error_reply('READONLY a replica answers no look-ups')
-end
-local identity = string.match(info, 'master_replid:(%x+)') or 'none'
 
 local head = redis.call('MGET', KEYS[1], KEYS[2])
 local epoch = ''
@@ -27,14 +24,12 @@ if head[2] and string.sub(head[2], 1, #identity + 1) == identity .. ':' then
 end
 
 local entry = head[1] or ''
-if ARGV[4] ~= '' then
-  local size, from = string.match(entry, '^V(%d%d?%d?):()')
-  local payload = size and from + tonumber(size) + 22
-  if payload and string.sub(entry, payload - 22, payload - 1) == ARGV[4] then entry = string.sub(entry, 1, payload - 1) end
+if ARGV[4] ~= '' and string.sub(entry, 2, 23) == ARGV[4] then
+  local _, payload = result(entry)
+  if payload then entry = string.sub(entry, 1, payload - 1) end
 end
 
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+-- include clock
 local fields = redis.pcall('HGETALL', KEYS[3])
 local settled = false
 for j = 1, fields.err and 0 or #fields, 2 do
@@ -53,7 +48,6 @@ if token ~= '' then
     settled = false
   end
   if settle > 0 then -- as in acquire
-    local life = math.max(tonumber(ARGV[3]), settle)
     if not settled then
       if fields.err then
         redis.call('SET', KEYS[3], '')
@@ -62,7 +56,7 @@ if token ~= '' then
       redis.call('HSET', KEYS[3], 'f:settle', string.format('%.0f', now + settle))
       fenced = 1
     end
-    if redis.call('PTTL', KEYS[3]) < life then redis.call('PEXPIRE', KEYS[3], 2 * life) end
+    keep(KEYS[3], math.max(tonumber(ARGV[3]), settle))
   end
 end
 return {epoch, fenced, entry}

@@ -5,6 +5,5 @@
 -- ARGV  none
 -- Returns {replication id or "none", role or ""}
 -- Complexity O(1).
-local info = redis.pcall('INFO', 'replication')
-if type(info) ~= 'string' then return {'none', ''} end
-return {string.match(info, 'master_replid:(%x+)') or 'none', string.match(info, 'role:(%a+)') or ''}
+-- include server
+return {identity, string.match(info, 'role:(%a+)') or ''}

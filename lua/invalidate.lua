@@ -51,8 +51,7 @@ end
 if hold > 0 then
   -- The writer's clock has no say in when its fence runs out. The first write
   -- is the one that a full server refuses.
-  local time = redis.call('TIME')
-  local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+  -- include clock
   local set = 'f:' .. ARGV[7]
   -- Another process may have set it for longer.
   local upto = math.max(now + hold, tonumber(redis.call('HGET', key, set) or 0) or 0)
@@ -117,7 +116,7 @@ end
 local budget, taken, suffix = tonumber(ARGV[5]), {}, nil
 for i = 2, #KEYS do
   local conjunction = KEYS[i]
-  local size = redis.pcall('SCARD', conjunction)
+  local size = redis.pcall('HLEN', conjunction)
   if type(size) ~= 'number' then
     redis.call('UNLINK', conjunction) -- not ours
   elseif size > budget then
@@ -132,7 +131,7 @@ for i = 2, #KEYS do
     taken[#taken + 1] = garbage
     dropped = dropped + size
   elseif size > 0 then
-    local names = redis.call('SMEMBERS', conjunction)
+    local names = redis.call('HKEYS', conjunction)
     for j = 1, size do names[j] = ARGV[4] .. names[j] end
     dropped = dropped + redis.call('UNLINK', conjunction, unpack(names)) - 1
     budget = budget - size

@@ -4,21 +4,19 @@
 --
 -- KEYS  1 entry
 -- ARGV  1 token, random per call   2 lease in ms   3 witness
--- Returns as acquire: {1, offset, entry} hit, somebody was faster | {2, lease id}
+-- Returns as acquire: {1, entry} hit, somebody was faster | {2, lease id}
 --       leased | {3, lease id} busy
 -- Complexity O(entry).
+-- include entry
 local token, witness = ARGV[1], ARGV[3]
 local entry = redis.pcall('GET', KEYS[1])
 if type(entry) == 'string' then
-  local prefix = 'V' .. #witness .. ':' .. witness
-  if string.sub(entry, 1, #prefix) == prefix and #entry >= #prefix + 22 then return {1, #prefix + 22, entry} end
-  local bar = string.sub(entry, 1, 1) == 'L' and string.find(entry, '|', 1, true)
-  if bar and string.sub(entry, bar + 1) == witness and string.sub(entry, 2, #token + 1) ~= token then
-    return {3, string.sub(entry, 2, bar - 1)}
-  end
+  if result(entry) == witness then return {1, entry} end
+  local id, of = lease(entry)
+  if id and of == witness and string.sub(id, 1, #token) ~= token then return {3, id} end
 end
 -- Made anew by each execution, as in acquire.
-local time = redis.call('TIME')
+-- include clock
 local id = token .. time[1] .. '.' .. time[2]
 redis.call('SET', KEYS[1], 'L' .. id .. '|' .. witness, 'PX', ARGV[2])
 return {2, id}

@@ -15,55 +15,52 @@ package lua
 
 import (
 	"context"
-	_ "embed"
+	"embed"
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/redis/go-redis/v9"
 )
 
-//go:embed acquire.lua
-var acquireSource string
-
-//go:embed save.lua
-var saveSource string
-
-//go:embed savejoined.lua
-var saveJoinedSource string
-
-//go:embed release.lua
-var releaseSource string
-
-//go:embed invalidate.lua
-var invalidateSource string
-
-//go:embed find.lua
-var findSource string
-
-//go:embed vouch.lua
-var vouchSource string
-
-//go:embed lease.lua
-var leaseSource string
-
-//go:embed reclaim.lua
-var reclaimSource string
-
-//go:embed identity.lua
-var identitySource string
+//go:embed *.lua parts/*.lua
+var files embed.FS
 
 // The scripts. They are immutable and safe for concurrent use.
 var (
-	Acquire    = New(acquireSource)
-	Save       = New(saveSource)
-	SaveJoined = New(saveJoinedSource)
-	Release    = New(releaseSource)
-	Invalidate = New(invalidateSource)
-	Reclaim    = New(reclaimSource)
-	Find       = New(findSource)
-	Vouch      = New(vouchSource)
-	Lease      = New(leaseSource)
-	Identity   = New(identitySource)
+	Acquire    = load("acquire")
+	Save       = load("save")
+	SaveJoined = load("savejoined")
+	Release    = load("release")
+	Invalidate = load("invalidate")
+	Reclaim    = load("reclaim")
+	Find       = load("find")
+	Vouch      = load("vouch")
+	Lease      = load("lease")
+	Identity   = load("identity")
 )
+
+// load returns a script of this package.
+func load(name string) *Script { return New(text(name + ".lua")) }
+
+// text returns a file with the parts that it includes: a line "-- include x" stands
+// for parts/x.lua. A part is included as it is, so that what several scripts do alike
+// is written once and costs no call.
+func text(name string) string {
+	content, err := files.ReadFile(name)
+	if err != nil {
+		panic(fmt.Sprintf("lua: %v", err)) // a test loads them all
+	}
+	var whole strings.Builder
+	for line := range strings.Lines(string(content)) {
+		if part, ok := strings.CutPrefix(strings.TrimSpace(line), "-- include "); ok {
+			whole.WriteString(text("parts/" + part + ".lua"))
+			continue
+		}
+		whole.WriteString(line)
+	}
+	return whole.String()
+}
 
 // Script is a Lua script that is sent by its digest, and by its text to a
 // server that doesn't know it: one that has restarted, was promoted, or was

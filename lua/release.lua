@@ -4,7 +4,6 @@
 -- ARGV  1 lease id
 -- Returns 1 released | 0 it was no longer there
 -- Complexity O(1).
-local entry = redis.pcall('GET', KEYS[1])
-local prefix = 'L' .. ARGV[1] .. '|'
-if type(entry) ~= 'string' or string.sub(entry, 1, #prefix) ~= prefix then return 0 end
+-- include held
+if not held(KEYS[1], ARGV[1]) then return 0 end
 return redis.call('UNLINK', KEYS[1])

@@ -9,7 +9,7 @@
 --
 -- KEYS  1 table hash, 2.. stamps of the conjunctions
 -- ARGV  1 token, random per call; empty only looks
---       2 meta in ms: how long the keys must live at least
+--       2 for how many ms the keys must live at least
 --       3 for how many ms a table settles of which invalidations may have been
 --         lost; it then keeps the server's name as if it were a fence, f:@name,
 --         which invalidations leave alone
@@ -19,16 +19,10 @@
 -- Complexity O(C + schemes of the table).
 --
 -- Wrong types and garbage under any key count as missing and are overwritten.
+-- include master
+-- include clock
+-- include lifetime
 local token = ARGV[1]
-local info = redis.pcall('INFO', 'replication')
-if type(info) ~= 'string' then info = '' end
-if string.find(info, 'role:slave', 1, true) then -- as in acquire
-  return redis.error_reply('READONLY a replica answers no look-ups')
-end
-local identity = string.match(info, 'master_replid:(%x+)') or 'none'
-
-local time = redis.call('TIME')
-local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
 -- Made anew by each execution, as in acquire.
 local id = token .. time[1] .. '.' .. time[2]
 
@@ -71,8 +65,7 @@ if settles then
     if string.sub(name, 1, 3) == 'f:@' then redis.call('HDEL', KEYS[1], name) end
   end
   redis.call('HSET', KEYS[1], 'f:settle', string.format('%.0f', now + settle), 'f:@' .. identity, '9000000000000000')
-  local life = math.max(tonumber(ARGV[2]), settle)
-  if redis.call('PTTL', KEYS[1]) < life then redis.call('PEXPIRE', KEYS[1], life * 2) end
+  keep(KEYS[1], math.max(tonumber(ARGV[2]), settle))
   fenced = 1
 end
 
@@ -93,10 +86,7 @@ if token ~= '' and fenced == 0 then
   for _, name in ipairs(over) do
     if settle == 0 or name ~= 'f:settle' then redis.call('HDEL', KEYS[1], name) end
   end
-  local meta = tonumber(ARGV[2])
-  for i = 1, #KEYS do
-    if redis.call('PTTL', KEYS[i]) < meta then redis.call('PEXPIRE', KEYS[i], meta * 2) end
-  end
+  for i = 1, #KEYS do keep(KEYS[i], tonumber(ARGV[2])) end
   whole = true
 end
 if not whole then return {'', fenced} end

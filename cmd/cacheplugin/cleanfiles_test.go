@@ -12,7 +12,7 @@ import (
 )
 
 func TestCleanFilesRemovesWhatHasExpired(t *testing.T) {
-	dir := t.TempDir()
+	dir := filepath.Join(t.TempDir(), "cache")
 	cache, err := decorators.NewFileCache(dir)
 	require.NoError(t, err)
 	require.NoError(t, cache.Set(t.Context(), "short", []byte("x"), time.Nanosecond))
@@ -31,7 +31,7 @@ func TestCleanFilesRemovesWhatHasExpired(t *testing.T) {
 func TestCleanFilesLeavesOtherDirectoriesAlone(t *testing.T) {
 	for _, path := range []string{"notes.txt", "go/main.go", "ab/main.go", "AB/x", "ab/cd/x"} {
 		t.Run(path, func(t *testing.T) {
-			dir := t.TempDir()
+			dir := filepath.Join(t.TempDir(), "cache")
 			file := filepath.Join(dir, path)
 			require.NoError(t, os.MkdirAll(filepath.Dir(file), 0o700))
 			require.NoError(t, os.WriteFile(file, []byte("precious"), 0o600))

@@ -28,8 +28,7 @@ value you know, twice where it has changed (tag_id=1 tag_id=2). If results depen
 on a column that is not given, any of them may be concerned: then the table is
 dropped as a whole. cacheplugin inspect says on which columns they depend.
 
-What a program keeps in its own memory by LocalGet is out of reach, but where it
-has a NearCache.`,
+What a program keeps in its own memory, by a NearCache, it drops when it is told.`,
 		Example: `  cacheplugin invalidate users id=34
   cacheplugin invalidate articles id=7 tag_id=1 tag_id=2
   cacheplugin invalidate sessions user_id=null
@@ -169,6 +168,7 @@ func (a *app) invalidateTables(ctx context.Context, targets []string, rows condi
 			changes = append(changes, change)
 		}
 		reports, err := s.Invalidate(ctx, changes)
+		s.Close(ctx) // which waits for what is being freed
 		if err != nil {
 			return a.connection(err)
 		}
@@ -178,7 +178,6 @@ func (a *app) invalidateTables(ctx context.Context, targets []string, rows condi
 				t.Reason = reasons[r.Table]
 			}
 			result.Tables = append(result.Tables, t)
-			_ = s.Reclaim(ctx, r.Garbage...) // they are dropped: what can't be freed now expires
 		}
 	}
 	slices.SortFunc(result.Tables, func(x, y invalidatedTable) int {

@@ -35,15 +35,51 @@ type rule struct {
 // rules holds for the packages that architecture is about. Every other package
 // may import what it likes, but the root.
 var rules = map[string]rule{
-	"conj":             {standardOnly: true, never: []string{"net", "os/exec"}},
-	"lua":              {never: []string{gorm, sqlStd}},
-	"internal/rowset":  {never: []string{gorm, redis}},
-	"cache":            {never: []string{redis}},
-	"internal/catalog": {ours: []string{"conj", "lua"}, never: []string{redis}},
-	"internal/store":   {ours: []string{"conj", "lua"}, never: []string{gorm}},
-	"internal/near":    {ours: []string{"conj", "lua", "internal/store"}, never: []string{gorm}},
-	"txn":              {ours: []string{"conj", "lua"}, never: []string{redis}},
-	"":                 {ours: []string{"cache", "conj", "internal/catalog", "internal/near", "internal/rowset", "internal/store", "lua", "txn"}},
+	// What anybody may import, and may be tested without a database or Redis.
+	"conj":  {standardOnly: true, never: []string{"net", "os/exec"}},
+	"lua":   {never: []string{gorm, sqlStd}},
+	"cache": {never: []string{redis}},
+	"txn":   {ours: []string{"conj", "lua"}, never: []string{redis}},
+
+	// What stands alone.
+	"internal/background": {standardOnly: true},
+	"internal/change":     {standardOnly: true},
+	"internal/misconfig":  {standardOnly: true},
+	"internal/dialect":    {ours: []string{"conj"}, standardOnly: true},
+	"internal/rowset":     {never: []string{gorm, redis}},
+	"internal/catalog":    {ours: []string{"conj", "lua"}, never: []string{redis}},
+	"internal/policy":     {ours: []string{"cache", "conj"}, never: []string{redis}},
+	"internal/report":     {ours: []string{"cache"}, never: []string{redis}},
+
+	// The protocol in Redis.
+	"internal/store": {ours: []string{"conj", "internal/background", "internal/change", "lua"}, never: []string{gorm}},
+	"internal/near":  {ours: []string{"conj", "internal/change", "internal/store", "lua"}, never: []string{gorm}},
+
+	// What is known of a database, and where its results are kept.
+	"internal/database":  {ours: []string{"conj", "internal/catalog", "internal/dialect", "internal/report", "txn"}, never: []string{redis}},
+	"internal/namespace": {ours: []string{"internal/database", "internal/near", "internal/store"}},
+
+	// The way of a write: the images of its rows, and what its transaction owes.
+	"internal/rows": {ours: []string{"conj", "internal/catalog", "internal/change", "internal/dialect"}, standardOnly: true, never: []string{gorm, redis}},
+	"internal/commit": {ours: []string{
+		"conj", "internal/background", "internal/change", "internal/dialect", "internal/namespace", "internal/report", "internal/store", "txn",
+	}},
+
+	// The way of a read.
+	"internal/lookup": {ours: []string{
+		"cache", "conj", "internal/background", "internal/catalog", "internal/change", "internal/commit", "internal/database", "internal/dialect",
+		"internal/misconfig", "internal/namespace", "internal/near", "internal/policy", "internal/report", "internal/rowset", "internal/store", "txn",
+	}},
+
+	// Where GORM meets both, and the product.
+	"internal/callbacks": {ours: []string{
+		"cache", "conj", "internal/catalog", "internal/commit", "internal/database", "internal/dialect", "internal/lookup",
+		"internal/namespace", "internal/policy", "internal/report", "internal/rows", "internal/rowset", "txn",
+	}},
+	"": {ours: []string{
+		"cache", "conj", "internal/callbacks", "internal/catalog", "internal/commit", "internal/database", "internal/lookup", "internal/misconfig",
+		"internal/namespace", "internal/near", "internal/policy", "internal/report", "internal/store", "txn",
+	}},
 }
 
 // onRoot are the folders whose packages may import the root package.

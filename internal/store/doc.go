@@ -26,7 +26,7 @@
 // In mode ConjunctionSets a write drops a few entries by unlinking them, and many
 // by taking away their set, which takes the same time whatever is in it: a hit
 // verifies that its sets name it. What the set named is unlinked a little at a
-// time, by Guard in the background. Names whose entries have expired leave a set
+// time in the background. Names whose entries have expired leave a set
 // as others come.
 //
 // A writer that must not leave old entries even if it is killed after its

@@ -2,11 +2,11 @@ package store
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 	"time"
-	"unsafe"
 
 	"github.com/redis/go-redis/v9"
 
@@ -75,13 +75,11 @@ type Lease struct {
 	ID  string
 
 	joined []string // the tables of the Joined dependencies
+	sets   []string // those that would outlive the result
 }
 
 // Version returns the version of the entry that Save makes of the lease.
 func (l Lease) Version() string { return l.ID[:min(versionLen, len(l.ID))] }
-
-// versionLen is the length of an entry's version, which is a token.
-const versionLen = encodedLen
 
 // Acquire looks an entry up before the database is read. If there is no valid
 // one it registers the dependencies and takes a lease. Entries must not be
@@ -104,11 +102,12 @@ func (s *Store) Revalidate(ctx context.Context, key EntryKey, deps []Dependency,
 	}
 	l, err := s.lookUp(ctx, key, deps, have, func() (Lookup, error) { return acquire(ctx, key, deps, ttl, have) })
 	if err != nil {
-		return Lookup{}, fmt.Errorf("store: acquire: %w", err)
+		return Lookup{}, s.lookUpFailed(ctx, "acquire", key, err)
 	}
 	l.Lease.Key = key
 	if l.State == Leased {
 		l.Lease.joined = joinedTables(deps)
+		l.Lease.sets = s.outliving(deps, ttl)
 		s.register(deps)
 	}
 	return l, nil
@@ -119,7 +118,7 @@ func (s *Store) acquire(ctx context.Context, key EntryKey, deps []Dependency, tt
 	m, name, joined := s.lookupMessage(key, deps)
 	m.Add(s.mode, len(deps))
 	m.AddText(s.token())
-	m.Add(s.leaseMS, max(1, (ttl+s.leaseTTL).Milliseconds()))
+	m.Add(s.leaseMS, s.lifetime(ttl))
 	m.AddText(name)
 	m.Add(s.entries, joined, s.conjunctions, s.settleMS)
 	m.AddText(have)
@@ -136,7 +135,16 @@ func (s *Store) acquire(ctx context.Context, key EntryKey, deps []Dependency, tt
 			m.Add("") // the whole table's
 		}
 	}
-	return s.lookup(ctx, m)
+	return s.lookup(ctx, key, m)
+}
+
+// lookUpFailed completes the error of a look-up. A damaged entry is dropped.
+func (s *Store) lookUpFailed(ctx context.Context, what string, key EntryKey, err error) error {
+	err = fmt.Errorf("store: %s: %w", what, err)
+	if errors.Is(err, ErrDamaged) {
+		err = errors.Join(err, s.Forget(ctx, key))
+	}
+	return err
 }
 
 // Peek looks an entry up and leaves no trace: the answer is Hit or Missing.
@@ -147,7 +155,7 @@ func (s *Store) Peek(ctx context.Context, key EntryKey, deps []Dependency) (Look
 	}
 	l, err := s.lookUp(ctx, key, deps, "", func() (Lookup, error) { return peek(ctx, key, deps) })
 	if err != nil {
-		return Lookup{}, fmt.Errorf("store: peek: %w", err)
+		return Lookup{}, s.lookUpFailed(ctx, "peek", key, err)
 	}
 	return l, nil
 }
@@ -158,7 +166,7 @@ func (s *Store) peek(ctx context.Context, key EntryKey, deps []Dependency) (Look
 	m.Add(s.mode, len(deps), "", 0, 0)
 	m.AddText(name)
 	m.Add("", joined, s.conjunctions)
-	return s.lookup(ctx, m)
+	return s.lookup(ctx, key, m)
 }
 
 // lookupMessage begins a look-up with its keys. It returns the entry's name
@@ -214,7 +222,7 @@ func joinedTables(deps []Dependency) []string {
 	return tables
 }
 
-func (s *Store) lookup(ctx context.Context, m lua.Message) (Lookup, error) {
+func (s *Store) lookup(ctx context.Context, key EntryKey, m lua.Message) (Lookup, error) {
 	if s.direct == nil {
 		m.Spell()
 	}
@@ -224,22 +232,22 @@ func (s *Store) lookup(ctx context.Context, m lua.Message) (Lookup, error) {
 	if err != nil {
 		return Lookup{}, err
 	}
-	return readLookup(reply)
+	return s.readLookup(key, reply)
 }
 
-func readLookup(reply []any) (Lookup, error) {
+func (s *Store) readLookup(key EntryKey, reply []any) (Lookup, error) {
 	if len(reply) == 0 {
 		return Lookup{}, replyError("acquire", reply)
 	}
 	code, _ := reply[0].(int64)
 	switch {
-	case len(reply) == 3 && code == 1:
-		offset, ok1 := reply[1].(int64)
-		entry, ok2 := reply[2].(string)
-		if !ok1 || !ok2 || offset < versionLen || offset > int64(len(entry)) {
+	case len(reply) == 2 && code == 1:
+		entry, _ := reply[1].(string)
+		h, payload, ok := readHead(entry)
+		if !ok {
 			return Lookup{}, replyError("acquire", reply)
 		}
-		return Lookup{State: Hit, Payload: payloadOf(entry, int(offset)), Version: entry[offset-versionLen : offset]}, nil
+		return s.hit(key, h, payload)
 	case len(reply) == 2 && (code == 2 || code == 3):
 		id, ok := reply[1].(string)
 		if !ok {
@@ -256,11 +264,13 @@ func readLookup(reply []any) (Lookup, error) {
 	return Lookup{}, replyError("acquire", reply)
 }
 
-// payloadOf returns what comes behind the offset without copying it. The text is
-// a reply that go-redis has made for this caller alone, in memory of its own, so
-// that nobody else sees what the caller does to it.
-func payloadOf(entry string, offset int) []byte {
-	return unsafe.Slice(unsafe.StringData(entry), len(entry))[offset:]
+// hit is the answer of a result that is valid, if it is what was stored.
+func (s *Store) hit(key EntryKey, h head, text string) (Lookup, error) {
+	payload := bytesOf(text)
+	if err := s.verify(key, h, payload); err != nil {
+		return Lookup{}, err
+	}
+	return Lookup{State: Hit, Payload: payload, Version: h.version}, nil
 }
 
 // Save stores the result of a lease for ttl, which must not be longer than

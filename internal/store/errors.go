@@ -23,6 +23,11 @@ var (
 	// the protocol's scripts.
 	ErrReply = errors.New("store: unexpected reply")
 
+	// ErrDamaged is wrapped by look-ups that find a value which is not the one that
+	// was stored under its key: altered, cut off, or another's. The entry is
+	// dropped; ask the database.
+	ErrDamaged = errors.New("store: damaged entry")
+
 	// ErrJoined is wrapped by Save when it is not given the rows of every table
 	// of which the look-up left them open. The lease remains.
 	ErrJoined = errors.New("store: joined rows are missing")

@@ -16,8 +16,8 @@ func SetToken(s *Store, token func() string) (undo func()) {
 // SetUnlinked replaces the number of entries that an invalidation unlinks at once.
 func SetUnlinked(s *Store, n string) { s.unlinked = n }
 
-// AddGarbage has a guard reclaim what reports tell of.
-func AddGarbage(g *Guard, reports []Report) { g.garbage.add(reports) }
+// AddGarbage has a store reclaim what reports tell of.
+func AddGarbage(s *Store, reports []Report) { s.garbage.add(reports) }
 
 // HoldWorker gives the guard a clock and keeps its background goroutine from
 // ever trying, so that a test decides when the queue is drained.
@@ -59,3 +59,6 @@ func PlainReads(s *Store, key EntryKey, deps []Dependency) (words [][]string) {
 	}
 	return words
 }
+
+// WitnessAt is where the witness of a result begins, with its length.
+const WitnessAt = witnessAt

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"github.com/cacheplugin/cacheplugin/internal/background"
 )
 
 // The defaults of GuardOptions.
@@ -41,8 +43,7 @@ type GuardOptions struct {
 	OnDrain func(reports []Report)
 }
 
-// Guard carries invalidations out even when Redis can't be reached for a
-// while, and frees in the background what large ones have left (Report.Garbage).
+// Guard carries invalidations out even when Redis can't be reached for a while.
 // It tries for a bounded time on the caller's path; then it queues the
 // change and goes on in the background. While a table has something queued,
 // Bypass is true for it: this process must neither read it from the cache nor
@@ -66,11 +67,9 @@ type Guard struct {
 	busy     bool    // a drain is under way; one at a time
 	pause    time.Duration
 	nextTry  time.Time
-	closed   bool
-	worker   chan struct{}      // closed when the background goroutine has ended; nil if none runs
-	stop     context.CancelFunc // ends the worker
+	working  bool // in the background
 
-	garbage reclaimer
+	group background.Group
 
 	now   func() time.Time
 	sleep func(ctx context.Context, d time.Duration) error
@@ -91,8 +90,7 @@ func NewGuard(s *Store, o GuardOptions) *Guard {
 	return &Guard{
 		store: s, retryFor: o.RetryFor, maxPending: o.MaxPending, log: o.Logger,
 		onQueue: o.OnQueue, onDrain: o.OnDrain,
-		garbage: reclaimer{store: s},
-		now:     time.Now, sleep: sleep,
+		now: time.Now, sleep: sleep,
 	}
 }
 
@@ -169,7 +167,6 @@ func (g *Guard) persist(ctx context.Context, changes []Change, call func(context
 	err = g.attempt(ctx, func(ctx context.Context) error {
 		r, err := call(ctx, left)
 		reports = append(reports, r...)
-		g.garbage.add(r)
 		var failed *InvalidateError
 		if errors.As(err, &failed) {
 			left = failed.Left
@@ -225,12 +222,10 @@ func (g *Guard) enqueue(changes []Change, cause error) error {
 		g.pause = minPause
 		g.nextTry = g.now().Add(g.pause)
 	}
-	closed := g.closed
-	if !closed && g.worker == nil {
-		g.worker = make(chan struct{})
-		var life context.Context
-		life, g.stop = context.WithCancel(context.Background())
-		go g.work(life, g.worker)
+	closed := g.group.Closing().Err() != nil
+	if !closed && !g.working {
+		g.working = g.group.Go(g.work)
+		closed = !g.working
 	}
 	names := g.queued.names()
 	g.mu.Unlock()
@@ -250,13 +245,11 @@ func (g *Guard) enqueue(changes []Change, cause error) error {
 }
 
 // work drains the queue until it is empty.
-func (g *Guard) work(ctx context.Context, ended chan struct{}) {
-	defer close(ended)
+func (g *Guard) work(ctx context.Context) {
 	for {
 		g.mu.Lock()
-		if g.closed || (g.queued.empty() && g.draining.empty()) {
-			g.worker = nil
-			g.stop()
+		if ctx.Err() != nil || (g.queued.empty() && g.draining.empty()) {
+			g.working = false
 			g.mu.Unlock()
 			return
 		}
@@ -323,7 +316,6 @@ func (g *Guard) carryOut(ctx context.Context, batch pending) (reports []Report, 
 		return nil, pending{}, nil
 	}
 	reports, err = g.store.Invalidate(ctx, batch.changes())
-	g.garbage.add(reports)
 	var failed *InvalidateError
 	if errors.As(err, &failed) {
 		left.add(failed.Left, g.maxPending)
@@ -331,33 +323,19 @@ func (g *Guard) carryOut(ctx context.Context, batch pending) (reports []Report, 
 	return reports, left, err
 }
 
-// Close ends the background goroutines. It tries for a last time to drain the
-// queue, for RetryFor and as long as ctx permits, and has what is reclaimed
-// finished for as long as ctx permits and Redis answers. It returns an error that
+// Close ends the background goroutines, and closes the store. It tries for a last
+// time to drain the queue, for RetryFor and as long as ctx permits. It returns an error that
 // wraps ErrClosed and names the tables if something had to be left.
 // Invalidations after Close are still tried, but not queued; Bypass holds for
 // what could not be done.
 func (g *Guard) Close(ctx context.Context) error {
-	g.mu.Lock()
-	g.closed = true
-	worker := g.worker
-	if worker != nil {
-		g.stop()
-	}
-	g.mu.Unlock()
-	if worker != nil {
-		select {
-		case <-worker:
-		case <-ctx.Done():
-		}
-	}
-
+	_ = g.group.Close(ctx) // what it leaves is tried once more
 	deadline := g.now().Add(g.retryFor)
 	err := g.drain(ctx)
 	for err != nil && g.now().Before(deadline) && g.sleep(ctx, minPause) == nil {
 		err = g.drain(ctx)
 	}
-	g.garbage.close(ctx)
+	g.store.Close(ctx)
 	if err != nil {
 		return fmt.Errorf("%w with invalidations left for %s: %w", ErrClosed, strings.Join(g.left(), ", "), err)
 	}

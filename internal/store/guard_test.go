@@ -18,12 +18,13 @@ import (
 
 // outage is a server that can be taken away, and a guard for it.
 type outage struct {
-	srv     *testenv.RedisServer
-	client  redis.UniversalClient
-	store   *store.Store
-	guard   *store.Guard
-	queued  chan []store.Change
-	drained chan []store.Report
+	srv       *testenv.RedisServer
+	client    redis.UniversalClient
+	store     *store.Store
+	namespace string
+	guard     *store.Guard
+	queued    chan []store.Change
+	drained   chan []store.Report
 }
 
 func newOutage(t *testing.T, mode variant, o store.GuardOptions) *outage {
@@ -31,9 +32,10 @@ func newOutage(t *testing.T, mode variant, o store.GuardOptions) *outage {
 	srv := newRealServer(t)
 	client := redis.NewClient(&redis.Options{Addr: srv.Addr, ReadTimeout: time.Second, MaxRetries: 1, DialerRetries: 1, PipelinePoolSize: -1})
 	t.Cleanup(func() { _ = client.Close() })
-	s := backend{client: client, mode: mode}.open(t, func(o *store.Options) { o.Timeout = 250 * time.Millisecond })
+	ns := newNamespace()
+	s := backend{client: client, mode: mode}.open(t, in(ns), func(o *store.Options) { o.Timeout = 250 * time.Millisecond })
 	x := &outage{
-		srv: srv, client: client, store: s,
+		srv: srv, client: client, store: s, namespace: ns,
 		queued: make(chan []store.Change, 1000), drained: make(chan []store.Report, 1000),
 	}
 	o.Logger = quiet

@@ -52,7 +52,7 @@ type Report struct {
 	Dropped int
 	// Garbage are the keys of large sets that were taken away. Their entries are
 	// dropped and take up memory until they expire or Reclaim unlinks them, which
-	// Guard has done in the background.
+	// the store has done in the background.
 	Garbage []string
 }
 
@@ -150,7 +150,8 @@ func (s *Store) Invalidate(ctx context.Context, changes []Change, fences ...stri
 	return reports, err
 }
 
-// drop drops what depends on the changes, and sets or drops fences.
+// drop drops what depends on the changes, and sets or drops fences. It is the one way
+// to take sets away, so that all of them are reclaimed, whoever asked for it.
 func (s *Store) drop(ctx context.Context, changes []Change, fences fencing) ([]Report, error) {
 	var reports []Report
 	var failed *InvalidateError
@@ -195,6 +196,7 @@ func (s *Store) drop(ctx context.Context, changes []Change, fences fencing) ([]R
 		}
 		todo = again
 	}
+	s.garbage.add(reports)
 	if failed != nil {
 		return reports, failed
 	}

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -289,7 +290,9 @@ func TestGarbageForAJoinedEntryOnlyMisses(t *testing.T) {
 	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		s := b.open(t)
 		deps := []store.Dependency{on("a", "1"), joinedTo("b")}
-		for i, text := range []string{"J", "J:", "J5:", "J5:a|b", "J3:a|b", "J3:a|b:", "J3:a|b2:aaaa", "J3:a|b99999999999999999999:", "J99999999999999999999:x", "J3:a|b1:0123456789012345678901payload"} {
+		front := strings.Repeat("v", store.WitnessAt-1)
+		for i, text := range []string{"", ":", "5:", "5:a|b", "3:a|b", "3:a|b:", "3:a|b2:aaaa", "3:a|b99999999999999999999:", "99999999999999999999:x", "3:a|b1:0123456789012345678901payload"} {
+			text = "J" + front + text
 			name := fmt.Sprint(i)
 			lease(t, s, "other", deps...)
 			require.NoError(t, s.Forget(t.Context(), entry("other")))
@@ -302,6 +305,7 @@ func TestGarbageForAJoinedEntryOnlyMisses(t *testing.T) {
 			func(key string) error { return b.client.RPush(t.Context(), key, "x").Err() },
 			func(key string) error { return b.client.Set(t.Context(), key, "x", 0).Err() },
 			func(key string) error { return b.client.SAdd(t.Context(), key, "x").Err() },
+			func(key string) error { return b.client.HSet(t.Context(), key, "x", "y").Err() },
 		} {
 			for _, k := range []conj.Key{key("b", whole), key("b", byID, "7")} {
 				require.NoError(t, s.InvalidateAll(t.Context()))

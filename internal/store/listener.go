@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/redis/go-redis/v9"
+
+	"github.com/cacheplugin/cacheplugin/internal/background"
 )
 
 // Follower is told what is dropped in a namespace, by one goroutine.
@@ -48,11 +50,11 @@ type Listener struct {
 	pattern string // of the channels
 	o       ListenerOptions
 
-	mu       sync.Mutex
-	followed map[string]following // by channel
-	ended    chan struct{}        // closed at the goroutine's end; nil if it was not begun
-	stop     context.CancelFunc
-	closed   bool
+	group background.Group
+
+	mu        sync.Mutex
+	followed  map[string]following // by channel
+	listening bool
 }
 
 type following struct {
@@ -78,16 +80,13 @@ func (l *Listener) Follow(s *Store, f Follower) {
 	l.mu.Lock()
 	channel := s.Channel()
 	_, twice := l.followed[channel]
-	if twice || l.closed {
+	if twice || l.group.Closing().Err() != nil {
 		l.mu.Unlock()
 		return
 	}
 	l.followed[channel] = following{s, f}
-	if l.ended == nil {
-		var life context.Context
-		life, l.stop = context.WithCancel(context.Background())
-		l.ended = make(chan struct{})
-		go l.listen(life)
+	if !l.listening {
+		l.listening = l.group.Go(l.listen)
 	}
 	l.mu.Unlock()
 	f.Demote() // until now its notices went to nobody
@@ -100,7 +99,6 @@ const (
 
 // listen goes from one connection to the next.
 func (l *Listener) listen(ctx context.Context) {
-	defer close(l.ended)
 	for pause := listenPauseMin; ; pause = min(2*pause, listenPauseMax) {
 		heard, err := l.connect(ctx)
 		if ctx.Err() != nil {
@@ -173,18 +171,8 @@ func (l *Listener) all() []following {
 
 // Close ends the connection and the goroutine, as long as the context allows.
 func (l *Listener) Close(ctx context.Context) error {
-	l.mu.Lock()
-	l.closed = true
-	ended, stop := l.ended, l.stop
-	l.mu.Unlock()
-	if ended == nil {
-		return nil
+	if err := l.group.Close(ctx); err != nil {
+		return fmt.Errorf("store: close the listener: %w", err)
 	}
-	stop()
-	select {
-	case <-ended:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("store: close the listener: %w", ctx.Err())
-	}
+	return nil
 }

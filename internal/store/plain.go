@@ -2,7 +2,6 @@ package store
 
 import (
 	"context"
-	"strconv"
 	"strings"
 
 	"github.com/redis/go-redis/v9"
@@ -60,11 +59,11 @@ func (s *Store) lookUp(ctx context.Context, key EntryKey, deps []Dependency, hav
 	if err != nil {
 		return Lookup{}, err
 	}
-	if version, payload, ok := found.hit(); ok {
+	if h, payload, ok := found.valid(); ok {
 		switch {
 		case have == "":
-			return Lookup{State: Hit, Payload: payload, Version: version}, nil
-		case have == version:
+			return s.hit(key, h, payload)
+		case have == h.version:
 			return Lookup{State: Unchanged}, nil
 		}
 	}
@@ -84,16 +83,13 @@ func (s *Store) lookUp(ctx context.Context, key EntryKey, deps []Dependency, hav
 }
 
 // plainLookup is the commands of a look-up, in order: the connection's name, the
-// memberships in sets, the tables' generations, the epoch with the stamps, the entry, and perhaps one that
+// marks in sets, the tables' generations, the epoch with the stamps, the entry, and perhaps one that
 // tells the role; else the entry's does.
 type plainLookup struct {
 	commands     []redis.Cmder
 	sets, tables int // the number of such commands
 	head         bool
 }
-
-// headLen is the length of what precedes the payload of an entry at most.
-const headLen = len("V256:") + 256 + versionLen
 
 // newPlainLookup returns the commands for the entry, or for what precedes its payload.
 func (s *Store) newPlainLookup(ctx context.Context, key EntryKey, deps []Dependency, head bool) plainLookup {
@@ -139,8 +135,8 @@ func (s *Store) newPlainLookup(ctx context.Context, key EntryKey, deps []Depende
 		member := &texts[len(texts)-1]
 		for _, d := range deps {
 			for _, k := range d.Keys {
-				args = append(args, "sismember", name(s.keys.appendConjunction(room[:0], d.Table, k)), member)
-				l.commands = append(l.commands, redis.NewIntCmd(ctx, words()...))
+				args = append(args, "hget", name(s.keys.appendConjunction(room[:0], d.Table, k)), member)
+				l.commands = append(l.commands, redis.NewStringCmd(ctx, words()...))
 			}
 		}
 	}
@@ -223,50 +219,36 @@ func (l plainLookup) ofServer() bool {
 	return ok
 }
 
-// hit returns the version and the payload of a valid entry; no payload of its head.
-func (l plainLookup) hit() (version string, payload []byte, ok bool) {
+// valid takes a valid entry apart; without its payload where that wasn't asked for.
+func (l plainLookup) valid() (h head, payload string, ok bool) {
 	for _, cmd := range l.commands {
 		if cmd.Err() != nil {
-			return "", nil, false
+			return head{}, "", false
 		}
 	}
+	h, payload, ok = readHead(l.ofEntry().(*redis.StringCmd).Val())
+	if !ok {
+		return head{}, "", false
+	}
 	for _, cmd := range l.ofSets() {
-		if cmd.(*redis.IntCmd).Val() != 1 {
-			return "", nil, false
+		if cmd.(*redis.StringCmd).Val() != h.version[:markLen] {
+			return head{}, "", false
 		}
 	}
 	epoch, ok := l.epoch()
 	if !ok {
-		return "", nil, false
+		return head{}, "", false
 	}
-	var room [257]byte
-	witness := append(room[:0], epoch...)
+	var room [witnessMax + 1]byte
+	w := witness(room[:0]).add(epoch)
 	for _, cmd := range l.ofTables() {
-		witness = append(append(witness, '|'), cmd.(*redis.StringCmd).Val()...)
+		w = w.add(cmd.(*redis.StringCmd).Val())
 	}
 	for _, stamp := range l.vouchers()[1:] {
 		if stamp == "" { // there is none
-			return "", nil, false
+			return head{}, "", false
 		}
-		witness = append(append(witness, '|'), stamp...)
+		w = w.add(stamp)
 	}
-	if len(witness) > 256 {
-		witness = []byte(shorten(string(witness)))
-	}
-	entry := l.ofEntry().(*redis.StringCmd).Val()
-	rest, ok := strings.CutPrefix(entry, "V")
-	if !ok {
-		return "", nil, false
-	}
-	var digits [20]byte
-	for _, part := range [][]byte{strconv.AppendInt(digits[:0], int64(len(witness)), 10), {':'}, witness} {
-		if len(rest) < len(part) || rest[:len(part)] != string(part) {
-			return "", nil, false
-		}
-		rest = rest[len(part):]
-	}
-	if len(rest) < versionLen {
-		return "", nil, false
-	}
-	return rest[:versionLen], payloadOf(rest, versionLen), true
+	return h, payload, w.vouchesFor(h)
 }

@@ -3,6 +3,7 @@ package store_test
 import (
 	"context"
 	"net"
+	"strings"
 	"testing"
 
 	"github.com/redis/go-redis/v9"
@@ -196,7 +197,7 @@ func TestGarbageUnderAnyKeyOnlyMisses(t *testing.T) {
 		},
 		"empty": func(ctx context.Context, c redis.UniversalClient, k string) error { return c.Set(ctx, k, "", 0).Err() },
 		"value": func(ctx context.Context, c redis.UniversalClient, k string) error {
-			return c.Set(ctx, k, "V3:a|bpayload", 0).Err()
+			return c.Set(ctx, k, "V"+strings.Repeat("v", store.WitnessAt-1)+"3:a|bpayload", 0).Err()
 		},
 		"lease": func(ctx context.Context, c redis.UniversalClient, k string) error {
 			return c.Set(ctx, k, "Lnobar", 0).Err()

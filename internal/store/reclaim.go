@@ -8,6 +8,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 
+	"github.com/cacheplugin/cacheplugin/internal/background"
 	"github.com/cacheplugin/cacheplugin/lua"
 )
 
@@ -23,10 +24,16 @@ const (
 	reclaimTries = 10
 )
 
+// Close ends what the store does in the background: it frees what large invalidations
+// have left (Report.Garbage), which is finished for as long as ctx permits and Redis
+// answers. What is left expires. A closed store goes on working, and frees no more.
+func (s *Store) Close(ctx context.Context) { s.garbage.close(ctx) }
+
 // Reclaim frees the memory of the entries that invalidations have dropped by
 // taking their sets away (Report.Garbage), a few per call and with pauses as
-// long as the calls take. Whatever it leaves expires: garbage after 10 minutes,
-// the entries when they would have without the invalidation.
+// long as the calls take. The store does so by itself, in the background, until
+// Close. Whatever is left expires: garbage after 10 minutes, the entries when they
+// would have without the invalidation.
 func (s *Store) Reclaim(ctx context.Context, garbage ...string) error {
 	for _, key := range garbage {
 		for {
@@ -62,12 +69,11 @@ func (s *Store) reclaim(ctx context.Context, garbage string) (left int64, err er
 type reclaimer struct {
 	store *Store
 
+	group background.Group
+
 	mu      sync.Mutex
 	garbage []string // the first is being reclaimed
-	closed  bool
-	worker  chan struct{}      // closed when the goroutine has ended; nil if none runs
-	hurry   context.CancelFunc // ends the pauses after errors
-	stop    context.CancelFunc // ends the goroutine
+	running bool
 }
 
 // add has the garbage of some reports reclaimed.
@@ -82,26 +88,21 @@ func (r *reclaimer) add(reports []Report) {
 func (r *reclaimer) start(garbage []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.closed {
+	if r.group.Closing().Err() != nil || !r.running && !r.group.Finish(r.work) {
 		return
 	}
+	r.running = true
 	r.garbage = append(r.garbage, garbage[:min(len(garbage), max(0, maxGarbage-len(r.garbage)))]...)
-	if r.worker == nil {
-		life, stop := context.WithCancel(context.Background())
-		pauses, hurry := context.WithCancel(life)
-		r.worker, r.stop, r.hurry = make(chan struct{}), stop, hurry
-		go r.work(life, pauses, r.worker)
-	}
 }
 
 // work reclaims until nothing is left.
-func (r *reclaimer) work(life, pauses context.Context, ended chan struct{}) {
-	defer close(ended)
+func (r *reclaimer) work(ctx context.Context) {
+	closing := r.group.Closing()
 	for key := r.first(); key != ""; key = r.first() {
 		var err error
 		pause := minPause
 		for range reclaimTries {
-			if err = r.store.Reclaim(life, key); err == nil || sleep(pauses, pause) != nil {
+			if err = r.store.Reclaim(ctx, key); err == nil || sleep(closing, pause) != nil {
 				break
 			}
 			pause = min(2*pause, maxPause)
@@ -116,37 +117,22 @@ func (r *reclaimer) first() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if len(r.garbage) == 0 {
-		r.garbage, r.worker = nil, nil
-		r.stop()
+		r.garbage, r.running = nil, false
 		return ""
 	}
 	return r.garbage[0]
 }
 
-// done goes on to the next one. Nobody waits for a server that fails.
+// done goes on to the next one. At the end nobody waits for a server that fails.
 func (r *reclaimer) done(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.garbage = r.garbage[1:]
-	if err != nil && r.closed {
+	if err != nil && r.group.Closing().Err() != nil {
 		r.garbage = nil
 	}
 }
 
-// close lets the goroutine finish what it has for as long as ctx permits.
-func (r *reclaimer) close(ctx context.Context) {
-	r.mu.Lock()
-	r.closed = true
-	worker, hurry, stop := r.worker, r.hurry, r.stop
-	r.mu.Unlock()
-	if worker == nil {
-		return
-	}
-	hurry()
-	select {
-	case <-worker:
-	case <-ctx.Done():
-		stop()
-		<-worker
-	}
-}
+// close lets the goroutine finish what it has for as long as ctx permits. What is
+// left expires.
+func (r *reclaimer) close(ctx context.Context) { _ = r.group.Close(ctx) }

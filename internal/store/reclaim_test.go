@@ -23,6 +23,13 @@ func onEachWithSets(t *testing.T, test func(t *testing.T, b backend)) {
 	onEachOf(t, []variant{{Mode: store.ConjunctionSets}, {Mode: store.ConjunctionSets, identified: true}}, test)
 }
 
+// byHand has a store leave what it takes away to the test.
+func byHand(t testing.TB, s *store.Store) *store.Store {
+	t.Helper()
+	s.Close(t.Context())
+	return s
+}
+
 // crowd stores many entries that depend on group 1 of a, and group 2 besides.
 func crowd(t testing.TB, s *store.Store) {
 	t.Helper()
@@ -49,7 +56,7 @@ func TestALargeSetIsTakenAwayAndReclaimed(t *testing.T) {
 	onEachWithSets(t, func(t *testing.T, b backend) {
 		ctx := t.Context()
 		ns := newNamespace()
-		s := b.open(t, in(ns))
+		s := byHand(t, b.open(t, in(ns)))
 		deps := []store.Dependency{on("a", "1"), on("b", "2")}
 		crowd(t, s)
 		fill(t, s, "other", "kept", on("a", "3"), on("b", "2"))
@@ -93,7 +100,7 @@ func TestALargeSetIsTakenAwayAndReclaimed(t *testing.T) {
 func TestASetAtTheLimitIsDroppedAtOnce(t *testing.T) {
 	onEachWithSets(t, func(t *testing.T, b backend) {
 		ns := newNamespace()
-		s := b.open(t, in(ns))
+		s := byHand(t, b.open(t, in(ns)))
 		store.SetUnlinked(s, "10")
 		for i := range 30 {
 			fill(t, s, strconv.Itoa(i), "old", on("a", strconv.Itoa(i%3)))
@@ -146,7 +153,7 @@ func TestAJoinedResultWhoseTableWasTakenAwayIsRefused(t *testing.T) {
 func TestGarbageOfAnotherKindIsNoHarm(t *testing.T) {
 	onEachWithSets(t, func(t *testing.T, b backend) {
 		ctx := t.Context()
-		s := b.open(t)
+		s := byHand(t, b.open(t))
 		store.SetUnlinked(s, "0")
 		fill(t, s, "q", "old", on("a", "1"))
 		garbage := invalidate(t, s, changed("a", row{"1", "1"}))[0].Garbage[0]
@@ -200,12 +207,47 @@ func TestAGuardReclaimsInTheBackground(t *testing.T) {
 	})
 }
 
+// another is a store of the same namespace that reclaims nothing.
+func (x *outage) another(t *testing.T) *store.Store {
+	t.Helper()
+	return byHand(t, backend{client: x.client}.open(t, in(x.namespace)))
+}
+
+// Who goes past the guard, as the repair of an outbox does, leaves nothing either.
+func TestWhatTheStoreTakesAwayIsReclaimed(t *testing.T) {
+	const results = 1500
+	for name, drop := range map[string]func(ctx context.Context, s *store.Store) error{
+		"invalidation": func(ctx context.Context, s *store.Store) error {
+			_, err := s.Invalidate(ctx, []store.Change{changed("a", row{"1", "1"})})
+			return err
+		},
+		"fence": func(ctx context.Context, s *store.Store) error {
+			_, err := s.Fence(ctx, "w", []store.Change{changed("a", row{"1", "1"})}, hour)
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			client, ns := realRedis(t), newNamespace()
+			s := backend{client: client}.open(t, in(ns))
+			for i := range results {
+				fill(t, s, strconv.Itoa(i), "old", on("a", "1"))
+			}
+			fill(t, s, "other", "kept", on("a", "2"))
+			require.NoError(t, drop(t.Context(), s))
+			require.Eventually(t, func() bool { return len(keysOf(t, client, ns, "e")) == 1 }, 20*time.Second, 10*time.Millisecond)
+			require.Eventually(t, func() bool { return len(keysOf(t, client, ns, "x")) == 0 }, 20*time.Second, 10*time.Millisecond)
+			requireHit(t, s, "other", "kept", on("a", "2"))
+			s.Close(t.Context())
+		})
+	}
+}
+
 func TestAGuardReclaimsAfterAnOutage(t *testing.T) {
 	x := newOutage(t, variant{Mode: store.ConjunctionSets}, store.GuardOptions{RetryFor: -1})
 	crowd(t, x.store)
-	reports := invalidate(t, x.store, changed("a", row{"1", "1"}))
+	reports := invalidate(t, x.another(t), changed("a", row{"1", "1"}))
 	x.srv.Pause(t)
-	store.AddGarbage(x.guard, reports)
+	store.AddGarbage(x.store, reports)
 	require.Eventually(t, func() bool { return !x.store.Available() }, 20*time.Second, time.Millisecond, "a try should fail")
 	x.srv.Resume(t)
 	require.Eventually(t, func() bool {
@@ -217,15 +259,15 @@ func TestAGuardReclaimsAfterAnOutage(t *testing.T) {
 func TestACloseDoesNotWaitForAServerThatIsGone(t *testing.T) {
 	x := newOutage(t, variant{Mode: store.ConjunctionSets}, store.GuardOptions{RetryFor: -1})
 	crowd(t, x.store)
-	reports := invalidate(t, x.store, changed("a", row{"1", "1"}))
+	reports := invalidate(t, x.another(t), changed("a", row{"1", "1"}))
 	x.srv.Stop(t)
-	store.AddGarbage(x.guard, reports)
+	store.AddGarbage(x.store, reports)
 	require.NoError(t, x.guard.Close(context.Background()))
 
 	cancelled, cancel := context.WithCancel(context.Background())
 	cancel()
 	y := newOutage(t, variant{Mode: store.ConjunctionSets}, store.GuardOptions{RetryFor: -1})
-	store.AddGarbage(y.guard, []store.Report{{Garbage: []string{strings.Replace(setOf(y.store, "1"), "}c:", "}x:", 1)}}})
+	store.AddGarbage(y.store, []store.Report{{Garbage: []string{strings.Replace(setOf(y.store, "1"), "}c:", "}x:", 1)}}})
 	require.NoError(t, y.guard.Close(cancelled))
 }
 
@@ -258,7 +300,7 @@ func TestNamesOfExpiredEntriesLeaveTheSets(t *testing.T) {
 						require.NoError(t, s.Forget(t.Context(), entry(name(i-live))))
 					}
 				}
-				size, err := b.client.SCard(t.Context(), set).Result()
+				size, err := b.client.HLen(t.Context(), set).Result()
 				require.NoError(t, err)
 				require.Less(t, size, int64(2*live), "a third of them should be dead")
 				for i := 4 * live; i < 5*live; i++ {
@@ -297,20 +339,20 @@ const fillSet = `
 for i = 1, ARGV[1] do
   local name = string.format('%022d', i)
   redis.call('SET', KEYS[2] .. name, 'V', 'EX', 3600)
-  redis.call('SADD', KEYS[1], name)
+  redis.call('HSET', KEYS[1], name, '')
 end
 return redis.call('EXPIRE', KEYS[1], 3600)`
 
 func TestASetOfManyLiveEntriesLosesNone(t *testing.T) {
 	const entries, more = 100_000, 1000
 	client := realRedis(t)
-	s := backend{client: client}.open(t)
+	s := byHand(t, backend{client: client}.open(t))
 	set, first := setOf(s, "1"), s.EntryName(entry(""))
 	require.NoError(t, client.Eval(t.Context(), fillSet, []string{set, first[:len(first)-22]}, entries).Err())
 	for i := range more {
 		fill(t, s, fmt.Sprintf("e%d", i), "", on("a", "1"))
 	}
-	require.Equal(t, int64(entries+more), client.SCard(t.Context(), set).Val())
+	require.Equal(t, int64(entries+more), client.HLen(t.Context(), set).Val())
 
 	report := invalidate(t, s, changed("a", row{"1", "1"}))[0]
 	require.Equal(t, entries+more, report.Dropped)
@@ -320,7 +362,7 @@ func TestASetOfManyLiveEntriesLosesNone(t *testing.T) {
 
 func TestAFullServerLetsLargeSetsBeTakenAwayAndReclaimed(t *testing.T) {
 	client := newRealServer(t).Client(t)
-	s := backend{client: client}.open(t)
+	s := byHand(t, backend{client: client}.open(t))
 	crowd(t, s)
 	limit(t, client, "noeviction")
 	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())

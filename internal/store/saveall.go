@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -83,20 +84,31 @@ func (s *Store) saving(one Saving) (lua.Call, error) {
 	if len(joined) != len(lease.joined) {
 		return lua.Call{}, fmt.Errorf("%w: %d lists of joined rows for %d joined tables", ErrJoined, len(joined), len(lease.joined))
 	}
-	keys := []string{s.EntryName(lease.Key)}
-	args := []any{lease.ID, one.Payload, milliseconds(one.TTL)}
-	if len(joined) == 0 || s.keys.spread { // there the whole tables remain
-		return lua.Call{Script: lua.Save, Keys: keys, Args: args}, nil
-	}
-	for _, table := range lease.joined {
-		keys = append(keys, s.ConjunctionName(table, wholeTable(table)))
-	}
-	for i, rows := range joined {
-		for _, k := range rows {
-			keys = append(keys, s.ConjunctionName(lease.joined[i], k))
+	keys, first := []string{s.EntryName(lease.Key)}, 0 // the first of the joined rows'
+	if len(joined) > 0 && !s.keys.spread {             // there the whole tables remain
+		for _, table := range lease.joined {
+			keys = append(keys, s.ConjunctionName(table, wholeTable(table)))
+		}
+		first = len(keys)
+		for i, rows := range joined {
+			for _, k := range rows {
+				keys = append(keys, s.ConjunctionName(lease.joined[i], k))
+			}
 		}
 	}
-	args = append(args, s.mode, len(joined), encode(lease.Key), s.entries, s.conjunctions)
+	var names strings.Builder
+	for _, key := range keys[first:] {
+		if first > 0 {
+			names.WriteString(key[len(key)-encodedLen:])
+		}
+	}
+	sum := s.appendSum(make([]byte, 0, sumLen), lease.Key, lease.Version(), names.String(), one.Payload)
+	keys = append(keys, lease.sets...)
+	args := []any{lease.ID, sum, one.Payload, milliseconds(one.TTL), milliseconds(one.TTL + grace)}
+	if first == 0 {
+		return lua.Call{Script: lua.Save, Keys: keys, Args: args}, nil
+	}
+	args = append(args, s.mode, len(joined), len(lease.sets), encode(lease.Key), s.entries, s.conjunctions)
 	return lua.Call{Script: lua.SaveJoined, Keys: keys, Args: args}, nil
 }
 

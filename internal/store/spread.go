@@ -2,11 +2,7 @@ package store
 
 import (
 	"context"
-	"crypto/sha1"
-	"encoding/hex"
 	"fmt"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/redis/go-redis/v9"
@@ -27,7 +23,7 @@ import (
 
 // spreadLookup is what the pipeline of a look-up has found.
 type spreadLookup struct {
-	witness string // empty if something is missing
+	witness witness // empty if something is missing
 	fenced  bool
 	entry   string
 }
@@ -35,48 +31,48 @@ type spreadLookup struct {
 // acquireSpread is Acquire in a spread namespace.
 func (s *Store) acquireSpread(ctx context.Context, key EntryKey, deps []Dependency, ttl time.Duration, have string) (Lookup, error) {
 	token := s.token()
-	found, err := s.lookSpread(ctx, key, deps, token, milliseconds(ttl+s.leaseTTL), have)
+	found, err := s.lookSpread(ctx, key, deps, token, s.lifetime(ttl), have)
 	if err != nil {
 		return Lookup{}, err
 	}
-	if hit, ok := found.hit(have); ok {
-		return hit, nil
+	if hit, ok, err := s.spreadHit(key, found, have); ok {
+		return hit, err
 	}
 	if found.fenced {
 		return Lookup{State: Fenced}, nil
 	}
-	if found.witness == "" {
+	if len(found.witness) == 0 {
 		return Lookup{}, replyError("vouch", found.witness)
 	}
 	reply, err := direct(ctx, s, func(ctx context.Context, c redis.UniversalClient) ([]any, error) {
-		return lua.Lease.Run(ctx, c, []string{s.keys.entry(key)}, token, s.leaseMS, found.witness).Slice()
+		return lua.Lease.Run(ctx, c, []string{s.keys.entry(key)}, token, s.leaseMS, found.witness.String()).Slice()
 	})
 	if err != nil {
 		return Lookup{}, err
 	}
-	return readLookup(reply)
+	return s.readLookup(key, reply)
 }
 
 // peekSpread is Peek in a spread namespace.
 func (s *Store) peekSpread(ctx context.Context, key EntryKey, deps []Dependency) (Lookup, error) {
-	found, err := s.lookSpread(ctx, key, deps, "", "0", "")
+	found, err := s.lookSpread(ctx, key, deps, "", 0, "")
 	if err != nil {
 		return Lookup{}, err
 	}
-	if hit, ok := found.hit(""); ok {
-		return hit, nil
+	if hit, ok, err := s.spreadHit(key, found, ""); ok {
+		return hit, err
 	}
 	return Lookup{State: Missing}, nil
 }
 
 // lookSpread asks for an entry and for what vouches for it, and registers it with a
 // token that is not empty.
-func (s *Store) lookSpread(ctx context.Context, key EntryKey, deps []Dependency, token, meta, have string) (spreadLookup, error) {
+func (s *Store) lookSpread(ctx context.Context, key EntryKey, deps []Dependency, token string, life int64, have string) (spreadLookup, error) {
 	r := s.keys.root(key)
 	calls := make([]lua.Call, 0, 1+len(deps))
-	calls = append(calls, lua.Call{Script: lua.Find, Keys: []string{s.keys.entry(key), r.epoch, r.fences}, Args: []any{token, s.settleMS, meta, have}})
+	calls = append(calls, lua.Call{Script: lua.Find, Keys: []string{s.keys.entry(key), r.epoch, r.fences}, Args: []any{token, s.settleMS, life, have}})
 	for _, d := range deps {
-		calls = append(calls, s.vouch(d, token, meta))
+		calls = append(calls, s.vouch(d, token, life))
 	}
 	results, err := direct(ctx, s, func(ctx context.Context, c redis.UniversalClient) ([]*redis.Cmd, error) {
 		results := lua.Pipeline(ctx, c, calls)
@@ -96,11 +92,11 @@ func (s *Store) lookSpread(ctx context.Context, key EntryKey, deps []Dependency,
 // vouch returns the call for one table. Joined rows are not followed: their
 // conjunctions would have to be registered in one step with the save, which is
 // elsewhere. The entry depends on their whole table.
-func (s *Store) vouch(d Dependency, token, meta string) lua.Call {
+func (s *Store) vouch(d Dependency, token string, life int64) lua.Call {
 	keys := make([]string, 0, 2+len(d.Keys))
 	keys = append(keys, s.keys.table(d.Table))
 	args := make([]any, 0, 4+len(d.Schemes))
-	args = append(args, token, meta, s.settleMS)
+	args = append(args, token, life, s.settleMS)
 	for _, k := range d.Keys {
 		keys = append(keys, s.keys.conjunction(d.Table, k))
 	}
@@ -117,7 +113,7 @@ func (s *Store) vouch(d Dependency, token, meta string) lua.Call {
 func readSpread(results []*redis.Cmd) (spreadLookup, error) {
 	var found spreadLookup
 	complete := true
-	parts := make([]string, 0, len(results))
+	var w witness
 	for i, cmd := range results {
 		reply, err := cmd.Slice()
 		if err != nil || len(reply) < 2 {
@@ -136,42 +132,26 @@ func readSpread(results []*redis.Cmd) (spreadLookup, error) {
 		}
 		found.fenced = found.fenced || fenced == 1
 		complete = complete && part != ""
-		parts = append(parts, part)
+		w = w.add(part)
 	}
 	if complete {
-		found.witness = shorten(strings.Join(parts, "|"))
+		found.witness = w
 	}
 	return found, nil
 }
 
-// shorten keeps a long witness as its digest.
-func shorten(witness string) string {
-	if len(witness) <= 256 {
-		return witness
-	}
-	sum := sha1.Sum([]byte(witness))
-	return hex.EncodeToString(sum[:])
-}
-
-// hit returns the result of a valid entry. Where it is of the version that the
+// spreadHit returns the answer of a valid entry. Where it is of the version that the
 // caller has, its payload was left behind.
-func (l spreadLookup) hit(have string) (Lookup, bool) {
-	if l.witness == "" || !strings.HasPrefix(l.entry, "V") {
-		return Lookup{}, false
+func (s *Store) spreadHit(key EntryKey, found spreadLookup, have string) (l Lookup, ok bool, err error) {
+	h, payload, ok := readHead(found.entry)
+	if !ok || !found.witness.vouchesFor(h) {
+		return Lookup{}, false, nil
 	}
-	rest, ok := strings.CutPrefix(l.entry[1:], strconv.Itoa(len(l.witness))+":")
-	if !ok {
-		return Lookup{}, false
+	if h.version == have {
+		return Lookup{State: Unchanged}, true, nil
 	}
-	rest, ok = strings.CutPrefix(rest, l.witness)
-	if !ok || len(rest) < versionLen {
-		return Lookup{}, false
-	}
-	version, payload := rest[:versionLen], rest[versionLen:]
-	if version == have {
-		return Lookup{State: Unchanged}, true
-	}
-	return Lookup{State: Hit, Payload: payloadOf(payload, 0), Version: version}, true
+	l, err = s.hit(key, h, payload)
+	return l, true, err
 }
 
 // dropAllSpread is dropAll in a spread namespace. Until all shards are done the

@@ -97,7 +97,8 @@ type Options struct {
 }
 
 // Store is a cache in one namespace of a Redis server or cluster. It is safe
-// for concurrent use. It needs no closing; the clients remain the caller's.
+// for concurrent use. One that invalidates must be closed; the clients remain the
+// caller's.
 type Store struct {
 	client    redis.UniversalClient
 	direct    redis.UniversalClient // client with our timeout; nil if it can't be had
@@ -118,6 +119,8 @@ type Store struct {
 
 	schemes    sync.Map // table ID -> *schemeList
 	registered sync.Map // table ID -> *[]conj.Scheme, not in schemes yet
+
+	garbage reclaimer // of its invalidations
 
 	// token returns a random id; tests replace it.
 	token func() string
@@ -189,6 +192,7 @@ func New(o Options) (*Store, error) {
 	if o.Mode == InsideOut {
 		s.mode = "stamps"
 	}
+	s.garbage.store = s
 	return s, nil
 }
 

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -133,8 +132,8 @@ func (s *Store) ConjunctionInfo(ctx context.Context, table string, key conj.Key)
 	name := s.ConjunctionName(table, key)
 	pipe := s.client.Pipeline()
 	ttl := pipe.PTTL(ctx, name)
-	size := pipe.SCard(ctx, name)
-	entries := pipe.SRandMemberN(ctx, name, conjunctionEntries)
+	size := pipe.HLen(ctx, name)
+	entries := pipe.HRandField(ctx, name, conjunctionEntries)
 	// A stamp is not a set.
 	if _, err := pipe.Exec(ctx); err != nil && !redis.HasErrorPrefix(err, "WRONGTYPE") {
 		return ConjunctionInfo{}, fmt.Errorf("store: read a conjunction: %w", err)
@@ -225,9 +224,9 @@ func (s *Store) survey(ctx context.Context, limit int64) (Survey, error) {
 	return survey, err
 }
 
-// entryHead is as much of an entry as its witness can take: two parts of 256
-// bytes and what surrounds them.
-const entryHead = 560
+// entryHead is as much of an entry as its witness can take, with that of its joined
+// rows.
+const entryHead = headLen + witnessMax + len("|12345|")
 
 // look adds a page of keys to a survey.
 func (s *Store) look(ctx context.Context, node *redis.Client, survey *Survey, keys []string, epochs map[string]string, tables map[string]string) error {
@@ -245,7 +244,7 @@ func (s *Store) look(ctx context.Context, node *redis.Client, survey *Survey, ke
 		}
 		q := question{kind: kind, tag: tag, bytes: pipe.MemoryUsage(ctx, key)}
 		if kind == entryKey {
-			q.length, q.hit = pipe.StrLen(ctx, key), pipe.GetRange(ctx, key, 0, entryHead)
+			q.length, q.hit = pipe.StrLen(ctx, key), pipe.GetRange(ctx, key, 0, int64(entryHead))
 		}
 		asked = append(asked, q)
 	}
@@ -277,19 +276,15 @@ func (s *Store) look(ctx context.Context, node *redis.Client, survey *Survey, ke
 	return nil
 }
 
-// entry adds an entry, of which head is the beginning.
-func (u *Survey) entry(head string, bytes int64, epoch string, tables map[string]string) {
-	if head[0] == 'L' {
+// entry adds an entry, of which text is the beginning.
+func (u *Survey) entry(text string, bytes int64, epoch string, tables map[string]string) {
+	if isLease(text) {
 		u.Leases.add(bytes)
 		return
 	}
-	witness, ok := entryWitness(head)
-	if !ok {
-		u.Invalid.add(bytes)
-		return
-	}
-	parts := strings.Split(witness, "|")
-	if parts[0] != epoch && (len(parts) == 1 || head[0] == 'J') {
+	h, _, _ := readHead(text) // the names of joined rows may be cut off
+	parts := strings.Split(h.witness, "|")
+	if parts[0] != epoch && (len(parts) == 1 || h.joined) {
 		// A digest, if it is not of another epoch: no telling.
 		if len(parts[0]) == 40 && epoch != "" {
 			u.Entries.add(bytes)
@@ -319,16 +314,6 @@ func (u *Survey) entry(head string, bytes int64, epoch string, tables map[string
 		usage.add(bytes)
 		u.ByTable[table] = usage
 	}
-}
-
-// entryWitness takes the witness off the beginning of a stored result.
-func entryWitness(head string) (string, bool) {
-	size, rest, ok := strings.Cut(head[1:], ":")
-	n, err := strconv.Atoi(size)
-	if head[0] != 'V' && head[0] != 'J' || !ok || err != nil || n < 0 || n > len(rest) {
-		return "", false
-	}
-	return rest[:n], true
 }
 
 // epochs returns the epochs that witnesses of valid entries begin with, by the

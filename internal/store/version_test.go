@@ -46,7 +46,7 @@ func TestAnEntryThatIsStoredAnewHasAnotherVersion(t *testing.T) {
 		witness := func() string {
 			text, err := b.client.Get(t.Context(), s.EntryName(entry("q"))).Result()
 			require.NoError(t, err)
-			return text[:len(text)-len("old")-len(old.Version)]
+			return text[store.WitnessAt : len(text)-len("old")]
 		}
 		before := witness()
 		// Dropped by itself, as an eviction does, it gets the same witness again.
@@ -77,17 +77,27 @@ func TestTheVersionOfAJoinedEntry(t *testing.T) {
 	})
 }
 
-// An entry without a version is of an older release, under another key; should one
+// What is laid out in another way is of an older release, under another key; should one
 // be met all the same, it is a miss and never a wrong payload.
-func TestAnEntryWithoutAVersionOnlyMisses(t *testing.T) {
+func TestAnEntryOfAnotherLayoutOnlyMisses(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
-		s := b.open(t)
-		fill(t, s, "q", "payload", on("a", "1"))
-		version := acquire(t, s, "q", on("a", "1")).Version
-		name := s.EntryName(entry("q"))
-		text, err := b.client.Get(t.Context(), name).Result()
-		require.NoError(t, err)
-		require.NoError(t, b.client.Set(t.Context(), name, text[:len(text)-len("payload")-1], redis.KeepTTL).Err())
-		require.Equal(t, store.Leased, revalidate(t, s, "q", version, on("a", "1")).State)
+		for name, layout := range map[string]func(kind, version, sum, witness, payload string) string{
+			"the version last":   func(kind, version, _, witness, payload string) string { return kind + witness + version + payload },
+			"without a version":  func(kind, _, sum, witness, payload string) string { return kind + sum + witness + payload },
+			"without a sum":      func(kind, version, _, witness, payload string) string { return kind + version + witness + payload },
+			"without a witness":  func(kind, version, sum, _, payload string) string { return kind + version + sum + payload },
+			"a version alone":    func(kind, version, _, _, _ string) string { return kind + version },
+			"a version, cut off": func(kind, version, _, _, _ string) string { return kind + version[:21] },
+		} {
+			s := b.open(t)
+			fill(t, s, "q", "payload", on("a", "1"))
+			version := acquire(t, s, "q", on("a", "1")).Version
+			key := s.EntryName(entry("q"))
+			text, err := b.client.Get(t.Context(), key).Result()
+			require.NoError(t, err)
+			text = layout(text[:1], version, text[1+len(version):store.WitnessAt], text[store.WitnessAt:len(text)-len("payload")], "payload")
+			require.NoError(t, b.client.Set(t.Context(), key, text, redis.KeepTTL).Err())
+			require.Equal(t, store.Leased, revalidate(t, s, "q", version, on("a", "1")).State, name)
+		}
 	})
 }

@@ -125,7 +125,7 @@ func newTwin(t *testing.T, env testenv.Database, g *twinGen, c twinCombination) 
 		}
 		plugin := cacheplugin.New(cacheplugin.Config{
 			NearCache: kept,
-			Redis:     testenv.Redis(t), Prefix: prefix, Profiles: profiles, Mode: c.mode, Observer: tw.events, LongDisjunction: long,
+			Redis:     testenv.Redis(t), Prefix: prefix, Profiles: profiles, Mode: c.mode, Observer: tw.events, MaxInValues: long,
 			Logger: slog.New(slog.DiscardHandler), RedisTimeout: 10 * time.Second,
 		})
 		require.NoError(t, h.db.Use(plugin))

@@ -201,7 +201,7 @@ func appendMarshaled(dst []byte, v reflect.Value) ([]byte, error) {
 	return append(dst, b...), nil
 }
 
-// isBytes tells whether a slice can be copied as bytes.
+// isBytes reports whether a slice can be copied as bytes.
 func isBytes(t reflect.Type) bool {
 	return t.Elem().Kind() == reflect.Uint8 && formOf(t.Elem()) == structural
 }

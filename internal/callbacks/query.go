@@ -1,0 +1,202 @@
+package callbacks
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+
+	"gorm.io/gorm"
+
+	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/database"
+	"github.com/cacheplugin/cacheplugin/internal/lookup"
+	"github.com/cacheplugin/cacheplugin/internal/rowset"
+	"github.com/cacheplugin/cacheplugin/txn"
+)
+
+// onQuery wraps the handlers of queries. The handler runs with a pool in the
+// statement's place that looks its one query up.
+func (h *Handlers) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
+	return func(db *gorm.DB) {
+		stmt := db.Statement
+		if db.Error != nil || db.DryRun {
+			next(db)
+			return
+		}
+		if stmt.SQL.Len() > 0 && !h.readsOnly(stmt) {
+			if !row && h.wraps(stmt) {
+				h.wrap(db, func() { h.runWrite(db, next, false) })
+				return
+			}
+			h.runWrite(db, next, row)
+			return
+		}
+		pool := stmt.ConnPool
+		from := pool
+		if lookup.Leased(stmt.Context) {
+			if _, tx := txn.Of(pool); tx == nil {
+				from = h.Reads.Source(db, pool)
+			}
+		}
+		r := &readPool{ConnPool: from, handlers: h, db: db, row: row}
+		stmt.ConnPool = r
+		finished := false
+		defer func() {
+			stmt.ConnPool = pool
+			if r.write != nil {
+				r.write.finish(db.Statement.Context, finished)
+			}
+		}()
+		next(db)
+		finished = true
+		if db.Error != nil && !errors.Is(db.Error, gorm.ErrRecordNotFound) {
+			failedIn(pool)
+		}
+	}
+}
+
+// onPreload keeps the columns that cache.On names from the queries of preloads,
+// which inherit the other settings of theirs.
+func onPreload(next func(*gorm.DB)) func(*gorm.DB) {
+	return func(db *gorm.DB) {
+		own := cache.Of(db.Statement)
+		if own == nil || own.On == nil {
+			next(db)
+			return
+		}
+		set := func(s cache.Settings) {
+			clause := cache.With(func(o *cache.Settings) { *o = s })
+			clause.(gorm.StatementModifier).ModifyStatement(db.Statement)
+		}
+		inherited := *own
+		inherited.On = nil
+		set(inherited)
+		defer set(*own)
+		next(db)
+	}
+}
+
+// failedIn notes that a query has failed: PostgreSQL refuses every later one
+// of its transaction, so that the cache must not answer there either.
+func failedIn(pool gorm.ConnPool) {
+	if _, tx := txn.Of(pool); tx != nil {
+		tx.MarkOpaque()
+	}
+}
+
+// readsOnly reports whether a text made by hand is sure to write nothing.
+func (h *Handlers) readsOnly(stmt *gorm.Statement) bool {
+	text := stmt.SQL.String()
+	if startsWithSelect(text) && !strings.Contains(text, ";") { // one statement
+		return true
+	}
+	_, tx := txn.Of(stmt.ConnPool)
+	plan, err := h.Databases.Of(stmt.ConnPool).Plan(stmt.Context, stmt.ConnPool, text, database.Lasting(tx))
+	return err == nil && plan.Statement == conj.Select && len(plan.Writes) == 0 && !plan.HasSideEffects
+}
+
+// readPool answers one statement's query from the cache where it may.
+type readPool struct {
+	gorm.ConnPool
+	handlers *Handlers
+	db       *gorm.DB
+	row      bool // from the row processor: Scan, Row, Rows
+
+	write *writePool // in its place if the query calls a function that may write
+}
+
+// writes reports whether a query that is not looked up may write, and then has a
+// writePool for it.
+func (r *readPool) writes(ctx context.Context, query string) bool {
+	d := r.handlers.Databases.Of(r.ConnPool)
+	d.NoteQuerySettings(ctx, r.ConnPool, query)
+	if d.WritingFunction(ctx, r.ConnPool, query) == "" {
+		return false
+	}
+	if r.write == nil {
+		r.write = &writePool{ConnPool: r.ConnPool, handlers: r.handlers, db: r.db, row: r.row}
+	}
+	return true
+}
+
+// Unwrap implements txn.Wrapper.
+func (r *readPool) Unwrap() gorm.ConnPool { return r.ConnPool }
+
+// Behind implements lookup.StandIn.
+func (r *readPool) Behind() gorm.ConnPool { return r.ConnPool }
+
+// prepare decides whether the query is looked up; nil if not.
+func (r *readPool) prepare(ctx context.Context, query string, args []any) (*lookup.Read, error) {
+	return r.handlers.Reads.Prepare(ctx, lookup.NewQuery(r.db, r.ConnPool, query, args, r.row))
+}
+
+// QueryContext implements gorm.ConnPool.
+func (r *readPool) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	rd, err := r.prepare(ctx, query, args)
+	if err != nil {
+		return nil, err
+	}
+	if rd == nil {
+		if r.writes(ctx, query) {
+			return r.write.QueryContext(ctx, query, args...)
+		}
+		return r.ConnPool.QueryContext(ctx, query, args...)
+	}
+	kept, err := rd.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if kept == nil {
+		return rd.Pool().QueryContext(ctx, query, args...) // a source: a replica may be behind the cache
+	}
+	rows, err := rowset.Rows(kept)
+	if err != nil {
+		r.handlers.Report.Failed(ctx, "a result could not be replayed; the database answers", rd.Table(), errors.Join(err, kept.Close()))
+		return rd.Pool().QueryContext(ctx, query, args...)
+	}
+	return rows, nil
+}
+
+// QueryRowContext implements gorm.ConnPool.
+func (r *readPool) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	rd, err := r.prepare(ctx, query, args)
+	if err != nil {
+		return rowset.RowError(err)
+	}
+	if rd == nil {
+		if r.writes(ctx, query) {
+			return r.write.QueryRowContext(ctx, query, args...)
+		}
+		return askRow(ctx, r.ConnPool, query, args)
+	}
+	rd.Drain() // a row's reader stops after the first
+	kept, err := rd.Open(ctx)
+	if err != nil {
+		return rowset.RowError(err)
+	}
+	if kept == nil {
+		return askRow(ctx, rd.Pool(), query, args)
+	}
+	return rowset.Row(kept)
+}
+
+func askRow(ctx context.Context, pool gorm.ConnPool, query string, args []any) *sql.Row {
+	found := pool.QueryRowContext(ctx, query, args...)
+	if found.Err() != nil {
+		failedIn(pool)
+	}
+	return found
+}
+
+// startsWithSelect reports whether a text begins, after white space, with the
+// word SELECT. Everything else is looked at by the parser.
+func startsWithSelect(text string) bool {
+	text = strings.TrimLeft(text, " \t\r\n\f")
+	if len(text) < 7 || !strings.EqualFold(text[:6], "select") {
+		return false
+	}
+	c := text[6]
+	return c != '_' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') && c < 0x80
+}

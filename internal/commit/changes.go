@@ -1,0 +1,112 @@
+package commit
+
+import (
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/change"
+	"github.com/cacheplugin/cacheplugin/internal/namespace"
+	"github.com/cacheplugin/cacheplugin/internal/store"
+)
+
+// changeKey is a table in a namespace. An empty table stands for all of them.
+type changeKey struct {
+	namespace *namespace.Namespace
+	table     string // its ID
+}
+
+// changes are the changes of one table, or of extent Everything those of all
+// tables of a namespace.
+type changes struct {
+	table  string // its ID
+	extent change.Extent
+
+	layout *conj.Table // of the images
+	images []conj.Image
+
+	droppedBefore int // by the fence
+}
+
+// widen makes the changes reach at least as far as extent.
+func (c *changes) widen(extent change.Extent) {
+	c.extent = max(c.extent, extent)
+	if c.extent > change.Rows {
+		c.layout, c.images = nil, nil
+	}
+}
+
+// addRows adds images of rows; more than limit of them count as the whole table.
+func (c *changes) addRows(layout *conj.Table, images []conj.Image, limit int) {
+	if c.extent > change.Rows {
+		return
+	}
+	// The columns may have been read anew since the first images; images of
+	// two layouts can't be told apart later.
+	if c.layout != nil && c.layout != layout {
+		c.widen(change.Table)
+		return
+	}
+	c.extent, c.layout = change.Rows, layout
+	c.images = append(c.images, images...)
+	if len(c.images) > limit {
+		c.widen(change.Table)
+	}
+}
+
+// keys returns the conjunctions that the images satisfy.
+func (c *changes) keys(schemes []conj.Scheme) ([]conj.Key, bool) {
+	seen := make(map[conj.Key]struct{}, len(c.images)*len(schemes))
+	keys := make([]conj.Key, 0, len(c.images)*len(schemes))
+	for _, img := range c.images {
+		ks, ok := c.layout.Keys(img, schemes)
+		if !ok {
+			return nil, false
+		}
+		for _, k := range ks {
+			if _, twice := seen[k]; !twice {
+				seen[k] = struct{}{}
+				keys = append(keys, k)
+			}
+		}
+	}
+	return keys, true
+}
+
+// debts are the changes that something must be dropped for, by namespace. The
+// changes of extent Everything stand alone.
+type debts map[*namespace.Namespace][]*changes
+
+func (d debts) add(ns *namespace.Namespace, c *changes) {
+	list := d[ns]
+	switch {
+	case everything(list):
+	case c.extent == change.Everything:
+		d[ns] = []*changes{c}
+	default:
+		d[ns] = append(list, c)
+	}
+}
+
+// everything reports whether everything in the namespace must be dropped.
+func everything(list []*changes) bool {
+	return len(list) == 1 && list[0].extent == change.Everything
+}
+
+// owedLocked returns what the journal owes.
+func (j *Journal) owedLocked() debts {
+	owed := debts{}
+	for key, c := range j.changes {
+		owed.add(key.namespace, c)
+	}
+	return owed
+}
+
+// forStore says to package store what has changed in tables.
+func forStore(list []*changes) []store.Change {
+	told := make([]store.Change, len(list))
+	for i, c := range list {
+		told[i] = store.Change{Table: c.table, All: c.extent >= change.Table}
+		if !told[i].All {
+			told[i].Keys = c.keys
+		}
+	}
+	return told
+}

@@ -1,0 +1,104 @@
+package commit
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/cacheplugin/cacheplugin/internal/namespace"
+	"github.com/cacheplugin/cacheplugin/internal/report"
+	"github.com/cacheplugin/cacheplugin/internal/store"
+)
+
+// Flush invalidates what a journal has collected. Its error wraps
+// ErrCommittedNotInvalidated; what could not be told to Redis is queued. See
+// Journal.Flush, which applies the options to the error.
+func (c *Committer) Flush(ctx context.Context, j *Journal) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for d := range j.redefined {
+		d.Redefined()
+	}
+	how := delivery{event: report.Invalidate, queues: true, fences: j.fencesLocked()}
+	var errs []error
+	for ns, list := range j.owedLocked() {
+		if err := c.drop(ctx, ns, list, how); err != nil {
+			errs = append(errs, c.notDelivered(ctx, err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return err
+	}
+	j.outboxDoneLocked()
+	for _, do := range j.after {
+		do(ctx)
+	}
+	return nil
+}
+
+// notDelivered reports a failed invalidation.
+func (c *Committer) notDelivered(ctx context.Context, err error) error {
+	if errors.Is(err, store.ErrQueued) {
+		c.report.CountQueued()
+	}
+	c.report.Event(ctx, report.Event{Kind: report.Error, Reason: "an invalidation did not get through", Err: err})
+	c.report.Error(ctx, "a committed write could not be told to Redis; it is queued, and this process bypasses the cache for its tables until it gets through", "error", err)
+	return fmt.Errorf("%w: %w", ErrCommittedNotInvalidated, err)
+}
+
+// delivery is what differs between a flush and a repair.
+type delivery struct {
+	event report.Kind
+	// queues: the guard retries and queues what fails, so that it counts as
+	// done. Else it is tried once, for a caller who keeps what fails.
+	queues bool
+	fences []string // that are dropped
+}
+
+// invalidator drops what is cached.
+type invalidator interface {
+	Invalidate(ctx context.Context, changes []store.Change, fences ...string) ([]store.Report, error)
+	InvalidateAll(ctx context.Context, fences ...string) error
+}
+
+func (d delivery) through(ns *namespace.Namespace) invalidator {
+	if d.queues {
+		return ns.Guard
+	}
+	return ns.Store
+}
+
+// drop drops what some changes have made wrong in a namespace.
+func (c *Committer) drop(ctx context.Context, ns *namespace.Namespace, list []*changes, how delivery) error {
+	if everything(list) {
+		return c.dropEverything(ctx, ns, how)
+	}
+	told := forStore(list)
+	start := time.Now()
+	reports, err := how.through(ns).Invalidate(ctx, told, how.fences...)
+	took := time.Since(start)
+	ns.Near.Drop(told...)
+	for _, r := range reports {
+		e := report.Event{Kind: how.event, Table: r.Table, Whole: r.Whole, Keys: r.Keys, Dropped: r.Dropped, Duration: took}
+		for _, one := range list {
+			if one.table == r.Table {
+				e.Images += len(one.images)
+				e.Dropped += one.droppedBefore
+			}
+		}
+		c.report.Event(ctx, e)
+	}
+	return err
+}
+
+func (c *Committer) dropEverything(ctx context.Context, ns *namespace.Namespace, how delivery) error {
+	start := time.Now()
+	err := how.through(ns).InvalidateAll(ctx, how.fences...)
+	took := time.Since(start)
+	ns.Near.Clear()
+	if err == nil || how.queues {
+		c.report.Event(ctx, report.Event{Kind: how.event, Table: "*", Whole: true, Duration: took})
+	}
+	return err
+}

@@ -1,0 +1,197 @@
+// Package database holds what a process knows of a database behind a handle:
+// its catalog, the plans of the texts that were sent to it, who it is, and what
+// statements have done to its pooled sessions.
+package database
+
+import (
+	"context"
+	"crypto/rand"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"sync/atomic"
+
+	"gorm.io/gorm"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/catalog"
+	"github.com/cacheplugin/cacheplugin/internal/dialect"
+	"github.com/cacheplugin/cacheplugin/internal/report"
+	"github.com/cacheplugin/cacheplugin/txn"
+)
+
+// rememberedPlans is how many texts' plans are kept for each database.
+const rememberedPlans = 4096
+
+// ErrUnknownTable is returned for a table that the database doesn't know.
+var ErrUnknownTable = errors.New("cacheplugin: unknown table")
+
+// Set holds the databases behind one handle: its own, and under dbresolver the
+// other sources and the replicas.
+type Set struct {
+	dialect conj.Dialect
+	limits  conj.Limits
+	report  *report.Reporter
+	// instance identifies databases that have no identity of their own: those
+	// in memory, which no other process sees.
+	instance string
+
+	byPool sync.Map // *sql.DB -> *Database
+	main   *Database
+}
+
+// NewSet returns the databases of a handle.
+func NewSet(db *gorm.DB, d conj.Dialect, limits conj.Limits, r *report.Reporter) *Set {
+	s := &Set{dialect: d, limits: limits, report: r, instance: rand.Text()}
+	s.main = s.open()
+	if pool, err := db.DB(); err == nil {
+		s.byPool.Store(pool, s.main)
+	}
+	return s
+}
+
+func (s *Set) open() *Database {
+	return &Database{
+		Dialect: s.dialect, Catalog: catalog.New(s.dialect),
+		limits: s.limits, report: s.report, instance: s.instance, plans: conj.NewPlanCache(rememberedPlans),
+	}
+}
+
+// Of returns the database behind a pool. Connections and transactions that
+// don't tell theirs belong to the handle's own.
+func (s *Set) Of(pool gorm.ConnPool) *Database {
+	var key *sql.DB
+	switch p := pool.(type) {
+	case *sql.DB:
+		key = p
+	case gorm.GetDBConnector:
+		key, _ = p.GetDBConn()
+	}
+	if key == nil {
+		return s.main
+	}
+	if d, ok := s.byPool.Load(key); ok {
+		return d.(*Database) //nolint:forcetypeassert // only databases are stored
+	}
+	d, _ := s.byPool.LoadOrStore(key, s.open())
+	return d.(*Database) //nolint:forcetypeassert // only databases are stored
+}
+
+// Database is what is known of one physical database. It is safe for
+// concurrent use.
+type Database struct {
+	Dialect conj.Dialect
+	Catalog *catalog.Catalog
+
+	limits   conj.Limits
+	report   *report.Reporter
+	instance string
+	plans    *conj.PlanCache
+
+	identity atomic.Pointer[string] // part of every entry's key
+	settings atomic.Pointer[string] // of its sessions, part of the identity
+	// sessionTainted is set when a statement changed a pooled session in a way
+	// that may change what texts mean (search_path, role): which connection it
+	// was is unknown, so that nothing is cached from then on.
+	sessionTainted atomic.Bool
+	// temporary are the lower-case names of temporary tables that were made on
+	// some connection of the pool: what they mean differs from then on.
+	temporary sync.Map // string -> struct{}
+}
+
+// Lasting reports whether what is read of the catalog may be remembered: not
+// in a transaction that has changed tables and may be rolled back.
+func Lasting(tx *txn.Tx) bool { return tx == nil || !tx.DDL() }
+
+// Plan returns the plan of a text, from memory or compiled. The catalog is read
+// through q, the statement's own connection, so that a transaction's own tables
+// are seen and a pool of one connection doesn't wait for itself. A plan that is
+// not to be remembered is compiled anew.
+func (d *Database) Plan(ctx context.Context, q catalog.Querier, text string, remember bool) (*conj.Plan, error) {
+	return d.PlanOn(ctx, q, text, remember, nil)
+}
+
+// PlanOn is Plan for a query that depends on rows by some columns only.
+func (d *Database) PlanOn(ctx context.Context, q catalog.Querier, text string, remember bool, on []string) (*conj.Plan, error) {
+	key := text
+	if len(on) > 0 {
+		key += "\x00" + strings.Join(on, "\x00")
+	}
+	known, epoch := d.plans.Get(key)
+	if known != nil && remember {
+		return known, nil
+	}
+	unknown := false
+	p, err := conj.CompileOn(d.Dialect, text, func(name conj.TableName) (*conj.Table, error) {
+		t, err := d.Catalog.Table(ctx, q, name, remember)
+		if err != nil {
+			return nil, err
+		}
+		if t == nil {
+			unknown = true
+			return nil, nil
+		}
+		return t.Table, nil
+	}, d.limits, on)
+	if err != nil {
+		return nil, err
+	}
+	if p.Statement == conj.Select && p.Skip == "" {
+		if err := d.hideAdded(ctx, q, text, remember, p); err != nil {
+			return nil, err
+		}
+	}
+	// A table that is unknown now may be made by another process.
+	if remember && !unknown {
+		d.plans.Put(key, p, epoch)
+	}
+	return p, nil
+}
+
+// Planned reports whether the plan of a text is remembered.
+func (d *Database) Planned(text string) bool {
+	known, _ := d.plans.Get(text)
+	return known != nil
+}
+
+// BarePlan compiles a text without the catalog: no table is known.
+func (d *Database) BarePlan(text string) (*conj.Plan, error) {
+	return conj.Compile(d.Dialect, text, func(conj.TableName) (*conj.Table, error) { return nil, nil }, d.limits)
+}
+
+// Redefined forgets what DDL may have changed.
+func (d *Database) Redefined() {
+	d.Catalog.Drop()
+	d.plans.Drop()
+}
+
+// NoteTemporary notes a temporary table that a statement has made.
+func (d *Database) NoteTemporary(name string) {
+	d.temporary.Store(strings.ToLower(name), struct{}{})
+}
+
+// Temporary returns a name among some that a temporary table may have taken;
+// empty if there is none.
+func (d *Database) Temporary(names []conj.TableName) string {
+	for _, n := range names {
+		if _, ok := d.temporary.Load(strings.ToLower(n.Name)); ok {
+			return n.Name
+		}
+	}
+	return ""
+}
+
+// Table finds a table by the name that GORM knows it by.
+func (d *Database) Table(ctx context.Context, pool gorm.ConnPool, name string) (*catalog.Table, error) {
+	_, tx := txn.Of(pool)
+	table, err := d.Catalog.Table(ctx, pool, dialect.SplitName(name), Lasting(tx))
+	if err != nil {
+		return nil, fmt.Errorf("cacheplugin: look up table %s: %w", name, err)
+	}
+	if table == nil {
+		return nil, fmt.Errorf("%w: %s", ErrUnknownTable, name)
+	}
+	return table, nil
+}

@@ -1,0 +1,263 @@
+package lookup
+
+import (
+	"context"
+	"math/rand/v2"
+	"reflect"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/background"
+	"github.com/cacheplugin/cacheplugin/internal/report"
+	"github.com/cacheplugin/cacheplugin/internal/rowset"
+	"github.com/cacheplugin/cacheplugin/internal/store"
+)
+
+const (
+	// checkWorkers is how many shadow reads a process has at a time. A hit that
+	// comes when all are busy is not checked.
+	checkWorkers = 4
+	// checkTimeout bounds each of their queries.
+	checkTimeout = 10 * time.Second
+)
+
+// checks runs the shadow reads of a plugin: queries that were answered from
+// the cache are asked of the database as well, and compared. It is what Meta
+// calls consistency monitoring (Polaris) and checks the whole of the plugin
+// where it matters: on the program's own queries.
+type checks struct {
+	share float64
+	delay time.Duration
+	group background.Group
+	slots chan struct{}
+}
+
+func newChecks(o Options) *checks {
+	return &checks{share: o.ShadowReads, delay: o.ShadowDelay, slots: make(chan struct{}, checkWorkers)}
+}
+
+// run checks in the background, if there is a slot. The context's values are
+// the caller's, its end is not: loggers and tracers go by them.
+func (c *checks) run(ctx context.Context, check func(context.Context)) {
+	select {
+	case c.slots <- struct{}{}:
+	default:
+		return
+	}
+	started := c.group.Go(func(life context.Context) {
+		defer func() { <-c.slots }()
+		ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
+		defer context.AfterFunc(life, cancel)()
+		defer cancel()
+		check(ctx)
+	})
+	if !started {
+		<-c.slots
+	}
+}
+
+// checkable reports whether hits of a query can be checked: not where its user
+// has accepted old results, nor where the result depends on more than the
+// database and the text.
+func (d *decision) checkable(ctx context.Context) bool {
+	if d.query.tx != nil || len(d.deps) == 0 || d.plan.Volatile != "" || len(d.plan.Hidden) > 0 || len(d.plan.On) > 0 || len(cache.VaryOf(ctx)) > 0 {
+		return false
+	}
+	s := d.query.settings
+	return s == nil || !s.Volatile && len(s.Extra) == 0
+}
+
+// check compares a share of the hits with the database, in the background. A
+// result that another one of this process has just read has no version yet.
+func (r *Read) check(ctx context.Context, payload []byte, version string) {
+	c := r.cache.checks
+	if r.checked == nil || version == "" || rand.Float64() >= c.share {
+		return
+	}
+	args, ok := copyArgs(r.args)
+	if !ok {
+		return
+	}
+	copied := *r
+	copied.args = args
+	c.run(ctx, func(ctx context.Context) {
+		if err := copied.compare(ctx, payload, version); err != nil && c.group.Closing().Err() == nil {
+			r.cache.Report.Failed(ctx, "a shadow read failed", r.table, err)
+		}
+	})
+}
+
+// compare compares a result that was hit with the database's answer, and
+// reports it if it is older.
+//
+// A difference alone says nothing: a commit may be on its way to Redis. It is
+// confirmed when the very same entry is still served after a while, so that
+// the invalidation had that long to arrive, and differs from what the database
+// says then, too.
+func (r *Read) compare(ctx context.Context, payload []byte, version string) error {
+	decidable, err := r.decidable(ctx)
+	if err != nil || !decidable {
+		return err
+	}
+	r.report(ctx, report.Event{Kind: report.Shadow})
+	same, err := r.sameInDatabase(ctx, payload)
+	if err != nil || same {
+		return err
+	}
+	pause := time.NewTimer(r.cache.checks.delay)
+	defer pause.Stop()
+	select {
+	case <-pause.C:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	age, still, err := r.stillServed(ctx, version)
+	if err != nil || !still {
+		return err
+	}
+	same, err = r.sameInDatabase(ctx, payload)
+	if err != nil || same {
+		return err
+	}
+	r.report(ctx, report.Event{Kind: report.Stale, Query: r.query, Age: age, Rows: rowset.Count(payload), Bytes: len(payload)})
+	r.cache.Report.Error(ctx, "a stale result was served; it is dropped. Was the table written without the plugin?",
+		"table", r.table, "query", r.query, "key", r.key.String(), "age", age)
+	for _, table := range r.tables {
+		r.space.Near.Drop(store.Change{Table: table, All: true})
+	}
+	return r.space.Store.Forget(ctx, r.key)
+}
+
+// stillServed reports whether the entry that was hit is in Redis still, and how
+// old it is.
+func (r *Read) stillServed(ctx context.Context, version string) (age time.Duration, still bool, err error) {
+	found, err := r.space.Store.Peek(ctx, r.key, r.deps)
+	if err != nil || found.State != store.Hit || found.Version != version {
+		return 0, false, err
+	}
+	remaining, err := r.space.Store.Remaining(ctx, r.key)
+	return r.timeout - remaining, true, err
+}
+
+// sameInDatabase asks the database that fills the cache. A result that is too
+// large to compare counts as the same.
+func (r *Read) sameInDatabase(ctx context.Context, payload []byte) (bool, error) {
+	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
+	defer cancel()
+	rows, err := r.pool.QueryContext(ctx, r.query, r.args...)
+	if err != nil {
+		return false, err
+	}
+	outdated := r.outdated(rows)
+	var fresh rowset.Recording
+	src, err := rowset.Tee(rows, rowset.TeeOptions{
+		Limits: r.limits(),
+		Drain:  true,
+		Done:   func(rec rowset.Recording) { fresh = rec },
+	})
+	if err != nil {
+		return false, err
+	}
+	if err := src.Close(); err != nil {
+		return false, err
+	}
+	if !fresh.Complete || outdated {
+		return true, nil
+	}
+	return rowset.Same(payload, fresh.Payload)
+}
+
+// copyArgs copies a query's arguments, for a time when their owner may have
+// changed them. It is false for what can't be copied.
+func copyArgs(args []any) ([]any, bool) {
+	kept := slices.Clone(args)
+	for i, v := range kept {
+		if b, ok := v.([]byte); ok {
+			kept[i] = slices.Clone(b)
+			continue
+		}
+		switch reflect.ValueOf(v).Kind() {
+		case reflect.Pointer, reflect.Map, reflect.Slice, reflect.Func, reflect.Chan, reflect.UnsafePointer:
+			return nil, false
+		}
+	}
+	return kept, true
+}
+
+// arbitrary are words that may make a result depend on the order in which rows
+// are met. Where one only looks like it, a check is left out.
+var arbitrary = []string{"_AGG", "CONCAT", "OVER(", "OVER (", "DISTINCT ON", "ANY_VALUE", "TABLESAMPLE", "JSON_GROUP", "JSONB_GROUP", "XML"}
+
+// cutting are words of clauses that leave out rows.
+var cutting = []string{"LIMIT", "OFFSET", "FETCH"}
+
+// decidable reports whether the rows of the tables determine a query's result,
+// but for the order of its rows: a LIMIT needs an order that is total.
+func (r *Read) decidable(ctx context.Context) (bool, error) {
+	text := strings.ToUpper(r.query)
+	contains := func(word string) bool { return strings.Contains(text, word) }
+	switch {
+	case slices.ContainsFunc(arbitrary, contains):
+		return false, nil
+	case r.database.Dialect != conj.PostgreSQL && contains("GROUP BY"):
+		return false, nil // columns beside the groups' own may be of any row
+	case !slices.ContainsFunc(cutting, contains):
+		return true, nil
+	case strings.Count(text, "SELECT") != 1 || len(r.checked.Tables) != 1 || len(r.checked.Names) != 1 || len(r.deps) != 1:
+		return false, nil
+	}
+	table, err := r.database.Catalog.Table(ctx, r.pool, r.checked.Names[0], true)
+	if err != nil || table == nil || len(table.PrimaryKey) == 0 {
+		return false, err
+	}
+	key := make([]string, len(table.PrimaryKey))
+	for i, column := range table.PrimaryKey {
+		key[i] = strings.ToUpper(table.Columns()[column].Name)
+	}
+	return within(key, r.pinned()) || within(key, orderedBy(text)), nil
+}
+
+// pinned are the columns that a query asks one value of, in capitals.
+func (r *Read) pinned() []string {
+	if d := r.deps[0]; len(d.Keys) == 1 && len(d.Schemes) == 1 {
+		columns, _ := d.Schemes[0].Typed()
+		names := make([]string, len(columns))
+		for i, c := range columns {
+			names[i] = strings.ToUpper(c.Name)
+		}
+		return names
+	}
+	return nil
+}
+
+// orderedBy are the columns of a text's last ORDER BY that stand there alone.
+func orderedBy(text string) []string {
+	at := strings.LastIndex(text, "ORDER BY")
+	if at < 0 {
+		return nil
+	}
+	clause := text[at+len("ORDER BY"):]
+	for _, word := range cutting {
+		clause, _, _ = strings.Cut(clause, word)
+	}
+	var columns []string
+	for _, item := range strings.Split(clause, ",") {
+		item = strings.TrimSpace(item)
+		item = strings.TrimSuffix(strings.TrimSuffix(item, " DESC"), " ASC")
+		item = item[strings.LastIndexByte(item, '.')+1:]
+		columns = append(columns, strings.Trim(item, "\"`"))
+	}
+	return columns
+}
+
+func within(some, all []string) bool {
+	for _, s := range some {
+		if !slices.Contains(all, s) {
+			return false
+		}
+	}
+	return true
+}

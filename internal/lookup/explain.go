@@ -1,0 +1,103 @@
+package lookup
+
+import (
+	"context"
+	"reflect"
+	"strings"
+
+	"gorm.io/gorm"
+
+	"github.com/cacheplugin/cacheplugin/cache"
+	"github.com/cacheplugin/cacheplugin/conj"
+)
+
+// Explanation says how a query would be cached, and what drops it. The root
+// package documents the fields.
+type Explanation struct {
+	Op            cache.Op
+	Reason        string // empty if it is looked up
+	Table, Key    string
+	Dependencies  []Dependency
+	On, DependsOn []string
+	Volatile      string
+}
+
+// Dependency is a table that a query reads, and the conjunctions one of which a
+// row must satisfy to drop the result.
+type Dependency struct {
+	Table        string
+	Conjunctions []string
+}
+
+// BuildQuery builds the query that a handle stands for, without running it. It
+// is taken as a Find into a slice of its model.
+func BuildQuery(db *gorm.DB) *gorm.DB {
+	tx := db.Session(&gorm.Session{DryRun: true})
+	if tx.Statement.SQL.Len() > 0 {
+		return tx
+	}
+	return tx.Find(destination(tx.Statement.Model))
+}
+
+// destination makes a destination for the query of a model.
+func destination(model any) any {
+	if model == nil {
+		return &[]map[string]any{}
+	}
+	t := reflect.TypeOf(model)
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Array {
+		t = t.Elem()
+	}
+	return reflect.New(reflect.SliceOf(t)).Interface()
+}
+
+// Explain says how a query would be cached.
+func (h *Handle) Explain(ctx context.Context, q Query) (Explanation, error) {
+	d, reason, err := h.decide(ctx, &q)
+	if err != nil {
+		return Explanation{}, err
+	}
+	x := Explanation{Op: d.op, Table: d.table, Reason: reason}
+	if reason == "" {
+		x.Key = d.key.String()
+		x.Reason = d.admit().reason
+	}
+	if d.plan != nil {
+		if x.On, x.Volatile = d.plan.On, d.plan.Volatile; x.Volatile == "" {
+			x.Volatile = d.unknown
+		}
+	}
+	for _, t := range d.declared {
+		x.DependsOn = append(x.DependsOn, t.ID)
+	}
+	for _, dep := range d.deps {
+		x.Dependencies = append(x.Dependencies, explainDependency(dep, d.joinedTo(dep.Table)))
+	}
+	return x, nil
+}
+
+func explainDependency(dep conj.Dependency, joined *conj.Joined) Dependency {
+	out := Dependency{Table: dep.Table.ID}
+	if joined != nil {
+		out.Conjunctions = []string{"keys of joined rows: " + strings.Join(joined.Columns(), ", ")}
+		return out
+	}
+	for _, c := range dep.Conjunctions {
+		var terms []string
+		for _, t := range c.Terms {
+			terms = append(terms, explainTerm(t))
+		}
+		if len(terms) == 0 {
+			terms = []string{"any value"}
+		}
+		out.Conjunctions = append(out.Conjunctions, strings.Join(terms, " and "))
+	}
+	return out
+}
+
+func explainTerm(t conj.BoundTerm) string {
+	if t.Value == conj.Null {
+		return t.Column + " is null"
+	}
+	return t.Column + " = " + t.Value.Text()
+}

@@ -1,0 +1,221 @@
+package rows
+
+import (
+	"context"
+	"slices"
+	"strconv"
+
+	"github.com/cacheplugin/cacheplugin/conj"
+)
+
+// matching is an UPDATE or a DELETE: its rows are those that its condition
+// matches. Their old images come from the condition, if that fixes all that the
+// registered schemes ask for, else from the rows, which are locked.
+type matching struct {
+	*target
+	matched int64   // rows locked before; -1 if the images don't need a count
+	keys    [][]any // of the rows to be read after the statement; nil if none are
+
+	set      conj.Image // what an update assigns, as far as is known
+	assigned []bool     // the columns that it changes
+
+	lead     []int   // the columns by which foreign keys lead to other rows
+	leadRows [][]any // the values of these in the rows that were locked; nil if they weren't
+}
+
+func (m *matching) begin(ctx context.Context) {
+	deleted := m.write.Statement == conj.Delete
+	if deleted {
+		m.beginDelete(ctx)
+	} else {
+		m.beginUpdate(ctx)
+	}
+	if m.wide() || m.leadRows == nil {
+		return
+	}
+	m.cascade.follow(ctx, &step{
+		table: m.table, lead: m.lead, rows: m.leadRows,
+		deleted: deleted, set: m.set, changed: m.assigned,
+	})
+}
+
+func (m *matching) beginDelete(ctx context.Context) {
+	need, _ := m.statement.needed(ctx, m.table)
+	if m.cascade.worthFollowing(ctx) {
+		m.lead = m.leadColumns(true, nil)
+	}
+	if where, enough := m.where(ctx, need, true); enough {
+		m.images = where
+		return
+	}
+	m.images = m.lock(ctx)
+	m.keys = nil
+}
+
+func (m *matching) beginUpdate(ctx context.Context) {
+	need, known := m.statement.needed(ctx, m.table)
+	if !m.assign(ctx) {
+		m.widen("an unknown column is assigned")
+		return
+	}
+	computed := m.computed(need, known)
+	if m.cascade.worthFollowing(ctx) {
+		m.lead = m.leadColumns(false, m.assigned)
+	}
+	if where, enough := m.where(ctx, need, computed); enough {
+		for _, old := range where {
+			m.images = append(m.images, old, overlay(old, m.set, m.assigned))
+		}
+		return
+	}
+	if !computed && m.setsKey() {
+		m.widen("the key is assigned") // the rows could not be found again
+		return
+	}
+	old := m.lock(ctx)
+	if m.wide() {
+		return
+	}
+	m.images = append(m.images, old...)
+	if computed {
+		for _, img := range old {
+			m.images = append(m.images, overlay(img, m.set, m.assigned))
+		}
+		m.keys = nil
+	}
+}
+
+// assign notes what an update assigns; false if it is to an unknown column.
+func (m *matching) assign(ctx context.Context) bool {
+	m.set = make(conj.Image, len(m.table.Columns()))
+	m.assigned = make([]bool, len(m.set))
+	for _, a := range m.write.Set {
+		if a.Column < 0 || a.Column >= len(m.set) {
+			return false
+		}
+		m.assigned[a.Column] = true
+		m.set[a.Column] = m.assignedValue(ctx, a.Column, a.Value)
+	}
+	for i := range m.set {
+		if changesAlong(m.table, i) {
+			m.assigned[i] = true
+		}
+	}
+	return true
+}
+
+// computed reports whether the new images can be told from the old ones and
+// what is assigned.
+func (m *matching) computed(need []bool, known bool) bool {
+	for i, assigned := range m.assigned {
+		if assigned && m.set[i] == "" && (need[i] || !known) {
+			return false
+		}
+	}
+	return true
+}
+
+// reader reads the lead columns, too.
+func (m *matching) reader() *reader {
+	r := m.target.reader()
+	r.lead = m.lead
+	return r
+}
+
+func (m *matching) leadColumns(deleted bool, changed []bool) []int {
+	return leadColumns(m.statement.options.Dialect, m.table, deleted, changed)
+}
+
+// where are the images that follow from the statement's condition, with nothing
+// in the columns that it doesn't fix; where cached queries narrow by no column,
+// as far as is known, one of which nothing is known will do. enough is false
+// where it is better to read the rows: more is needed, and they can be locked.
+func (m *matching) where(ctx context.Context, need []bool, computed bool) (images []conj.Image, enough bool) {
+	if len(m.lead) > 0 {
+		return nil, false
+	}
+	images, ok := m.write.Where(m.statement.args.Normal)
+	switch {
+	case ok && len(images) <= m.statement.options.MaxImages:
+		return images, computed && covers(images, need) || m.statement.unlockable(ctx, m.table) != ""
+	case !slices.Contains(need, true):
+		return []conj.Image{make(conj.Image, len(need))}, true
+	}
+	return nil, false
+}
+
+// lock reads and locks the rows that the statement's condition matches, in the
+// same transaction. Where that can't be done the table is dropped whole.
+func (m *matching) lock(ctx context.Context) []conj.Image {
+	if reason := m.statement.unlockable(ctx, m.table); reason != "" {
+		m.widen(reason)
+		return nil
+	}
+	r := m.reader()
+	if m.statement.options.Dialect == conj.SQLite {
+		if err := r.reserve(ctx); err != nil {
+			// The statement will meet the same error.
+			m.widen("the write lock was not granted")
+			return nil
+		}
+	}
+	columns := r.columns(ctx)
+	query, args, ok := m.write.ImageQuery(r.selectList(columns), m.lockSuffix(), m.statement.args.Sent)
+	if !ok {
+		m.widen("no image query")
+		return nil
+	}
+	rows, err := r.read(ctx, query, args, columns, nil)
+	if err != nil {
+		m.fail(ctx, "old rows could not be read", err)
+		return nil
+	}
+	if len(rows.images) > m.statement.options.MaxImages {
+		m.widen("many rows")
+		return nil
+	}
+	m.matched, m.keys = int64(len(rows.images)), rows.keys
+	if len(m.lead) > 0 {
+		m.leadRows = append([][]any{}, rows.lead...) // not nil: there may be no rows
+	}
+	return rows.images
+}
+
+func (m *matching) lockSuffix() string {
+	suffix := "LIMIT " + strconv.Itoa(m.statement.options.MaxImages+1)
+	switch m.statement.options.Dialect {
+	case conj.PostgreSQL:
+		if m.write.Statement == conj.Update && !m.setsKey() && len(m.lead) == 0 {
+			return suffix + " FOR NO KEY UPDATE"
+		}
+		return suffix + " FOR UPDATE"
+	case conj.MySQL:
+		return suffix + " FOR UPDATE"
+	}
+	return suffix
+}
+
+func (m *matching) complete(ctx context.Context, o Outcome) {
+	if m.matched < 0 {
+		return
+	}
+	// MySQL counts the rows that were changed, the others those that matched.
+	// More than were locked: a row has come in between.
+	if o.Affected < 0 || o.Affected > m.matched || m.statement.options.Dialect != conj.MySQL && o.Affected != m.matched {
+		m.widen("the rows were not those that were locked")
+		return
+	}
+	if m.keys == nil {
+		return
+	}
+	images, err := m.reader().readBack(ctx, m.keys)
+	if err != nil {
+		m.fail(ctx, "new rows could not be read", err)
+		return
+	}
+	if int64(len(images)) != m.matched {
+		m.widen("the rows were not found again")
+		return
+	}
+	m.images = append(m.images, images...)
+}
