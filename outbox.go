@@ -19,7 +19,7 @@ import (
 // such a commit is served for After and Poll at most, as long as one process
 // runs that reaches both the database and Redis.
 //
-// Make the table by MigrateOutbox, or by the statements in docs/consistency.md.
+// Make the table by MigrateOutbox, or by the statements in docs/outbox.md.
 // The database's user needs SELECT, INSERT and DELETE on it.
 //
 // A write costs one INSERT, and a share of a DELETE of many rows. A row that

@@ -1,11 +1,14 @@
 // Package cache is what application code imports to decide, for one query or
 // one context, whether and how the plugin caches it.
 //
-// It stands before everything else in the flow of a read: the scopes and
-// clauses of this package leave Settings in a GORM statement, the switches
-// leave values in a context, and the plugin (the module's root package) reads
-// both when the statement runs. The package depends on GORM only, and a program
-// that uses it without the plugin installed runs as if it did not.
+// In a read it stands before everything else. Its scopes ([Cache], [NoCache]) and
+// clauses ([With], [Without]) leave [Settings] in a GORM statement. Its switches
+// ([WithoutCache], [Vary]) leave values in a context. The plugin, the module's
+// root package, reads both when the statement runs. In a write it has one part:
+// [WithoutInvalidation].
+//
+// The package depends on GORM only. A program that uses it without the plugin
+// installed runs as if it did not.
 package cache
 
 import (
@@ -15,9 +18,10 @@ import (
 	"gorm.io/gorm/clause"
 )
 
-// Settings is what the scopes and clauses of this package say of one query.
+// Settings is what the scopes and clauses of this package say of one query; see
+// [Of].
 type Settings struct {
-	// Off is true after NoCache or Without.
+	// Off is true after [NoCache] or [Without].
 	Off bool
 	// Ops are the operations to cache, whatever the profile lists.
 	Ops Op
@@ -39,18 +43,19 @@ type Settings struct {
 	MaxStale *time.Duration
 }
 
-// Option is an option of Cache and With.
+// Option is an option of [Cache] and [With].
 type Option func(*Settings)
 
 // Timeout sets the lifetime of the result in place of the profile's. A zero or
-// negative duration leaves the profile's.
+// negative duration leaves the profile's. It caches volatile functions, too, as
+// [AllowVolatile] does.
 func Timeout(d time.Duration) Option {
 	return func(s *Settings) { s.Timeout = d }
 }
 
 // Ops names the operations to cache: a scope shared by a page and its count
-// can cache the count alone. Without this option all operations are cached;
-// Ops() with no argument caches none.
+// can cache the count alone. Without this option all operations are cached
+// ([All]). Ops() with no argument caches none.
 func Ops(ops ...Op) Option {
 	return func(s *Settings) {
 		s.Ops = 0
@@ -62,15 +67,15 @@ func Ops(ops ...Op) Option {
 
 // Lock makes one process compute a missing result while the others wait for
 // it, instead of all of them asking the database (dog-pile prevention). A
-// waiter asks the database itself when the result does not come within the
-// configuration's LockWait.
+// waiter asks the database itself when the result does not come within
+// Config.LockWait.
 func Lock() Option {
 	return func(s *Settings) { s.Lock = true }
 }
 
 // Extra adds values to the cache key: queries that differ in them are
 // different entries. The values must be of basic types, times, byte slices or
-// driver.Valuers; a query with another one is not cached.
+// [database/sql/driver.Valuer]s. A query with another one is not cached.
 func Extra(values ...any) Option {
 	return func(s *Settings) { s.Extra = append(s.Extra, values...) }
 }
@@ -84,9 +89,9 @@ func Extra(values ...any) Option {
 //		Find(&orders)
 //
 // is dropped by every change of an order of user 5, in its old or its new
-// state, and by nothing else: without the option any change of any item would
-// drop it, since the query asks no value of the items. The price is chosen
-// here: until its timeout the result may be older than
+// state, and by nothing else. Without the option any change of any item would
+// drop it, since the query asks no value of the items. You vouch for the
+// difference: until its timeout the result may be older than
 //
 //   - the tables of which no column is named (an item that is added to one of
 //     the orders),
@@ -103,7 +108,7 @@ func Extra(values ...any) Option {
 // for every table of the query.
 //
 // A column by which the query doesn't narrow is an error of the query, as is
-// one that it doesn't read; see Config.MaxInValues and docs/limits.md for
+// one that it doesn't read; see Config.MaxInValues and docs/sql.md for
 // what narrows. Preloads of the query are not limited. The option is that of
 // django-cachebot's cache('user').
 func On(columns ...string) Option {
@@ -112,9 +117,9 @@ func On(columns ...string) Option {
 
 // DependsOn adds tables, by name or as models, any change of which drops the
 // result: those that functions, views and foreign tables read and that the
-// query's text doesn't show. Who gives it vouches that these are all: a query
-// is then cached even though it reads a view whose tables can't be told or calls
-// a function that is not known to be stable. DependsOn() says that they read no
+// query's text doesn't show. You vouch that these are all. The query is then
+// cached even though it reads a view whose tables can't be told, or calls a
+// function that is not known to be stable. DependsOn() says that they read no
 // further table.
 //
 // A table that the database doesn't have is an error of the query. Preloads
@@ -128,18 +133,18 @@ func DependsOn(tables ...any) Option {
 	}
 }
 
-// AllowVolatile caches a query whose result changes by itself, by now(),
-// random() or a function of which nothing is known, until its timeout, the
-// profile's or Timeout's: up to then it may be as old as that. An explicit
-// Timeout says the same. Statements with side effects and locking reads are
+// AllowVolatile caches a query whose result changes by itself: by now(),
+// random() or a function of which nothing is known. It is kept until its
+// timeout, the profile's or that of [Timeout], and may be as old as that. An
+// explicit [Timeout] says the same. Statements with side effects and locking reads are
 // never cached.
 func AllowVolatile() Option {
 	return func(s *Settings) { s.Volatile = true }
 }
 
-// MaxStale permits to serve the result out of the process's own memory
+// MaxStale permits serving the result out of the process's own memory
 // (Config.NearCache) without asking Redis, for that long after Redis has last
-// vouched for it, whatever the profiles of its tables say; MaxStale(0) asks
+// vouched for it. It overrides the profiles of the tables; MaxStale(0) asks
 // Redis each time. It is no longer than the timeout. A negative duration is an
 // error of the query. Without a near cache it does nothing.
 func MaxStale(d time.Duration) Option {
@@ -157,30 +162,32 @@ func settings(opts []Option) *Settings {
 	return s
 }
 
-// Cache is a scope that caches the query by hand, whatever operations its
-// profile lists; a profile of nil still forbids it:
+// Cache is a scope that opts the query in to the cache, whatever operations its
+// profile lists. A nil profile still forbids it:
 //
 //	db.Scopes(cache.Cache(cache.Timeout(time.Minute))).Where("tag_id = ?", 2).Find(&articles)
 //
-// Preloads and associations of the query inherit it.
+// Preloads and associations of the query inherit it; preloads don't inherit [On].
+// [With] is the same as a clause.
 func Cache(opts ...Option) func(*gorm.DB) *gorm.DB {
 	s := settings(opts)
 	return func(db *gorm.DB) *gorm.DB { return db.Set(settingsKey, s) }
 }
 
 // NoCache is a scope that sends the query, and everything that is derived from
-// its handle, to the database.
+// its handle, to the database. [Without] is the same as a clause, and
+// [WithoutCache] does it for a context.
 func NoCache() func(*gorm.DB) *gorm.DB {
 	s := &Settings{Off: true}
 	return func(db *gorm.DB) *gorm.DB { return db.Set(settingsKey, s) }
 }
 
-// With is Cache as a clause, for GORM's generics API and for Clauses:
+// With is [Cache] as a clause, for GORM's generics API and for Clauses:
 //
 //	users, err := gorm.G[User](db, cache.With()).Where("age = ?", 18).Find(ctx)
 func With(opts ...Option) clause.Expression { return modifier{settings(opts)} }
 
-// Without is NoCache as a clause.
+// Without is [NoCache] as a clause.
 func Without() clause.Expression { return modifier{&Settings{Off: true}} }
 
 // modifier stores settings in a statement. GORM calls ModifyStatement instead

@@ -17,8 +17,8 @@ func WithoutCache(ctx context.Context) context.Context {
 }
 
 // WithoutInvalidation returns a context whose writes invalidate nothing. What
-// they change stays cached until its timeout unless the program invalidates it
-// by hand: a caller that uses it takes the plugin's promise on itself.
+// they change stays cached until its timeout, unless the program invalidates it.
+// A caller that uses it takes the plugin's promise on itself.
 func WithoutInvalidation(ctx context.Context) context.Context {
 	return context.WithValue(ctx, withoutInvalidationKey, true)
 }
@@ -31,20 +31,20 @@ func Vary(ctx context.Context, values ...string) context.Context {
 	return context.WithValue(ctx, varyKey, all)
 }
 
-// IsWithoutCache tells whether the context comes from WithoutCache.
+// IsWithoutCache reports whether the context comes from [WithoutCache].
 func IsWithoutCache(ctx context.Context) bool {
 	off, _ := ctx.Value(withoutCacheKey).(bool)
 	return off
 }
 
-// IsWithoutInvalidation tells whether the context comes from
-// WithoutInvalidation.
+// IsWithoutInvalidation reports whether the context comes from
+// [WithoutInvalidation].
 func IsWithoutInvalidation(ctx context.Context) bool {
 	off, _ := ctx.Value(withoutInvalidationKey).(bool)
 	return off
 }
 
-// VaryOf returns the values that Vary gave to the context, outermost first. It
+// VaryOf returns the values that [Vary] gave to the context, outermost first. It
 // must not be changed.
 func VaryOf(ctx context.Context) []string {
 	values, _ := ctx.Value(varyKey).([]string)

@@ -2,7 +2,8 @@ package cache
 
 import "strings"
 
-// Op is a set of operations that can be cached.
+// Op is a set of operations that can be cached: [Get], [Fetch], [Count],
+// [Aggregate], [Exists], or [All].
 type Op uint8
 
 // The operations.
@@ -25,10 +26,10 @@ const (
 
 var opNames = [...]string{"get", "fetch", "count", "aggregate", "exists"}
 
-// Has tells whether the set holds every operation of other.
+// Has reports whether the set holds every operation of other.
 func (o Op) Has(other Op) bool { return o&other == other }
 
-// Valid tells whether the set holds nothing but operations of this package.
+// Valid reports whether the set holds nothing but operations of this package.
 func (o Op) Valid() bool { return o&^All == 0 }
 
 // String names the operations, such as "get|count"; the empty set is "none".

@@ -39,7 +39,7 @@ func (s Stringer) sent(d Dialect) (any, bool) {
 // json.RawMessage, [16]byte, Stringer, a slice of such, or nil, as
 // database/sql would before it calls the driver: Valuers are called, pointers
 // followed, named basic types replaced. Other types are returned as they are.
-// Byte slices are not copied. It fails, wrapping ErrArgument, if a Valuer does.
+// Byte slices are not copied. It fails, wrapping [ErrArgument], if a Valuer does.
 func NormalizeArg(v any) (any, error) {
 	return normalize(v, 0)
 }

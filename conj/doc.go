@@ -6,20 +6,20 @@
 // the plan holds the query's condition on that table in disjunctive normal
 // form, reduced to terms that can be looked up: column = value and column IS
 // NULL. [Plan.Bind] fills in a call's arguments and gives the conjunctions as
-// keys; a row image gives keys by the same schemes ([Table.Keys]). A row
+// keys. A row's [Image] gives keys by the same schemes ([Table.Keys]). A row
 // that shares no key with a query can neither be in its result nor have
 // influenced it.
 //
-// In the flow of a read, conj stands between the final SQL text of GORM and
-// the store: the store keeps a result under the keys that Bind returns. In
-// the flow of a write, a plan's [Write] says how to get the images of the
-// rows about to change, and the images' keys say what to drop.
+// In a read, conj stands between the final SQL text of GORM and package
+// internal/store, which keeps a result under the keys that [Plan.Bind] returns. In
+// a write, a plan's [Write] says how to get the images of the rows about to change,
+// and the images' keys say what to drop.
 //
 // The parser reads PostgreSQL, MySQL (and MariaDB) and SQLite tolerantly: it
 // understands tables, joins and the boolean skeleton of conditions and skips
-// the rest. Wherever it is not certain that a condition narrows, the
-// condition does not (it is opaque): a missed invalidation would serve stale
-// rows, one too many only costs a query.
+// the rest. Where it is not certain that a condition narrows, the condition is
+// opaque and doesn't. A missed invalidation would serve stale rows, one too many
+// only costs a query.
 //
 // The idea of conjunction keys is that of Alexander Schepanovski's
 // django-cacheops; the package imports nothing of this module and does no

@@ -71,7 +71,7 @@ func (j *Joined) narrows(c Conjunction) bool {
 	})
 }
 
-// ToldBy tells whether a result with columns of these names is what the text was
+// ToldBy reports whether a result with columns of these names is what the text was
 // taken for when its columns were counted. It is not if a table has been
 // redefined.
 func (j *Joined) ToldBy(names []string) bool {
@@ -94,7 +94,7 @@ type JoinedRows struct {
 	lost bool
 }
 
-// Rows returns a JoinedRows without any rows yet.
+// Rows returns a [JoinedRows] without any rows yet.
 func (j *Joined) Rows() *JoinedRows {
 	return &JoinedRows{of: j, seen: make(map[string]struct{}), keys: []Key{}}
 }

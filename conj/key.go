@@ -105,7 +105,7 @@ func MakeScheme(columns []string) Scheme {
 }
 
 // Columns returns the names in the scheme, sorted. It returns nil for the empty
-// scheme, and for a text that MakeScheme does not make.
+// scheme, and for a text that [MakeScheme] does not make.
 func (s Scheme) Columns() []string {
 	var columns []string
 	for rest := string(s); rest != ""; {

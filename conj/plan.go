@@ -192,7 +192,7 @@ type Hidden struct {
 	Via string
 }
 
-// CallsUnknown tells whether the text calls functions of which nothing is
+// CallsUnknown reports whether the text calls functions of which nothing is
 // known: they may do anything.
 func (p *Plan) CallsUnknown() bool {
 	return slices.ContainsFunc(p.Hidden, func(h Hidden) bool { return h.Kind != HiddenTable })
@@ -222,8 +222,8 @@ type Dependency struct {
 
 // Bind returns what a query depends on given its arguments, one Dependency
 // for each of the plan's Tables. The arguments have been normalised by
-// NormalizeArg; PostgreSQL's $n is args[n-1], the other dialects' ? count by
-// position. It fails, wrapping ErrArgument, if there are too few.
+// [NormalizeArg]; PostgreSQL's $n is args[n-1], the other dialects' ? count by
+// position. It fails, wrapping [ErrArgument], if there are too few.
 func (p *Plan) Bind(args []any) ([]Dependency, error) {
 	b, _ := p.binders.Get().(*binder)
 	if b == nil {

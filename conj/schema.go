@@ -95,7 +95,7 @@ type Column struct {
 	Kind Kind
 }
 
-// Table is what conj must know of a table. It is made once by NewTable and
+// Table is what conj must know of a table. It is made once by [NewTable] and
 // not changed after.
 type Table struct {
 	// ID is the table's identity, one for all spellings of its name, such as

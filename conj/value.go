@@ -44,7 +44,7 @@ func (v Value) Text() string {
 
 // Unreadable columns hold values whose canonical form this process cannot
 // tell though others may (text that the connection transcodes with a loss):
-// unlike an Opaque column's, their rows are unknown and not just NotNull.
+// unlike an Opaque column's, their rows are unknown and not just [NotNull].
 const Unreadable Kind = 255
 
 // hashAbove is the length in bytes above which a value is kept as its SHA-256.
@@ -89,7 +89,7 @@ func (c Column) FromRow(d Dialect, v any) Value {
 }
 
 // FromParam returns the canonical form of a query's parameter or literal
-// after NormalizeArg; empty if the equality can't narrow. Null is returned for
+// after [NormalizeArg]; empty if the equality can't narrow. Null is returned for
 // nil: "column = NULL" is never true, "column IS NULL" is the caller's to tell.
 func (c Column) FromParam(d Dialect, v any) Value {
 	if s, ok := v.(Stringer); ok {

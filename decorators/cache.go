@@ -124,8 +124,8 @@ func (c *RedisCache) Delete(ctx context.Context, key string) error {
 	return nil
 }
 
-// GetAs returns the value that SetAs stored with the same type and codec. One of
-// another type, codec or version is a miss. WithCodec is the only option.
+// GetAs returns the value that [SetAs] stored with the same type and codec. One of
+// another type, codec or version is a miss. [WithCodec] is the only option.
 func GetAs[T any](ctx context.Context, c Cache, key string, opts ...Option) (T, error) {
 	var zero T
 	p, err := valuePayloads[T]("GetAs", c, opts)
@@ -143,7 +143,7 @@ func GetAs[T any](ctx context.Context, c Cache, key string, opts ...Option) (T, 
 	return o.value, nil
 }
 
-// SetAs stores a value of any type that the codec encodes. WithCodec is the only
+// SetAs stores a value of any type that the codec encodes. [WithCodec] is the only
 // option.
 func SetAs[T any](ctx context.Context, c Cache, key string, value T, timeout time.Duration, opts ...Option) error {
 	p, err := valuePayloads[T]("SetAs", c, opts)

@@ -28,7 +28,7 @@ type Codec interface {
 }
 
 // TypeChecker is a Codec that knows which types it can't encode. Cached and
-// CachedAs ask it.
+// [CachedAs] ask it.
 type TypeChecker interface {
 	CheckType(t reflect.Type) error
 }
@@ -53,7 +53,7 @@ func (Exact) Marshal(v any) ([]byte, error) { return exact.Marshal(v) }
 // Unmarshal implements Codec.
 func (Exact) Unmarshal(data []byte, v any) error { return exact.Unmarshal(data, v) }
 
-// CheckType implements TypeChecker.
+// CheckType implements [TypeChecker].
 func (Exact) CheckType(t reflect.Type) error { return exact.Check(t) }
 
 // Gob is encoding/gob, for types with interfaces in them, whose implementations

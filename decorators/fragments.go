@@ -75,7 +75,7 @@ func NewFragments(db *gorm.DB, name string, opts ...Option) (*Fragments, error) 
 //	samples  sample...                                    a list of samples
 //
 // A timeout is a time.Duration, or a text such as "10m"; "" takes the default:
-// that of NewFragments, or of the samples' profiles, or of the configuration.
+// that of [NewFragments], or of the samples' profiles, or of the configuration.
 // samples is one sample or a list of them.
 func (f *Fragments) FuncMap() template.FuncMap {
 	return template.FuncMap{

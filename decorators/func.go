@@ -40,7 +40,7 @@ func Cached[A, T any](db *gorm.DB, name string, fn func(ctx context.Context, arg
 // CachedAs wraps a function whose results are kept until what its samples stand
 // for is written, or for a time, whichever is shorter. The samples must cover all
 // that the function reads: what they don't name can be stale. Without samples it
-// returns ErrNoSamples.
+// returns [ErrNoSamples].
 //
 // A result whose samples are written while the function runs is returned and not
 // stored. The function must read from the database's primary, not from a replica
@@ -97,7 +97,7 @@ func extraKey(what string, extra []any) ([]byte, error) {
 
 // Call returns the cached result for the argument, or runs the function and
 // keeps what it returns. Each call gets a value of its own. Errors of the
-// function are returned as they are, and not stored unless CacheErrors says so;
+// function are returned as they are, and not stored unless [CacheErrors] says so;
 // a panic goes through and stores nothing.
 //
 // The function runs uncached, too, when the plugin is disabled, when Redis does
@@ -159,7 +159,7 @@ type Key[A, T any] struct {
 	arg A
 }
 
-// Set is Func.Set.
+// Set is [Func.Set].
 func (k Key[A, T]) Set(ctx context.Context, value T) error {
 	c, err := k.f.computation(ctx, k.arg)
 	if err != nil {
@@ -175,7 +175,7 @@ func (k Key[A, T]) Set(ctx context.Context, value T) error {
 	return k.f.backend.set(ctx, c, payload)
 }
 
-// Delete is Func.Invalidate.
+// Delete is [Func.Invalidate].
 func (k Key[A, T]) Delete(ctx context.Context) error {
 	c, err := k.f.computation(ctx, k.arg)
 	if err != nil {

@@ -27,8 +27,8 @@ var (
 	ErrNoSamples = fmt.Errorf("%w: no samples: pass Samples or SamplesOf, or use the variant that goes by time", ErrOption)
 )
 
-// Option is an option of Cached, CachedAs, View, ViewAs, NewFragments, GetAs and
-// SetAs. Not all options mean something everywhere; one that doesn't is an
+// Option is an option of [Cached], [CachedAs], [View], [ViewAs], [NewFragments], [GetAs] and
+// [SetAs]. Not all options mean something everywhere; one that doesn't is an
 // error.
 type Option func(*options)
 
@@ -115,7 +115,7 @@ func CacheErrors(sentinels ...error) Option {
 	return option("CacheErrors", func(o *options) { o.cacheErrors = append(o.cacheErrors, sentinels...) })
 }
 
-// On keeps the values in a cache such as a FileCache, by time only, instead of
+// On keeps the values in a cache such as a [FileCache], by time only, instead of
 // the plugin's. Samples and Lock can't be had then, and nothing is looked up or
 // stored under a context of In. Names need to differ within the cache. That they
 // do is checked for the caches of this package, and for another one among those

@@ -1,12 +1,16 @@
 // Package lua holds the scripts of the cache protocol and runs them.
 //
-// Every step of a read or a write that touches Redis is one script: acquire
-// (the look-up before a read, which on a miss registers what the result will
-// depend on), save, savejoined and release (after the read), and invalidate
-// (after a commit), which may leave entries to reclaim. Where the keys lie in several slots, acquire is three: find,
-// vouch for each table, and on a miss lease. Package store builds their keys and arguments; nothing but
-// a script changes a key of the protocol. Each file opens with its keys,
-// arguments, reply and complexity.
+// In a read, [Acquire] is the look-up. On a miss it registers what the result will
+// depend on, and takes a lease. [Save], [SaveJoined] and [Release] come after the
+// database has answered. Where the keys lie in several slots, the look-up is three
+// scripts: [Find], [Vouch] for each table, and on a miss [Lease].
+//
+// In a write, [Invalidate] runs after COMMIT, and under Strict before it as well. It
+// may leave entries to [Reclaim]. [Identity] names the server.
+//
+// Package internal/store builds the keys and arguments. Nothing but a script
+// changes a key of the protocol. Each file opens with its keys, arguments, reply
+// and complexity.
 package lua
 
 import (
@@ -86,7 +90,7 @@ func (s *Script) Run(ctx context.Context, c redis.Scripter, keys []string, args 
 }
 
 // Message is one execution of a script that is put together argument by
-// argument, which on the way of every hit saves the copies that Run makes.
+// argument. On the way of every hit that saves the copies that [Script.Run] makes.
 type Message struct {
 	script *Script
 	args   []any    // EVALSHA, digest, number of keys, keys and arguments
@@ -148,24 +152,25 @@ type Call struct {
 	Args   []any
 }
 
-// Pipeliner is what Pipeline needs of a client; every redis.UniversalClient
+// Pipeliner is what [Pipeline] needs of a client; every [redis.UniversalClient]
 // is one.
 type Pipeliner interface {
 	Pipeline() redis.Pipeliner
 }
 
 // Pipeline executes the calls in one round trip and returns one result for
-// each, in order; every result carries its own error. Calls that the server
-// answers with NOSCRIPT are sent again with their text, in a second round
-// trip: a pipeline can't fall back by itself, since its replies are only seen
-// at the end. So are those of the same script that come after one of them,
-// which somebody else may have made known in between: the last time that each
+// each, in order. Every result carries its own error.
+//
+// Calls that the server answers with NOSCRIPT are sent again with their text, in a
+// second round trip: a pipeline can't fall back by itself, since its replies are
+// only seen at the end. Later calls of the same script are sent again as well,
+// because somebody else may have made it known in between. The last time that each
 // of them is executed it is in order. Calls are not atomic together.
 func Pipeline(ctx context.Context, c Pipeliner, calls []Call) []*redis.Cmd {
 	return pipeline(ctx, c, calls, true)
 }
 
-// PipelineAnyOrder is Pipeline for calls whose order doesn't matter: no call that
+// PipelineAnyOrder is [Pipeline] for calls whose order doesn't matter: no call that
 // was executed is sent again.
 func PipelineAnyOrder(ctx context.Context, c Pipeliner, calls []Call) []*redis.Cmd {
 	return pipeline(ctx, c, calls, false)

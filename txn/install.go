@@ -25,7 +25,7 @@ const resolverCallback = "gorm:db_resolver"
 // With both plugins in gorm.Config.Plugins, a map, GORM initializes them in any
 // order: use db.Use.
 //
-// Errors: ErrResolverFirst, ErrOwner, ErrNoJournal.
+// Errors: [ErrResolverFirst], [ErrOwner], [ErrNoJournal].
 func Install(db *gorm.DB, o Options) error {
 	if o.NewJournal == nil {
 		return ErrNoJournal

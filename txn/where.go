@@ -37,7 +37,7 @@ type Wrapper interface {
 const maxLayers = 32
 
 // Of looks through GORM's prepared statements, and through every Wrapper, for
-// what stands behind a connection pool. The transaction is nil unless InTx.
+// what stands behind a connection pool. The transaction is nil unless [InTx].
 func Of(pool gorm.ConnPool) (Where, *Tx) {
 	for range maxLayers {
 		switch p := pool.(type) {

@@ -92,7 +92,7 @@ func foreignFile(dir string) (string, error) {
 	return "", nil
 }
 
-// isDigest tells whether a name is made of so many hexadecimal digits.
+// isDigest reports whether a name is made of so many hexadecimal digits.
 func isDigest(name string, digits int) bool {
 	_, err := hex.DecodeString(name)
 	return err == nil && len(name) == digits && name == strings.ToLower(name)

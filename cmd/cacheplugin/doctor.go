@@ -122,7 +122,7 @@ func (a *app) doctor(ctx context.Context) error {
 	return nil
 }
 
-// answered tells whether an error is an answer of the server.
+// answered reports whether an error is an answer of the server.
 func answered(err error) bool {
 	var answer redis.Error
 	return errors.As(err, &answer)
@@ -311,7 +311,7 @@ func (d *diagnosis) memory(server map[string]string) {
 	}
 }
 
-// persists tells whether a restart can bring old data back.
+// persists reports whether a restart can bring old data back.
 func persists(server map[string]string) bool {
 	return server["aof_enabled"] == "1" || server["save"] != "" || number(server, "rdb_saves") > 0
 }

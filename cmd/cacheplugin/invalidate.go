@@ -210,7 +210,7 @@ func matching(patterns []string, table string) (string, bool) {
 	return "", false
 }
 
-// matches tells whether a pattern means a table, by its identity or by what is
+// matches reports whether a pattern means a table, by its identity or by what is
 // left of it without the schema. Case does not matter: to drop one table too
 // many is better than one too few.
 func matches(pattern, table string) bool {

@@ -96,7 +96,7 @@ func newProgram(t *testing.T, change ...func(*cacheplugin.Config)) *program {
 	return p
 }
 
-// cached tells whether a query is answered from the cache; if not, it is now.
+// cached reports whether a query is answered from the cache; if not, it is now.
 func (p *program) cached(t *testing.T, condition string, args ...any) bool {
 	t.Helper()
 	var articles []Article
