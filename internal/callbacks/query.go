@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"strings"
 
 	"gorm.io/gorm"
 
@@ -89,7 +88,7 @@ func failedIn(pool gorm.ConnPool) {
 // readsOnly reports whether a text made by hand is sure to write nothing.
 func (h *Handlers) readsOnly(stmt *gorm.Statement) bool {
 	text := stmt.SQL.String()
-	if startsWithSelect(text) && !strings.Contains(text, ";") { // one statement
+	if conj.IsSelect(h.Dialect, text) {
 		return true
 	}
 	_, tx := txn.Of(stmt.ConnPool)
@@ -188,15 +187,4 @@ func askRow(ctx context.Context, pool gorm.ConnPool, query string, args []any) *
 		failedIn(pool)
 	}
 	return found
-}
-
-// startsWithSelect reports whether a text begins, after white space, with the
-// word SELECT. Everything else is looked at by the parser.
-func startsWithSelect(text string) bool {
-	text = strings.TrimLeft(text, " \t\r\n\f")
-	if len(text) < 7 || !strings.EqualFold(text[:6], "select") {
-		return false
-	}
-	c := text[6]
-	return c != '_' && (c < '0' || c > '9') && (c|0x20 < 'a' || c|0x20 > 'z') && c < 0x80
 }

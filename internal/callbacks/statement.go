@@ -3,7 +3,6 @@ package callbacks
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"gorm.io/gorm"
 
@@ -116,47 +115,37 @@ func (s *statement) inspect(ctx context.Context, query string) {
 	if s.tx != nil && s.redefines() && (s.plan.Statement == conj.DDL || s.handlers.Dialect != conj.MySQL) {
 		s.tx.MarkDDL()
 	}
+	s.database.NoteSettings(ctx, s.pool, s.plan.Settings, query)
+	if s.plan.TwoPhase == conj.TwoPhaseEnd {
+		// It makes visible what was invalidated at the first phase.
+		s.everything = "a prepared transaction ends"
+		return
+	}
 	switch s.plan.Statement {
 	case conj.Insert, conj.Update, conj.Delete, conj.Replace, conj.Merge, conj.Truncate:
 	case conj.DDL:
 		if len(s.plan.Writes) == 0 {
 			s.everything = "a definition that names no table"
 		}
-	case conj.Set:
-		s.passive = true
-		s.database.NoteSettings(ctx, s.pool, s.plan, query)
 	case conj.Call, conj.Unknown:
 		s.passive = true
 		s.unknownWrite(ctx, query, "a statement is not understood")
 	case conj.Select:
-		s.inspectSelect(ctx, query)
+		s.inspectSelect()
 	default:
-		// The second phase of a commit makes visible what was invalidated at
-		// the first.
-		if endsPrepared(query) {
-			s.everything = "a prepared transaction ends"
-			return
-		}
 		s.passive = true
 	}
 }
 
 // inspectSelect looks at a SELECT, which may write in a CTE.
-func (s *statement) inspectSelect(ctx context.Context, query string) {
+func (s *statement) inspectSelect() {
 	if len(s.plan.Writes) > 0 {
 		return
 	}
 	s.passive = true
-	s.database.NoteSettings(ctx, s.pool, s.plan, query)
 	if s.plan.HasSideEffects || s.plan.Volatile != "" || s.plan.CallsUnknown() {
 		s.markDirty()
 	}
-}
-
-// endsPrepared reports whether a text ends a prepared transaction.
-func endsPrepared(query string) bool {
-	low := strings.ToLower(strings.TrimSpace(query))
-	return strings.HasSuffix(strings.SplitN(low, "'", 2)[0], "prepared ") || strings.HasPrefix(low, "xa ")
 }
 
 // unknownWrite notes that nobody knows what a statement writes, besides what it
@@ -164,11 +153,11 @@ func endsPrepared(query string) bool {
 func (s *statement) unknownWrite(ctx context.Context, query, why string) {
 	s.markDirty()
 	if s.handlers.IgnoreUnknownWrites {
-		s.handlers.Report.Warn(ctx, why, why+"; what it changes stays cached until its timeout", "statement", query)
+		s.handlers.Report.Warn(ctx, why, why+"; what it changes stays cached until its timeout", "statement", conj.Mask(s.handlers.Dialect, query))
 		return
 	}
 	s.passive, s.everything = false, why
-	s.handlers.Report.Warn(ctx, why, why+"; everything cached is dropped", "statement", query)
+	s.handlers.Report.Warn(ctx, why, why+"; everything cached is dropped", "statement", conj.Mask(s.handlers.Dialect, query))
 }
 
 func (s *statement) markDirty() {

@@ -3,7 +3,6 @@ package database
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"gorm.io/gorm"
 
@@ -25,25 +24,10 @@ func (d *Database) WritingFunction(ctx context.Context, pool gorm.ConnPool, text
 		d.report.Failed(ctx, "the functions that write could not be read from the catalog", "", err)
 		return ""
 	}
-	writers := functions.Writers
-	if len(writers) == 0 {
+	if len(functions.Writers) == 0 {
 		return ""
 	}
-	names, ok := conj.Calls(d.Dialect, text)
-	if !ok {
-		low := strings.ToLower(text)
-		for name := range writers {
-			if strings.Contains(low, name) {
-				return name
-			}
-		}
-	}
-	for _, name := range names {
-		if writers[name] {
-			return name
-		}
-	}
-	return ""
+	return conj.CallsOneOf(d.Dialect, text, functions.Writers)
 }
 
 // hideAdded notes the stored functions that a query calls, itself or in a view,

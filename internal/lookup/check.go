@@ -63,7 +63,7 @@ func (c *checks) run(ctx context.Context, check func(context.Context)) {
 // has accepted old results, nor where the result depends on more than the
 // database and the text.
 func (d *decision) checkable(ctx context.Context) bool {
-	if d.query.tx != nil || len(d.deps) == 0 || d.plan.Volatile != "" || len(d.plan.Hidden) > 0 || len(d.plan.On) > 0 || len(cache.VaryOf(ctx)) > 0 {
+	if d.query.tx != nil || len(d.deps) == 0 || d.volatile != "" || len(d.plan.Hidden) > 0 || len(d.plan.On) > 0 || len(cache.VaryOf(ctx)) > 0 {
 		return false
 	}
 	s := d.query.settings
@@ -122,9 +122,9 @@ func (r *Read) compare(ctx context.Context, payload []byte, version string) erro
 	if err != nil || same {
 		return err
 	}
-	r.report(ctx, report.Event{Kind: report.Stale, Query: r.query, Age: age, Rows: rowset.Count(payload), Bytes: len(payload)})
+	r.report(ctx, report.Event{Kind: report.Stale, Query: conj.Mask(r.database.Dialect, r.query), Age: age, Rows: rowset.Count(payload), Bytes: len(payload)})
 	r.cache.Report.Error(ctx, "a stale result was served; it is dropped. Was the table written without the plugin?",
-		"table", r.table, "query", r.query, "key", r.key.String(), "age", age)
+		"table", r.table, "query", conj.Mask(r.database.Dialect, r.query), "key", r.key.String(), "age", age)
 	for _, table := range r.tables {
 		r.space.Near.Drop(store.Change{Table: table, All: true})
 	}
@@ -187,75 +187,46 @@ func copyArgs(args []any) ([]any, bool) {
 	return kept, true
 }
 
-// arbitrary are words that may make a result depend on the order in which rows
-// are met. Where one only looks like it, a check is left out.
-var arbitrary = []string{"_AGG", "CONCAT", "OVER(", "OVER (", "DISTINCT ON", "ANY_VALUE", "TABLESAMPLE", "JSON_GROUP", "JSONB_GROUP", "XML"}
-
-// cutting are words of clauses that leave out rows.
-var cutting = []string{"LIMIT", "OFFSET", "FETCH"}
-
 // decidable reports whether the rows of the tables determine a query's result,
 // but for the order of its rows: a LIMIT needs an order that is total.
 func (r *Read) decidable(ctx context.Context) (bool, error) {
-	text := strings.ToUpper(r.query)
-	contains := func(word string) bool { return strings.Contains(text, word) }
+	plan := r.checked
 	switch {
-	case slices.ContainsFunc(arbitrary, contains):
+	case plan.OrderDependent != "":
 		return false, nil
-	case r.database.Dialect != conj.PostgreSQL && contains("GROUP BY"):
-		return false, nil // columns beside the groups' own may be of any row
-	case !slices.ContainsFunc(cutting, contains):
+	case !plan.Cuts:
 		return true, nil
-	case strings.Count(text, "SELECT") != 1 || len(r.checked.Tables) != 1 || len(r.checked.Names) != 1 || len(r.deps) != 1:
+	case plan.Sole == nil || len(plan.Tables) != 1 || len(plan.Names) != 1 || len(r.deps) != 1:
 		return false, nil
 	}
-	table, err := r.database.Catalog.Table(ctx, r.pool, r.checked.Names[0], true)
+	table, err := r.database.Catalog.Table(ctx, r.pool, plan.Names[0], true)
 	if err != nil || table == nil || len(table.PrimaryKey) == 0 {
 		return false, err
 	}
 	key := make([]string, len(table.PrimaryKey))
 	for i, column := range table.PrimaryKey {
-		key[i] = strings.ToUpper(table.Columns()[column].Name)
+		key[i] = table.Columns()[column].Name
 	}
-	return within(key, r.pinned()) || within(key, orderedBy(text)), nil
+	return within(key, r.pinned()) || within(key, plan.Order), nil
 }
 
-// pinned are the columns that a query asks one value of, in capitals.
+// pinned are the columns that a query asks one value of.
 func (r *Read) pinned() []string {
-	if d := r.deps[0]; len(d.Keys) == 1 && len(d.Schemes) == 1 {
-		columns, _ := d.Schemes[0].Typed()
-		names := make([]string, len(columns))
-		for i, c := range columns {
-			names[i] = strings.ToUpper(c.Name)
-		}
-		return names
-	}
-	return nil
-}
-
-// orderedBy are the columns of a text's last ORDER BY that stand there alone.
-func orderedBy(text string) []string {
-	at := strings.LastIndex(text, "ORDER BY")
-	if at < 0 {
+	d := r.deps[0]
+	if len(d.Keys) != 1 || len(d.Schemes) != 1 {
 		return nil
 	}
-	clause := text[at+len("ORDER BY"):]
-	for _, word := range cutting {
-		clause, _, _ = strings.Cut(clause, word)
+	columns, _ := d.Schemes[0].Typed()
+	names := make([]string, len(columns))
+	for i, c := range columns {
+		names[i] = c.Name
 	}
-	var columns []string
-	for _, item := range strings.Split(clause, ",") {
-		item = strings.TrimSpace(item)
-		item = strings.TrimSuffix(strings.TrimSuffix(item, " DESC"), " ASC")
-		item = item[strings.LastIndexByte(item, '.')+1:]
-		columns = append(columns, strings.Trim(item, "\"`"))
-	}
-	return columns
+	return names
 }
 
 func within(some, all []string) bool {
 	for _, s := range some {
-		if !slices.Contains(all, s) {
+		if !slices.ContainsFunc(all, func(name string) bool { return strings.EqualFold(name, s) }) {
 			return false
 		}
 	}

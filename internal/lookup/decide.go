@@ -77,10 +77,12 @@ type decision struct {
 	table  string // whose policy applies
 	policy *policy.Policy
 	op     cache.Op
-	deps   []conj.Dependency
-	joined []*conj.Joined // tables of which the result tells the rows, in the order of deps
-	space  *namespace.Namespace
-	key    store.EntryKey
+	// volatile is what of the text or its arguments the clock decides.
+	volatile string
+	deps     []conj.Dependency
+	joined   []*conj.Joined // tables of which the result tells the rows, in the order of deps
+	space    *namespace.Namespace
+	key      store.EntryKey
 }
 
 // read returns the read of a query, or the reason why it is not cached; both
@@ -136,8 +138,8 @@ func (d *decision) admit() admission {
 	case a.timeout <= 0:
 		a.reason = "no timeout: no profile matches the table, and Defaults has none"
 	case settings != nil && (settings.Volatile || settings.Timeout > 0): // accepted at the call site
-	case d.plan.Volatile != "":
-		a.reason = "volatile: " + d.plan.Volatile + "; cache it by hand with AllowVolatile or a timeout if you accept that"
+	case d.volatile != "":
+		a.reason = "volatile: " + d.volatile + "; cache it by hand with AllowVolatile or a timeout if you accept that"
 	case d.unknown != "":
 		a.reason = d.unknown + "; list the tables that it reads in DependsOn, or cache it by hand with AllowVolatile or a timeout"
 	}
@@ -270,6 +272,9 @@ func (h *Handle) bind(ctx context.Context, d *decision) (reason string, err erro
 		return reason, nil
 	}
 	d.op = q.operation(d.plan, args)
+	if d.volatile = d.plan.Volatile; d.volatile == "" {
+		d.volatile = d.plan.VolatileArg(args)
+	}
 	if d.deps, err = d.plan.Bind(args); err != nil {
 		return err.Error(), nil
 	}

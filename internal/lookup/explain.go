@@ -63,8 +63,11 @@ func (h *Handle) Explain(ctx context.Context, q Query) (Explanation, error) {
 		x.Reason = d.admit().reason
 	}
 	if d.plan != nil {
-		if x.On, x.Volatile = d.plan.On, d.plan.Volatile; x.Volatile == "" {
-			x.Volatile = d.unknown
+		x.On = d.plan.On
+		for _, volatile := range [...]string{d.unknown, d.plan.Volatile, d.volatile} {
+			if volatile != "" {
+				x.Volatile = volatile
+			}
 		}
 	}
 	for _, t := range d.declared {

@@ -127,10 +127,3 @@ func isDriverOption(a any) bool {
 	t := reflect.TypeOf(a)
 	return strings.HasPrefix(t.PkgPath(), "github.com/jackc/pgx/") && !strings.Contains(t.PkgPath(), "/pgtype")
 }
-
-// startsWithAll reports whether a text is a query for all columns of what
-// follows, as GORM writes it.
-func startsWithAll(text string) bool {
-	const all = "SELECT * FROM `"
-	return len(text) > len(all) && text[:len(all)] == all
-}

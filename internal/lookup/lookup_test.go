@@ -19,7 +19,7 @@ import (
 
 func TestAdmit(t *testing.T) {
 	profiled := policy.Policy{Found: true, Ops: cache.Fetch, Timeout: time.Hour}
-	plain, volatile := &conj.Plan{}, &conj.Plan{Volatile: "now()"}
+	plain := &conj.Plan{}
 	for _, test := range []struct {
 		name      string
 		decision  decision
@@ -38,15 +38,15 @@ func TestAdmit(t *testing.T) {
 			decision{op: cache.Get, policy: &policy.Policy{}, plan: plain, query: &Query{settings: &cache.Settings{Ops: cache.All}}},
 			admission{}, "no timeout",
 		},
-		{"volatile", decision{op: cache.Fetch, policy: &profiled, plan: volatile}, admission{timeout: time.Hour}, "volatile: now()"},
+		{"volatile", decision{op: cache.Fetch, policy: &profiled, plan: plain, volatile: "now()"}, admission{timeout: time.Hour}, "volatile: now()"},
 		{
 			"volatile, with a timeout of its own",
-			decision{op: cache.Fetch, policy: &profiled, plan: volatile, query: &Query{settings: &cache.Settings{Ops: cache.All, Timeout: time.Second}}},
+			decision{op: cache.Fetch, policy: &profiled, plan: plain, volatile: "now()", query: &Query{settings: &cache.Settings{Ops: cache.All, Timeout: time.Second}}},
 			admission{timeout: time.Second}, "",
 		},
 		{
 			"volatile, accepted",
-			decision{op: cache.Fetch, policy: &profiled, plan: volatile, query: &Query{settings: &cache.Settings{Ops: cache.All, Volatile: true}}},
+			decision{op: cache.Fetch, policy: &profiled, plan: plain, volatile: "now()", query: &Query{settings: &cache.Settings{Ops: cache.All, Volatile: true}}},
 			admission{timeout: time.Hour}, "",
 		},
 		{

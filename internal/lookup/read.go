@@ -68,7 +68,7 @@ func (h *Handle) newRead(ctx context.Context, d *decision, adm admission) (*Read
 		i := d.dependencyOn(j.Table)
 		r.deps[i] = store.Dependency{Table: j.Table.ID, Schemes: []conj.Scheme{j.Scheme}, Joined: true}
 	}
-	if h.dialect == conj.SQLite && d.plan.Sole != nil && startsWithAll(q.Text) {
+	if h.dialect == conj.SQLite && d.plan.AllColumns {
 		r.columns = len(d.plan.Sole.Columns())
 	}
 	if h.ReplicaLag > 0 && q.tx == nil {

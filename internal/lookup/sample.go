@@ -64,7 +64,7 @@ func (h *Handle) sampleQuery(db, query *gorm.DB) ([]conj.Dependency, time.Durati
 		return nil, 0, err
 	}
 	if reason != "" {
-		return nil, 0, fmt.Errorf("the query %s can't be followed: %s", q.Text, reason)
+		return nil, 0, fmt.Errorf("the query %s can't be followed: %s", conj.Mask(h.dialect, q.Text), reason)
 	}
 	return d.deps, d.policy.Timeout, nil
 }
