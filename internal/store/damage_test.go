@@ -45,6 +45,39 @@ func TestAnotherKeysValueIsNotServed(t *testing.T) {
 	})
 }
 
+// Of each bit, each length, and a byte more.
+func TestEveryAlterationOfAValueIsRefused(t *testing.T) {
+	for _, mode := range modes {
+		t.Run(mode.String(), func(t *testing.T) {
+			client := realRedis(t)
+			s := backend{client: client, mode: mode}.open(t)
+			deps := []store.Dependency{on("a", "1")}
+			fill(t, s, "q", "the payload", deps...)
+			key, intact := s.EntryName(entry("q")), rawOf(t, client, s, "q")
+			altered := []string{intact + "\x00"}
+			for n := range len(intact) {
+				altered = append(altered, intact[:n])
+			}
+			for bit := range 8 * len(intact) {
+				text := []byte(intact)
+				text[bit/8] ^= 1 << (bit % 8)
+				altered = append(altered, string(text))
+			}
+			for _, text := range altered {
+				require.NoError(t, client.Set(t.Context(), key, text, ttl).Err())
+				l, err := s.Peek(t.Context(), entry("q"), deps)
+				if err != nil {
+					require.ErrorIs(t, err, store.ErrDamaged, "%q", text)
+					continue
+				}
+				require.Equal(t, store.Missing, l.State, "%q", text)
+			}
+			require.NoError(t, client.Set(t.Context(), key, intact, ttl).Err())
+			requireHit(t, s, "q", "the payload", deps...)
+		})
+	}
+}
+
 // The sets and stamps vouch for the entry of the lease that they know, not for one
 // that had the same key before.
 func TestAnOldDumpUnderItsOwnKeyIsNotServed(t *testing.T) {
