@@ -20,7 +20,6 @@ func TestWhatAResultDependsOnLivesAsLong(t *testing.T) {
 		ttl, leaseTTL time.Duration
 		deps          []store.Dependency
 		rows          []conj.Key
-		life          func(ttl, leaseTTL time.Duration) time.Duration // of the conjunctions
 	}{
 		"short":                 {ttl: 2 * time.Second, leaseTTL: 10 * time.Second, deps: []store.Dependency{on("a", "1")}},
 		"short, with a join":    {ttl: 2 * time.Second, leaseTTL: 10 * time.Second, deps: []store.Dependency{on("a", "1"), joinedTo("b")}, rows: ids("b", "7")},
@@ -37,6 +36,10 @@ func TestWhatAResultDependsOnLivesAsLong(t *testing.T) {
 				s := backend{client: client, mode: mode}.open(t, in(ns), func(o *store.Options) { o.LeaseTTL = c.leaseTTL })
 				l, err := s.Acquire(t.Context(), entry("q"), c.deps, c.ttl)
 				require.NoError(t, err)
+				for _, key := range append(keysOf(t, client, ns, "c"), keysOf(t, client, ns, "t")...) {
+					left, lease := client.PTTL(t.Context(), key).Val(), client.PTTL(t.Context(), s.EntryName(entry("q"))).Val()
+					require.Greater(t, left, lease, "%v: %s, or a slow query's result is never a hit", mode, key)
+				}
 				var joined [][]conj.Key
 				if c.rows != nil {
 					joined = [][]conj.Key{c.rows}
