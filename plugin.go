@@ -230,7 +230,7 @@ func (c Config) namespaceOptions(kept *near.Cache) namespace.Options {
 		Store: store.Options{
 			Client: c.Redis, Namespace: c.Prefix, Mode: store.Mode(c.Mode), Spread: c.Spread,
 			LeaseTTL: c.LeaseTTL, Timeout: c.RedisTimeout, Settle: c.ReplicaLag,
-			DirectConnections: c.DirectConnections,
+			DirectConnections: c.DirectConnections, Notices: c.NearCache != nil,
 		},
 		Guard:       store.GuardOptions{RetryFor: c.RetryFor, Logger: c.Logger},
 		Near:        kept,
@@ -289,21 +289,28 @@ func (p *Plugin) watch(d *database.Database, pool gorm.ConnPool) {
 	}
 }
 
-// checkRedis asks Redis who it is, and warns of what the operator should know.
+// checkRedis asks Redis who it is and what it permits, and warns of what the
+// operator should know.
 func (p *Plugin) checkRedis(ctx context.Context) error {
 	info, err := p.namespaces.Home().Store.Check(ctx)
-	if errors.Is(err, store.ErrLayout) {
-		return fmt.Errorf("%w: %w", ErrConfig, err)
-	}
-	if err != nil {
-		if p.config.RequireRedis {
-			return fmt.Errorf("%w: Redis does not answer: %w: start it, correct Redis' address, or leave RequireRedis out", ErrConfig, err)
-		}
+	switch {
+	case errors.Is(err, store.ErrConfig):
+		return fmt.Errorf("%w: Redis: %w", ErrConfig, err)
+	case err != nil && p.config.RequireRedis:
+		return fmt.Errorf("%w: Redis does not answer: %w: start it, correct Redis' address, or leave RequireRedis out", ErrConfig, err)
+	case err != nil:
 		p.report.WarnAlways(ctx, "Redis does not answer; queries go to the database until it does", "error", err)
 		return nil
 	}
-	if info.IdentityHidden && info.Version != "" {
-		p.report.WarnAlways(ctx, "Redis hides INFO replication from scripts, so that a restart from an old snapshot and a failover can't be noticed; allow it, or call InvalidateAll after either", "version", info.Version)
+	if info.IdentityHidden {
+		const hidden = "INFO replication is hidden from scripts, so that a restart from an old snapshot and a failover can't be noticed"
+		if p.config.Consistency == Strict {
+			return misconfig.New("Consistency", Strict, hidden+": allow INFO (ACL rule +info), or use Returned")
+		}
+		p.report.WarnAlways(ctx, "Redis: "+hidden+"; allow INFO (ACL rule +info), or call InvalidateAll after either", "version", info.Version)
+	}
+	for _, refusal := range info.Refusals {
+		p.report.WarnAlways(ctx, "Redis refuses a command that the cache can do without", "command", refusal.Command.String(), "lost", refusal.Command.Without, "remedy", refusal.Remedy)
 	}
 	return nil
 }

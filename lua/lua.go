@@ -38,6 +38,7 @@ var (
 	Vouch      = load("vouch")
 	Lease      = load("lease")
 	Identity   = load("identity")
+	Probe      = load("probe")
 )
 
 // load returns a script of this package.

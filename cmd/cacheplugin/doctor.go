@@ -104,7 +104,8 @@ func (a *app) doctor(ctx context.Context) error {
 	d.version(server)
 	d.role(info, server)
 	d.layout(stores)
-	d.protocol(ctx, s)
+	d.commands(info, err, a.prefix)
+	d.protocol(ctx, s, a.prefix)
 	d.identity(info, server)
 	d.memory(server)
 	d.freeing(server)
@@ -200,18 +201,39 @@ func (d *diagnosis) role(info store.ServerInfo, server map[string]string) {
 	}
 }
 
+// commands reports those that the server refuses.
+func (d *diagnosis) commands(info store.ServerInfo, err error, prefix string) {
+	const name = "commands"
+	if errors.Is(err, store.ErrConfig) && !errors.Is(err, store.ErrLayout) && info.Role != "slave" {
+		d.add(name, stateProblem, permit(prefix), "%v", err)
+		return
+	}
+	for _, r := range info.Refusals {
+		d.add(name, stateWarning, r.Remedy, "%v is refused (%s): %s", r.Command, r.Reason, r.Command.Without)
+	}
+	if err == nil && len(info.Refusals) == 0 {
+		d.add(name, stateOK, "", "all that the cache needs are permitted")
+	}
+}
+
+// permit is the rule for a user of the cache, with a near cache or without, in either
+// mode.
+func permit(prefix string) string {
+	return "permit this user what the cache calls: ACL SETUSER <user> " + store.Access(prefix) + " " + store.Rules(store.Commands(store.Options{Notices: true}))
+}
+
 // doctorTable is a table that no database has.
 const doctorTable = "cacheplugin doctor"
 
 // protocol plays a read and an invalidation through.
-func (d *diagnosis) protocol(ctx context.Context, s *store.Store) {
+func (d *diagnosis) protocol(ctx context.Context, s *store.Store, prefix string) {
 	const name = "scripts"
 	err := exercise(ctx, s)
 	switch {
 	case err == nil:
 		d.add(name, stateOK, "", "a result was stored, found, and dropped")
 	case redis.HasErrorPrefix(err, "NOPERM") || strings.Contains(err.Error(), "NOPERM") || strings.Contains(err.Error(), "ACL"):
-		d.add(name, stateProblem, "permit this user EVAL, EVALSHA and what scripts call: ACL SETUSER <user> ~{<prefix>}* +@read +@write +@scripting +info +time", "%v", err)
+		d.add(name, stateProblem, permit(prefix), "%v", err)
 	case strings.Contains(err.Error(), "OOM"):
 		d.add(name, stateProblem, "raise maxmemory, or let Redis evict: CONFIG SET maxmemory-policy allkeys-lru", "%v", err)
 	default:
@@ -283,6 +305,10 @@ func exercise(ctx context.Context, s *store.Store) (err error) {
 }
 
 func (d *diagnosis) identity(info store.ServerInfo, server map[string]string) {
+	if info.Embedded {
+		d.add("restarts", stateOK, "", "a server in a program's memory: it comes back empty")
+		return
+	}
 	if !info.IdentityHidden {
 		d.add("restarts", stateOK, "", "scripts see the replication identity: a restart from an old snapshot and a failover are noticed")
 		return

@@ -3,6 +3,7 @@ package lookup
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"slices"
 	"time"
 
@@ -129,7 +130,8 @@ func (r *Read) find(ctx context.Context, start time.Time) (store.Lookup, error) 
 			return store.Lookup{}, ctxErr
 		}
 		r.cache.Report.Failed(ctx, "a look-up failed; the database answers", r.table, err)
-		if r.cache.ReturnErrors {
+		// A damaged entry has been dropped: the next one who asks is served.
+		if r.cache.ReturnErrors && !errors.Is(err, store.ErrDamaged) {
 			return store.Lookup{}, err
 		}
 		return store.Lookup{}, nil

@@ -119,7 +119,8 @@ func TestDecodeGivesBackWhatWasEncoded(t *testing.T) {
 	})
 }
 
-func TestEveryAlterationOfAPayloadIsCorrupt(t *testing.T) {
+// What is altered and can be read all the same is for package store to find.
+func TestAnAlteredPayloadIsCorruptOrReadToItsEnd(t *testing.T) {
 	payload := samplePayload(t)
 	for n := range len(payload) {
 		requireCorrupt(t, payload[:n], "truncated to %d", n)
@@ -127,7 +128,7 @@ func TestEveryAlterationOfAPayloadIsCorrupt(t *testing.T) {
 	for bit := range 8 * len(payload) {
 		altered := append([]byte(nil), payload...)
 		altered[bit/8] ^= 1 << (bit % 8)
-		requireCorrupt(t, altered, "bit %d flipped", bit)
+		check(t, altered)
 	}
 	requireCorrupt(t, append(append([]byte(nil), payload...), 0), "a byte too many")
 	requireCorrupt(t, nil, "nothing")
@@ -137,7 +138,7 @@ func TestEveryAlterationOfAPayloadIsCorrupt(t *testing.T) {
 func TestPayloadOfAnotherVersionIsCorrupt(t *testing.T) {
 	payload := samplePayload(t)
 	payload[len(magic)]++
-	requireCorrupt(t, seal(payload), "other version")
+	requireCorrupt(t, payload, "other version")
 }
 
 func TestPayloadWithAZoneUnknownHereIsCorrupt(t *testing.T) {
@@ -183,15 +184,15 @@ func TestBogusLengthsAreRefusedWithoutAllocation(t *testing.T) {
 	t.Run("number of zones", func(t *testing.T) {
 		payload := newEncoder(nil).finish()
 		payload = append(payload[:len(payload)-1], huge...)
-		requireCorrupt(t, seal(payload), "zones")
+		requireCorrupt(t, payload, "zones")
 	})
 	for _, offset := range []uint32{0, columnsAt - 1, math.MaxUint32} {
 		payload := samplePayload(t)
 		binary.LittleEndian.PutUint32(payload[zonesAt:], offset)
-		requireCorrupt(t, seal(payload), "zone table at %d", offset)
+		requireCorrupt(t, payload, "zone table at %d", offset)
 		payload = samplePayload(t)
 		binary.LittleEndian.PutUint32(payload[rowsAt:], offset)
-		requireCorrupt(t, seal(payload), "rows at %d", offset)
+		requireCorrupt(t, payload, "rows at %d", offset)
 	}
 }
 
@@ -220,7 +221,7 @@ func TestScanTypesHaveOneCodeEach(t *testing.T) {
 
 // TestFormatIsStable fails when the bytes of the format change: then the version has to as well.
 func TestFormatIsStable(t *testing.T) {
-	require.Equal(t, uint32(0x37b01066), crc32.Checksum(samplePayload(t), castagnoli),
+	require.Equal(t, uint32(0x5bff2b34), crc32.ChecksumIEEE(samplePayload(t)),
 		"the format has changed: raise version, then put the checksum here")
 }
 
@@ -255,12 +256,6 @@ func samplePayload(t testing.TB) []byte {
 	return payload
 }
 
-// seal makes the checksum right again.
-func seal(payload []byte) []byte {
-	binary.LittleEndian.PutUint32(payload[checksumAt:], crc32.Checksum(payload[checkedFrom:], castagnoli))
-	return payload
-}
-
 func requireCorrupt(t testing.TB, payload []byte, what string, args ...any) {
 	t.Helper()
 	rows, err := Decode(payload)
@@ -279,7 +274,7 @@ func FuzzDecode(f *testing.F) {
 			intact := append([]byte(nil), data...)
 			copy(intact, magic)
 			intact[len(magic)] = version
-			check(t, seal(intact))
+			check(t, intact)
 		}
 	})
 }

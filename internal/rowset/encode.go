@@ -3,7 +3,6 @@ package rowset
 import (
 	"encoding/binary"
 	"fmt"
-	"hash/crc32"
 	"math"
 	"slices"
 	"time"
@@ -134,7 +133,6 @@ func (e *encoder) finish() []byte {
 			e.buf = binary.AppendVarint(e.buf, int64(z.offset))
 		}
 	}
-	binary.LittleEndian.PutUint32(e.buf[checksumAt:], crc32.Checksum(e.buf[checkedFrom:], castagnoli))
 	return e.buf
 }
 

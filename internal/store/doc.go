@@ -37,7 +37,7 @@
 // What protects entries also vouches for them: an entry carries a witness made
 // of the namespace's epoch and the generations of its tables (and, in mode
 // InsideOut, the stamps of its conjunctions), and in mode ConjunctionSets must
-// still be a member of its conjunctions' sets. Losing any of these, by
+// still be the member that its conjunctions' sets name. Losing any of these, by
 // eviction, a restart or a failover, makes entries invalid and never stale.
 //
 // Leases are those of Facebook's Memcache (NSDI 2013), schemes and conjunction
@@ -50,12 +50,15 @@
 //	{ns}F        hash of fences around everything: f:id as below
 //	{ns}t:table  hash: g generation, sv version of the scheme list,
 //	             s:scheme for each scheme, f:id fences (ms of expiry)
-//	{ns}c:key    conjunction: a set of entries, or a stamp
+//	{ns}c:key    conjunction: a set of entries, or a stamp. A set is a hash: the
+//	             names of entries, and how the version of each begins
 //	{ns}x:key:t  garbage: a set that was taken away, and when
-//	{ns}e:key    entry: "V" length ":" witness version payload,
-//	             "J" length ":" witness number ":" key.. version payload of one
+//	{ns}e:key    entry: "V" version sum length ":" witness payload,
+//	             "J" version sum length ":" witness number ":" key.. payload of one
 //	             that depends on joined rows, or "L" lease "|" witness
 //
 // The version of an entry is the token of the look-up that took its lease: 22
-// characters that no other entry has, not even one with the same witness.
+// characters that no other entry has, not even one with the same witness. The sum
+// binds the payload to the entry's key and version: a value that was altered, or
+// that is another key's, is an error (ErrDamaged).
 package store

@@ -71,8 +71,11 @@ func NewListener(client redis.UniversalClient, prefix string, o ListenerOptions)
 	if o.OnError == nil {
 		o.OnError = func(error) {}
 	}
-	return &Listener{client: client, pattern: escapeGlob("{"+prefix) + "*e:", o: o, followed: map[string]following{}}
+	return &Listener{client: client, pattern: noticePattern(prefix), o: o, followed: map[string]following{}}
 }
+
+// noticePattern matches the channels of all namespaces that begin with a prefix.
+func noticePattern(prefix string) string { return escapeGlob("{"+prefix) + "*e:" }
 
 // Follow has a follower told of a store's namespace, which has one at most. It
 // does not wait for the connection.

@@ -181,6 +181,9 @@ func newWorld(t require.TestingT, b backend, weak weakness, draw func(int, strin
 
 func (w *world) newStore() *store.Store {
 	s, err := store.New(store.Options{Client: w.client, DirectConnections: w.mode.identified, Namespace: w.namespace, Mode: w.mode.Mode, Spread: w.mode.spread, Timeout: 10 * time.Second})
+	if err == nil {
+		s.Close(context.Background()) // what is taken away is reclaimed as the model draws
+	}
 	require.NoError(w.t, err)
 	return s
 }

@@ -79,6 +79,10 @@ type Options struct {
 	// whose PipelinePoolSize is -1. Not with Spread.
 	DirectConnections bool
 
+	// Notices says that the process listens to those of the namespace (Listener), so
+	// that Check tries that, too.
+	Notices bool
+
 	// LeaseTTL is how long a reader may take to produce a missing result. A
 	// slower one's result is not stored; others who wait for it go on after
 	// this time at the latest. Defaults to 10 seconds.
@@ -109,6 +113,7 @@ type Store struct {
 	breaker   breaker
 
 	introductions *introductions // of direct's connections
+	needed        []Command
 
 	namespace string
 	keys      keyspace
@@ -174,6 +179,7 @@ func New(o Options) (*Store, error) {
 		breaker:   breaker{now: time.Now, probe: o.Timeout},
 
 		introductions: introductions,
+		needed:        Commands(o),
 
 		namespace:    o.Namespace,
 		keys:         keys,

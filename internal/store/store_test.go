@@ -269,7 +269,8 @@ func TestCheckTellsTheServersSetUp(t *testing.T) {
 		info, err := b.open(t).Check(t.Context())
 		require.NoError(t, err)
 		if _, err := b.client.Info(t.Context(), "replication").Result(); err != nil {
-			require.True(t, info.IdentityHidden)
+			require.True(t, info.Embedded)
+			require.False(t, info.IdentityHidden, "it has none")
 			return
 		}
 		require.False(t, info.IdentityHidden)
