@@ -39,6 +39,7 @@ func found(t *testing.T, db *gorm.DB) func() []uint {
 
 func ran(t *testing.T, read func() []uint) func() { return func() { t.Helper(); read() } }
 
+// CB-01.
 func TestAQueryOnAColumnIsDroppedByItsValuesOnly(t *testing.T) {
 	fixture.OnEveryDatabase(t, fixture.Options{Models: scopeModels}, func(t *testing.T, f *fixture.Fixture) {
 		scoped(t, f)

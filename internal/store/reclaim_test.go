@@ -231,6 +231,8 @@ func TestACloseDoesNotWaitForAServerThatIsGone(t *testing.T) {
 
 // Names whose entries have expired must not fill the sets: here each entry is gone
 // after 200 others have come, as if it had expired.
+//
+// RPR-01.
 func TestNamesOfExpiredEntriesLeaveTheSets(t *testing.T) {
 	const live = 200
 	for what, deps := range map[string][]store.Dependency{
