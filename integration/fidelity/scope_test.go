@@ -289,7 +289,7 @@ func TestATableFunctionIsCachedWhereItsTablesAreDeclared(t *testing.T) {
 	}
 	fixture.OnEveryDatabase(t, o, func(t *testing.T, f *fixture.Fixture) {
 		if f.Env.Dialect != "postgres" {
-			return // the others have none of their own
+			t.Skip("the others have no such functions")
 		}
 		scoped(t, f)
 		for _, name := range []string{"posts_of", "some_posts"} {
