@@ -8,7 +8,7 @@
 //	go run . -scale                   # what grows with the number of entries
 //
 // It starts PostgreSQL, MariaDB and Redis itself, on free ports, or uses those
-// that the environment names (see package internal/testenv). The Redis is
+// that the environment names (see package integration/testdb). The Redis is
 // emptied.
 //
 // Absolute times mean little on a machine that has something else to do. So

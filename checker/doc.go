@@ -12,7 +12,7 @@
 // with status 1 then.
 //
 // It needs redis-server and, for the databases other than SQLite, PostgreSQL
-// and MariaDB (see internal/testenv), a C compiler for the fault "clock", and
+// and MariaDB (see integration/testdb), a C compiler for the fault "clock", and
 // Linux.
 //
 // The packages, in the order of what flows through them: internal/work is what

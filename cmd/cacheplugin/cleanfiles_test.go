@@ -11,6 +11,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/decorators"
 )
 
+// CMD-02.
 func TestCleanFilesRemovesWhatHasExpired(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "cache")
 	cache, err := decorators.NewFileCache(dir)

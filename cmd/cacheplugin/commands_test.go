@@ -11,6 +11,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
+// CMD-01.
 func TestInvalidateDropsWhatDependsOnTheRow(t *testing.T) {
 	p := newProgram(t)
 	fill := func() {

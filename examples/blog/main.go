@@ -9,6 +9,9 @@
 //	curl -i -d text=Fine localhost:8080/articles/1/comments
 //	curl -i localhost:8080/articles/1                              # X-Cache: miss
 //	curl -i localhost:8080/articles/2                              # as cached as before
+//	curl localhost:8080/metrics                                    # what the plugin does, for Prometheus
+//
+// compose.yaml has servers for it, with Prometheus and the dashboard in Grafana.
 package main
 
 import (
@@ -23,6 +26,8 @@ import (
 	"time"
 
 	"github.com/alicebob/miniredis/v2"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"github.com/redis/go-redis/v9"
 	"gorm.io/driver/postgres"
 	"gorm.io/driver/sqlite"
@@ -30,6 +35,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/cache"
+	metrics "github.com/cacheplugin/cacheplugin/metrics/prometheus"
 )
 
 func main() {
@@ -45,16 +51,22 @@ func main() {
 }
 
 func run(ctx context.Context, address, database, redisURL string) error {
-	db, closeAll, err := open(database, redisURL)
+	observer := metrics.New(metrics.Options{})
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(observer)
+	db, closeAll, err := open(database, redisURL, observer)
 	if err != nil {
 		return err
 	}
 	defer closeAll()
-	handler, err := site(db)
+	pages, err := site(db)
 	if err != nil {
 		return err
 	}
-	server := &http.Server{Addr: address, Handler: handler, ReadHeaderTimeout: 10 * time.Second}
+	mux := http.NewServeMux()
+	mux.Handle("/", pages)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{}))
+	server := &http.Server{Addr: address, Handler: mux, ReadHeaderTimeout: 10 * time.Second}
 	stopped := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stopped()
 	fmt.Println("listening on http://" + address)
@@ -66,7 +78,7 @@ func run(ctx context.Context, address, database, redisURL string) error {
 
 // open connects to the servers, or starts them in the process, and installs the
 // plugin.
-func open(database, redisURL string) (db *gorm.DB, closeAll func(), err error) {
+func open(database, redisURL string, observer cacheplugin.Observer) (db *gorm.DB, closeAll func(), err error) {
 	var closers []func() error
 	closeAll = func() {
 		for i := len(closers) - 1; i >= 0; i-- {
@@ -114,6 +126,7 @@ func open(database, redisURL string) (db *gorm.DB, closeAll func(), err error) {
 	plugin := cacheplugin.New(cacheplugin.Config{
 		Redis:    client,
 		Prefix:   "blog",
+		Observer: observer,
 		Defaults: cacheplugin.Profile{Timeout: time.Hour},
 		Profiles: cacheplugin.Profiles{
 			"blog_authors":  {Ops: cache.All, Timeout: 24 * time.Hour},

@@ -11,7 +11,7 @@ import (
 )
 
 func TestPagesAreDroppedByWhatTheyShow(t *testing.T) {
-	db, closeAll, err := open("", "")
+	db, closeAll, err := open("", "", nil)
 	require.NoError(t, err)
 	t.Cleanup(closeAll)
 	handler, err := site(db)

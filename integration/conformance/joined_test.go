@@ -66,6 +66,7 @@ func ofFirm(names ...string) query {
 	})
 }
 
+// REL-05.
 func TestListsWithAJoinedRelationAreDroppedByTheRowsThatTheyShow(t *testing.T) {
 	workforce(t, func(t *testing.T, c *seeded) {
 		one, two, dangling, none := ofFirm("ann", "bob"), ofFirm("cid"), ofFirm("dan"), ofFirm("eve")

@@ -340,6 +340,7 @@ func TestARestartFromAnOldSnapshotServesNothingOld(t *testing.T) {
 	})
 }
 
+// INS-02.
 func TestNothingStaleWhateverRedisEvicts(t *testing.T) {
 	for _, policy := range []string{"allkeys-random", "volatile-lru", "noeviction"} {
 		t.Run(policy, func(t *testing.T) {

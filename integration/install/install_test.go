@@ -61,6 +61,9 @@ func newUser(t *testing.T) *user {
 		// Without the folders' names in what is built, the build cache serves the
 		// next run, whose folders are others.
 		"GOFLAGS=-mod=mod -modcacherw -trimpath",
+		// SQLite in C takes a minute, is not cached across folders, and is compiled by
+		// the other tests.
+		"CGO_ENABLED=0",
 	)
 	if out, err := u.try(t.TempDir(), "mod", "download", "github.com/jackc/pgx/v5@v5.7.2"); err != nil {
 		if os.Getenv("CACHEPLUGIN_TEST_REQUIRE") != "" {

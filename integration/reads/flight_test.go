@@ -134,7 +134,7 @@ func TestNobodyJoinsAReadingThatBeganBeforeACommitThatHasReturned(t *testing.T) 
 		o.Config.Mode = mode
 		fixture.OnEveryDatabase(t, o, func(t *testing.T, f *fixture.Fixture) {
 			if f.Env.Dialect == "sqlite" {
-				return // no writer gets past a reader
+				t.Skip("no writer gets past a reader")
 			}
 			client := f.Config.Redis
 			require.NoError(t, f.Plain.Create(&fixture.Brand{Name: "old", Kind: 1}).Error)

@@ -36,7 +36,7 @@ func TestStrictShowsTheNewStateAndKeepsNothingBetweenCommitAndInvalidation(t *te
 			client, w := fixture.Wired(t)
 			fixture.OnEveryDatabase(t, strict(client), func(t *testing.T, f *fixture.Fixture) {
 				if way.Only != "" && way.Only != f.Env.Dialect {
-					return
+					t.Skip("the statement is of another database")
 				}
 				require.NoError(t, f.Plain.Create(&[]fixture.Brand{{Kind: 1}, {Kind: 2}, {Kind: 3}}).Error)
 				changed, other := f.Brands(t, f.DB, 1), f.Brands(t, f.DB, 2)

@@ -13,7 +13,7 @@ import (
 func TestANamespaceThatOthersLayOutInAnotherWayIsRefused(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		if b.mode.Mode != store.InsideOut {
-			return
+			t.Skip("concerns the mode InsideOut")
 		}
 		ns := newNamespace()
 		here := b.open(t, in(ns))
@@ -71,7 +71,7 @@ func TestASpreadEntryDependsOnTheWholeOfItsJoinedTables(t *testing.T) {
 func TestASpreadNamespaceIsOnAllNodes(t *testing.T) {
 	onEachOf(t, modes[len(inOneSlot):], func(t *testing.T, b backend) {
 		if !b.cluster() {
-			return
+			t.Skip("concerns a cluster")
 		}
 		ns := newNamespace()
 		s := b.open(t, in(ns))

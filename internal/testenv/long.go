@@ -6,7 +6,7 @@ import (
 )
 
 // fewChecks is how often a property is tried where the run need not be long.
-const fewChecks = "10"
+const fewChecks = "20"
 
 // Long reports whether random tests are to run at full length, which make test
 // asks for by CACHEPLUGIN_TEST_LONG=1. Without it they take a share, so that go
@@ -31,6 +31,6 @@ func limitProperties() {
 	said := false
 	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "rapid.checks" })
 	if !said {
-		_ = flag.Set("rapid.checks", fewChecks) // the flag is there, and 10 a number
+		_ = flag.Set("rapid.checks", fewChecks) // the flag is there, and 20 a number
 	}
 }
