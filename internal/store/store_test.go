@@ -61,7 +61,8 @@ var (
 )
 
 // onEach runs a test in every mode, on a real server and a Redis Cluster (if
-// redis-server is installed) and on the embedded server.
+// redis-server is installed) and on the embedded server, which runs that need not
+// be long leave out where there is a real one.
 func onEach(t *testing.T, test func(t *testing.T, b backend)) {
 	t.Helper()
 	onEachOf(t, modes, test)
@@ -80,6 +81,9 @@ func onEachOf(t *testing.T, modes []variant, test func(t *testing.T, b backend))
 	servers := map[string]redis.UniversalClient{"redis": testenv.Redis(t), "embedded": embedded}
 	if testenv.RedisIsReal(t) {
 		servers["cluster"] = testenv.Cluster(t)
+		if !testenv.Long() {
+			delete(servers, "embedded") // the slowest of them, and the least like what users have
+		}
 	}
 	for _, mode := range modes {
 		for name, client := range servers {
