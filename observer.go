@@ -59,7 +59,7 @@ const (
 	EventMiss
 	// EventStore is a result that was stored.
 	EventStore
-	// EventSkip is a query on a profiled table, or one cached by hand, that
+	// EventSkip is a query on a profiled table, or one that opted in, that
 	// was not looked up or not stored, and Event.Reason says why.
 	EventSkip
 	// EventInvalidate is the invalidation of one table.

@@ -50,7 +50,7 @@ type Plugin struct {
 	listener   *store.Listener // of other processes' invalidations
 	reads      *lookup.Cache
 	commit     *commit.Committer
-	watched    sync.Map // *database.Database -> struct{}: sources whose outbox is drained
+	drained    sync.Map // *database.Database -> struct{}: sources whose outbox is drained
 }
 
 // handle is the plugin on one handle of GORM.
@@ -269,14 +269,14 @@ func (p *Plugin) lookupOptions() lookup.Options {
 		o.Follow = func(s *store.Store, n *near.Space) { p.listener.Follow(s, n) }
 	}
 	if c.Outbox != nil {
-		o.Watch = p.watch
+		o.OnSource = p.drainOutbox
 	}
 	return o
 }
 
-// watch has the outbox of a source drained that results are read from.
-func (p *Plugin) watch(d *database.Database, pool gorm.ConnPool) {
-	if _, watched := p.watched.Load(d); watched {
+// drainOutbox has the outbox of a source drained that results are read from.
+func (p *Plugin) drainOutbox(d *database.Database, pool gorm.ConnPool) {
+	if _, drained := p.drained.Load(d); drained {
 		return
 	}
 	c, ok := pool.(gorm.GetDBConnector)
@@ -285,7 +285,7 @@ func (p *Plugin) watch(d *database.Database, pool gorm.ConnPool) {
 	}
 	if db, err := c.GetDBConn(); err == nil {
 		p.commit.OpenOutbox(db, d.Dialect)
-		p.watched.Store(d, struct{}{})
+		p.drained.Store(d, struct{}{})
 	}
 }
 

@@ -127,7 +127,7 @@ func scriptWorks(ctx context.Context, s *store.Store) []scriptWork {
 		return err
 	}
 	unfence := func() error {
-		_, err := s.Invalidate(ctx, []store.Change{{Table: "t", All: true}}, "bench")
+		_, err := s.Invalidate(ctx, []store.Change{{Table: "t"}}, "bench")
 		return err
 	}
 	return []scriptWork{
@@ -156,7 +156,7 @@ func scriptWorks(ctx context.Context, s *store.Store) []scriptWork {
 			}
 			return keys, true
 		}})},
-		{"whole table of 1000 schemes", schemesOf, invalidate(store.Change{Table: "d", All: true})},
+		{"whole table of 1000 schemes", schemesOf, invalidate(store.Change{Table: "d"})},
 		{"everything", each(schemesOf, spread(1)), func() error { return s.InvalidateAll(ctx) }},
 	}
 }

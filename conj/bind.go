@@ -66,7 +66,7 @@ func newTableRead(t *Table, lim Limits, any [][]term) *tableRead {
 	return r
 }
 
-// mayIntersect tells whether a further term on the column can be taken
+// mayIntersect reports whether a further term on the column can be taken
 // together with those before: different values must be different to the
 // database, too.
 func (c *templateColumn) mayIntersect(t term) bool {

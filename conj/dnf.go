@@ -268,7 +268,7 @@ func (n *narrower) first(c *selectCore, name string, lo, hi int) (place, bool) {
 	return place{}, false
 }
 
-// carries tells whether equality of two columns of a kind is equality of
+// carries reports whether equality of two columns of a kind is equality of
 // their canonical values. Texts may compare by either column's collation,
 // which is one and the same in PostgreSQL and SQLite's exact kind only.
 func (n *narrower) carries(k Kind) bool {
@@ -342,7 +342,7 @@ func (n *narrower) or(x, y []conjunct) []conjunct {
 	return all
 }
 
-// implies tells whether every term of another conjunction is one of conj.
+// implies reports whether every term of another conjunction is one of conj.
 func (conj conjunct) implies(other conjunct) bool {
 	for _, a := range other {
 		if !slices.ContainsFunc(conj, a.same) {

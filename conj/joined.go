@@ -64,7 +64,7 @@ func (p *Plan) Joined(deps []Dependency) []*Joined {
 	return all
 }
 
-// narrows tells whether a conjunction says less than the joined rows do.
+// narrows reports whether a conjunction says less than the joined rows do.
 func (j *Joined) narrows(c Conjunction) bool {
 	return slices.ContainsFunc(j.Columns(), func(name string) bool {
 		return !slices.ContainsFunc(c.Terms, func(t BoundTerm) bool { return t.Column == name })
@@ -214,7 +214,7 @@ type selectItem struct {
 	entry, col int    // the column that it shows; -1 if it shows something else
 }
 
-// isFree tells whether the table that a join adds, its rows and their number, has
+// isFree reports whether the table that a join adds, its rows and their number, has
 // no say in which combinations of those before it are in the result, and in
 // which order if some are not shown. found and free hold what is known of the
 // joins that follow: they may go on from the table if they are free.
@@ -257,7 +257,7 @@ func (f *finder) joined(node *fromNode) *Joined {
 	return j
 }
 
-// covers tells whether all of some columns are among the joined ones.
+// covers reports whether all of some columns are among the joined ones.
 func (j *Joined) covers(columns []int) bool {
 	return len(columns) > 0 && !slices.ContainsFunc(columns, func(c int) bool { return !slices.Contains(j.columns, c) })
 }
@@ -308,7 +308,7 @@ func (f *finder) equalities(j *Joined, node *fromNode, on *expr) {
 // systemColumns are columns that every table of some database has.
 var systemColumns = set("ctid xmin xmax cmin cmax tableoid oid rowid _rowid_")
 
-// mentions tells whether some tokens may refer to a table: by its name or alias,
+// mentions reports whether some tokens may refer to a table: by its name or alias,
 // or by a column that might be its own.
 func (f *finder) mentions(s span, e *scopeEntry) bool {
 	for i := s.lo; i < s.hi; i++ {
@@ -325,7 +325,7 @@ func (f *finder) mentions(s span, e *scopeEntry) bool {
 	return false
 }
 
-// mayBeColumn tells whether a name without a qualifier may be a column of a
+// mayBeColumn reports whether a name without a qualifier may be a column of a
 // table.
 func (f *finder) mayBeColumn(at int, e *scopeEntry) bool {
 	low := strings.ToLower(f.toks[at].text)
@@ -417,7 +417,7 @@ func (f *finder) reference(s span) (ref columnRef, ok bool) {
 	return ref, true
 }
 
-// plain tells whether some tokens are nothing but columns, values, plain
+// plain reports whether some tokens are nothing but columns, values, plain
 // functions and the given words.
 func (f *finder) plain(s span, words ...string) bool {
 	for i := s.lo; i < s.hi; i++ {
@@ -452,14 +452,14 @@ func (f *finder) isAlias(name string) bool {
 	return slices.ContainsFunc(f.items, func(item selectItem) bool { return item.name != "" && sameName(f.d, item.name, name) })
 }
 
-// orders tells whether the ORDER BY is plain.
+// orders reports whether the ORDER BY is plain.
 func (f *finder) orders() bool {
 	return !slices.ContainsFunc(f.out.orders, func(s span) bool {
 		return !f.plain(s, "asc", "desc", "nulls", "first", "last", "is", "not", "null", "true", "false")
 	})
 }
 
-// ordersBy tells whether the order may depend on a table: by its columns, by a
+// ordersBy reports whether the order may depend on a table: by its columns, by a
 // result's position or by the name of one that may show it.
 func (f *finder) ordersBy(entry int) bool {
 	for _, s := range f.out.orders {

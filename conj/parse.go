@@ -81,7 +81,7 @@ func (p *parser) atEnd() bool { return p.peek().kind == tokEnd }
 func (t *token) is(s string) bool { return t.kind == tokPunct && t.text == s }
 func (t *token) op(s string) bool { return t.kind == tokOp && t.text == s }
 
-// anyOf tells whether the token is one of some keywords.
+// anyOf reports whether the token is one of some keywords.
 func (t *token) anyOf(words ...string) bool {
 	return t.word != "" && slices.Contains(words, t.word)
 }
@@ -147,7 +147,7 @@ func (p *parser) noteName(n TableName) {
 	}
 }
 
-// isTableIdentifier tells whether a token can name a table.
+// isTableIdentifier reports whether a token can name a table.
 func (p *parser) isTableIdentifier(t *token) bool {
 	return t.identifier() || t.kind == tokDouble || t.kind == tokString && p.d == SQLite
 }
@@ -241,7 +241,7 @@ func (p *parser) element() {
 	}
 }
 
-// isTypeName tells whether the token before the current one is a type's name
+// isTypeName reports whether the token before the current one is a type's name
 // after :: or AS, as in x::numeric(10,2).
 func (p *parser) isTypeName() bool {
 	if p.pos < 2 {
@@ -325,7 +325,7 @@ func (p *parser) scanParens() {
 	p.expectPunct(")")
 }
 
-// startsQuery tells whether two tokens begin a query.
+// startsQuery reports whether two tokens begin a query.
 func (p *parser) startsQuery(t, next *token) bool {
 	switch t.word {
 	case "select", "with":
@@ -338,7 +338,7 @@ func (p *parser) startsQuery(t, next *token) bool {
 	return false
 }
 
-// parenthesisedQuery tells whether a run of opening parentheses, at the
+// parenthesisedQuery reports whether a run of opening parentheses, at the
 // current token, ends in a query.
 func (p *parser) parenthesisedQuery() bool {
 	i := 0

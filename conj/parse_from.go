@@ -60,7 +60,7 @@ func (p *parser) joins(core *selectCore, left *fromNode) *fromNode {
 	return left
 }
 
-// outward tells whether the tree holds a RIGHT or FULL join.
+// outward reports whether the tree holds a RIGHT or FULL join.
 func (f *fromNode) outward() bool {
 	return f.entry < 0 && (f.kind == joinRight || f.kind == joinFull || f.left.outward() || f.right.outward())
 }
@@ -181,7 +181,7 @@ func leaf(core *selectCore, e *scopeEntry) *fromNode {
 	return &fromNode{entry: n - 1, lo: n - 1, hi: n}
 }
 
-// baseTable tells whether an unqualified name means a table and not a CTE, or
+// baseTable reports whether an unqualified name means a table and not a CTE, or
 // may mean either.
 func (p *parser) baseTable(name string) (base, maybe bool) {
 	for s := p.ctes; s != nil; s = s.outer {

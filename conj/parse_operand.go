@@ -67,7 +67,7 @@ func castTo(e *expr, kind Kind) *expr {
 	return value(v)
 }
 
-// isComparison tells whether an operator ends an operand.
+// isComparison reports whether an operator ends an operand.
 func (p *parser) isComparison(t *token) bool {
 	switch t.text {
 	case "=", "==", "<", ">", "<=", ">=", "<>", "!=":

@@ -182,7 +182,7 @@ func (p *parser) queryTerm(out *outerQuery) {
 var clauseWords = set(`from where group having window order limit offset fetch for union intersect except
 	into procedure returning qualify`)
 
-// endsClause tells whether a token begins the next clause of a SELECT.
+// endsClause reports whether a token begins the next clause of a SELECT.
 func (p *parser) endsClause(t *token) bool {
 	if t.word == "" {
 		return false

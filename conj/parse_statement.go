@@ -312,7 +312,7 @@ func (p *parser) parents() {
 	}
 }
 
-// isTemporarySchema tells whether tables of a schema are temporary.
+// isTemporarySchema reports whether tables of a schema are temporary.
 func isTemporarySchema(d Dialect, schema string) bool {
 	return d == PostgreSQL && strings.HasPrefix(schema, "pg_temp") || d == SQLite && strings.EqualFold(schema, "temp")
 }

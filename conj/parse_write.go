@@ -308,7 +308,7 @@ func (p *parser) conflictTarget() []string {
 	return nil
 }
 
-// assignsItself tells whether all that follows is column = column, which is how
+// assignsItself reports whether all that follows is column = column, which is how
 // GORM says DO NOTHING to MySQL: it changes no row.
 func (p *parser) assignsItself() bool {
 	column, itself := p.peek(), p.peekAt(2)
@@ -353,7 +353,7 @@ func (p *parser) assignments(w *parsedWrite) []parsedSet {
 	}
 }
 
-// excluded tells whether the tokens from start to here are excluded.column.
+// excluded reports whether the tokens from start to here are excluded.column.
 func (p *parser) excluded(start int, column string) bool {
 	if p.pos != start+3 || p.err != nil {
 		return false

@@ -115,12 +115,12 @@ func (all pins) of(t *Table, col int) *pin {
 	return all[i]
 }
 
-// on tells whether a column of the table is pinned.
+// on reports whether a column of the table is pinned.
 func (all pins) on(t *Table) bool {
 	return slices.ContainsFunc(all, func(p *pin) bool { return p.table.ID == t.ID })
 }
 
-// ask notes that a condition asks a value of a column, and tells whether that
+// ask notes that a condition asks a value of a column, and reports whether that
 // is pinned.
 func (all pins) ask(t *Table, col int) bool {
 	p := all.of(t, col)

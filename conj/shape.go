@@ -31,7 +31,7 @@ func (p *parser) classifyShape(start, end int, grouped bool) Shape {
 	return Rows
 }
 
-// inSubquery tells whether the end of some tokens is inside a subquery.
+// inSubquery reports whether the end of some tokens is inside a subquery.
 func (p *parser) inSubquery(toks []token) bool {
 	depth := 0
 	for i := len(toks) - 1; i >= 0; i-- {
@@ -50,7 +50,7 @@ func (p *parser) inSubquery(toks []token) bool {
 	return false
 }
 
-// windowed tells whether a call, at its opening parenthesis, has OVER.
+// windowed reports whether a call, at its opening parenthesis, has OVER.
 func windowed(toks []token) bool {
 	end := closing(toks)
 	for end+1 < len(toks) && toks[end+1].anyOf("filter", "within") {

@@ -467,7 +467,7 @@ func isDigits(s string) bool {
 	return true
 }
 
-// canonicalInteger tells whether s is an integer as strconv would print it.
+// canonicalInteger reports whether s is an integer as strconv would print it.
 func canonicalInteger(s string) bool {
 	digits, negative := strings.CutPrefix(s, "-")
 	if !isDigits(digits) {

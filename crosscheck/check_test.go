@@ -360,7 +360,7 @@ func (e *evaluation) joins(j *join) bool {
 	return e.joins(j.left) && e.joins(j.right) && (j.on == nil || e.truth(j.on) == yes) && e.merges(j)
 }
 
-// merges tells whether the rows chosen agree in the columns of a join's USING.
+// merges reports whether the rows chosen agree in the columns of a join's USING.
 func (e *evaluation) merges(j *join) bool {
 	for _, name := range j.using {
 		if j.left.ambiguous(name) || j.right.ambiguous(name) {

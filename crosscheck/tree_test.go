@@ -77,7 +77,7 @@ func (j *join) bounds() (lo, hi int) {
 	return lo, hi
 }
 
-// ambiguous tells whether a column of a USING is one of several tables of a side
+// ambiguous reports whether a column of a USING is one of several tables of a side
 // that no USING within has merged. Databases refuse that; where TiDB, like MySQL
 // 8, takes a CROSS JOIN b JOIN c USING (x) for (a CROSS JOIN b) JOIN c, conj and
 // MariaDB take it for a CROSS JOIN (b JOIN c), which makes no other difference.

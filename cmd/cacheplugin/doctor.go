@@ -265,7 +265,7 @@ func exercise(ctx context.Context, s *store.Store) (err error) {
 		return err
 	}
 	defer func() {
-		_, dropErr := s.Invalidate(ctx, []store.Change{{Table: doctorTable, All: true}})
+		_, dropErr := s.Invalidate(ctx, []store.Change{{Table: doctorTable}})
 		if len(tables) == 0 {
 			// Nothing is to be left of a prefix that nobody has used.
 			dropErr = errors.Join(dropErr, s.InvalidateAll(ctx))

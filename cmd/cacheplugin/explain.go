@@ -195,7 +195,7 @@ func (out *explanation) describe(plan *conj.Plan, args []any) {
 	case plan.Skip != "":
 		out.Reason = plan.Skip
 	case plan.Volatile != "":
-		out.Reason = "volatile: " + plan.Volatile + "; only by hand, with a timeout"
+		out.Reason = "volatile: " + plan.Volatile + "; only opt-in, with a timeout"
 	case len(plan.Hidden) > 0:
 		out.Reason = plan.Hidden[0].Reason + "; only where its tables are listed in DependsOn"
 	default:

@@ -159,11 +159,13 @@ func (a *app) invalidateTables(ctx context.Context, targets []string, rows condi
 				continue
 			}
 			met[target] = true
-			change := store.Change{Table: table, All: len(rows) == 0}
-			change.Keys = func(schemes []conj.Scheme) ([]conj.Key, bool) {
-				keys, reason := rows.keys(table, schemes)
-				reasons[table] = reason
-				return keys, reason == ""
+			change := store.Change{Table: table}
+			if len(rows) > 0 {
+				change.Keys = func(schemes []conj.Scheme) ([]conj.Key, bool) {
+					keys, reason := rows.keys(table, schemes)
+					reasons[table] = reason
+					return keys, reason == ""
+				}
 			}
 			changes = append(changes, change)
 		}

@@ -165,7 +165,7 @@ func collect(rows *sql.Rows, err error) (ids []int64, ok bool) {
 }
 
 // law is the law that invalidation stands on: what the database deems equal
-// has one canonical form, if it has any. It tells whether it has.
+// has one canonical form, if it has any. It reports whether it has.
 func law(column conj.Column, d conj.Dialect, row, param any) (known bool, err error) {
 	arg, err := conj.NormalizeArg(param)
 	if err != nil {

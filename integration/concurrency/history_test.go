@@ -162,7 +162,7 @@ func (r saw) stale(lines map[int]*line) string {
 
 func has(seen map[int]counter, id int) bool { _, ok := seen[id]; return ok }
 
-// member tells whether a row can, and whether it must, have been in the group
+// member reports whether a row can, and whether it must, have been in the group
 // of a read, in the versions that the read can have seen.
 func (l *line) member(r saw) (may, must bool) {
 	must = true

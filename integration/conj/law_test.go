@@ -395,7 +395,7 @@ func image(d conj.Dialect, t *conj.Table, row []any) conj.Image {
 	return img
 }
 
-// touches tells whether a row's image is in one of the conjunctions.
+// touches reports whether a row's image is in one of the conjunctions.
 func touches(t *conj.Table, img conj.Image, conjunctions []conj.Conjunction) bool {
 	for _, c := range conjunctions {
 		keys, ok := t.Keys(img, []conj.Scheme{c.Scheme})

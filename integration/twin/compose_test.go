@@ -296,7 +296,7 @@ func (c *composer) block(n, depth int, outer []twinSource) (twinCond, []twinSour
 	return text, sources
 }
 
-// endsInWhere tells whether a FROM has a WHERE outside of brackets.
+// endsInWhere reports whether a FROM has a WHERE outside of brackets.
 func endsInWhere(sql string) bool {
 	depth, quoted := 0, false
 	for i := range len(sql) {

@@ -60,7 +60,7 @@ type twinLast struct {
 	stored bool // whether the cache had the answer then
 }
 
-// refused tells whether the query was an error on some handle, or not asked yet.
+// refused reports whether the query was an error on some handle, or not asked yet.
 func (q *twinLiving) refused() bool {
 	for _, l := range q.last {
 		if l.step == 0 || l.truth.refused() {
@@ -70,7 +70,7 @@ func (q *twinLiving) refused() bool {
 	return false
 }
 
-// refused tells whether the database gave an error.
+// refused reports whether the database gave an error.
 func (a twinAnswer) refused() bool {
 	return a.err != "" && a.err != gorm.ErrRecordNotFound.Error()
 }

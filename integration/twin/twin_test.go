@@ -105,7 +105,7 @@ func (r *twinRun) run(t *testing.T) {
 	}
 }
 
-// enough tells whether the run ends.
+// enough reports whether the run ends.
 func (r *twinRun) enough() bool {
 	switch {
 	case *twinReplay != "":

@@ -16,7 +16,7 @@ type twinWrite struct {
 	run  func(db *gorm.DB) error
 }
 
-// exclusive tells whether a write keeps readers out until its transaction ends,
+// exclusive reports whether a write keeps readers out until its transaction ends,
 // or waits for those that read.
 func (w twinWrite) exclusive() bool {
 	return strings.HasPrefix(w.name, "raw TRUNCATE") || strings.HasPrefix(w.name, "raw REFRESH")

@@ -39,7 +39,7 @@ type ForeignKey struct {
 	Readable bool
 }
 
-// Acts tells whether the key changes rows of the child when rows of the parent
+// Acts reports whether the key changes rows of the child when rows of the parent
 // are deleted, or updated.
 func (k *ForeignKey) Acts(deleted bool) bool {
 	if deleted {
@@ -48,7 +48,7 @@ func (k *ForeignKey) Acts(deleted bool) bool {
 	return k.OnUpdate != Refuse
 }
 
-// refersTo tells whether the key is to a column of the parent.
+// refersTo reports whether the key is to a column of the parent.
 func (k *ForeignKey) refersTo(column string) bool {
 	return slices.ContainsFunc(k.Columns, func(c string) bool { return c == "" || strings.EqualFold(c, column) })
 }
@@ -154,7 +154,7 @@ func newForeignKeys(columns []keyColumn) *foreignKeys {
 	return k
 }
 
-// refersTo tells whether an update of a table's column makes a foreign key act.
+// refersTo reports whether an update of a table's column makes a foreign key act.
 func (k *foreignKeys) refersTo(id, column string) bool {
 	return slices.ContainsFunc(k.byParent[id], func(key *ForeignKey) bool {
 		return key.OnUpdate != Refuse && key.refersTo(column)

@@ -72,18 +72,18 @@ type Table struct {
 	referenced []bool
 }
 
-// Fills tells whether the database gives the column a value of its own when
+// Fills reports whether the database gives the column a value of its own when
 // an INSERT does not.
 func (t *Table) Fills(column int) bool { return t.Defaults[column] != DefaultNull }
 
-// Generated tells whether the column is computed from others.
+// Generated reports whether the column is computed from others.
 func (t *Table) Generated(column int) bool { return t.Defaults[column] == Generated }
 
-// OnUpdate tells whether the database sets the column when an UPDATE does not
+// OnUpdate reports whether the database sets the column when an UPDATE does not
 // name it (MySQL's ON UPDATE CURRENT_TIMESTAMP).
 func (t *Table) OnUpdate(column int) bool { return t.onUpdate[column] }
 
-// Referenced tells whether an UPDATE of the column may change rows of
+// Referenced reports whether an UPDATE of the column may change rows of
 // UpdateTouches: a foreign key that acts refers to it.
 func (t *Table) Referenced(column int) bool { return t.referenced[column] }
 

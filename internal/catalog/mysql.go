@@ -169,7 +169,7 @@ func mysqlUncacheable(schema, tableType, engine string) string {
 // mysqlConnection holds a connection's character sets.
 type mysqlConnection struct{ client, connection, results string }
 
-// all tells whether each of the three is one of the given.
+// all reports whether each of the three is one of the given.
 func (c mysqlConnection) all(charsets ...string) bool {
 	for _, have := range []string{c.client, c.connection, c.results} {
 		ok := false

@@ -11,7 +11,7 @@ import (
 // table, each of the last two a star or quoted.
 var mysqlGrant = regexp.MustCompile("^(GRANT|REVOKE) (.+?) ON (\\*|`(?:[^`]|``)+`)\\.(\\*|`(?:[^`]|``)+`) (?:TO|FROM) ")
 
-// mysqlHidesTriggers tells whether information_schema may hide triggers of a
+// mysqlHidesTriggers reports whether information_schema may hide triggers of a
 // table: it shows them to holders of the TRIGGER privilege only.
 func mysqlHidesTriggers(ctx context.Context, q Querier, schema, table string) (bool, error) {
 	granted, revoked := false, false

@@ -29,7 +29,7 @@ type Server struct {
 	DefaultIsolation string
 	// MariaDB tells MariaDB from MySQL.
 	MariaDB bool
-	// SQLMode is MySQL's sql_mode; Strict tells whether it makes a value that
+	// SQLMode is MySQL's sql_mode; Strict reports whether it makes a value that
 	// doesn't fit an error, as the other databases always do (SQLite stores
 	// what it is given).
 	SQLMode string

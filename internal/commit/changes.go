@@ -103,8 +103,8 @@ func (j *Journal) owedLocked() debts {
 func forStore(list []*changes) []store.Change {
 	told := make([]store.Change, len(list))
 	for i, c := range list {
-		told[i] = store.Change{Table: c.table, All: c.extent >= change.Table}
-		if !told[i].All {
+		told[i] = store.Change{Table: c.table}
+		if c.extent < change.Table {
 			told[i].Keys = c.keys
 		}
 	}

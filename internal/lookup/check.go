@@ -126,7 +126,7 @@ func (r *Read) compare(ctx context.Context, payload []byte, version string) erro
 	r.cache.Report.Error(ctx, "a stale result was served; it is dropped. Was the table written without the plugin?",
 		"table", r.table, "query", conj.Mask(r.database.Dialect, r.query), "key", r.key.String(), "age", age)
 	for _, table := range r.tables {
-		r.space.Near.Drop(store.Change{Table: table, All: true})
+		r.space.Near.Drop(store.Change{Table: table})
 	}
 	return r.space.Store.Forget(ctx, r.key)
 }

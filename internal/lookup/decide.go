@@ -139,9 +139,9 @@ func (d *decision) admit() admission {
 		a.reason = "no timeout: no profile matches the table, and Defaults has none"
 	case settings != nil && (settings.Volatile || settings.Timeout > 0): // accepted at the call site
 	case d.volatile != "":
-		a.reason = "volatile: " + d.volatile + "; cache it by hand with AllowVolatile or a timeout if you accept that"
+		a.reason = "volatile: " + d.volatile + "; opt in with AllowVolatile or a timeout if you accept that"
 	case d.unknown != "":
-		a.reason = d.unknown + "; list the tables that it reads in DependsOn, or cache it by hand with AllowVolatile or a timeout"
+		a.reason = d.unknown + "; list the tables that it reads in DependsOn, or opt in with AllowVolatile or a timeout"
 	}
 	return a
 }
@@ -183,8 +183,8 @@ func (h *Handle) open(ctx context.Context, d *decision) (reason string) {
 		d.pool = h.Source(q.DB, q.Pool)
 	}
 	d.database = h.databases.Of(d.pool)
-	if q.tx == nil && h.Watch != nil {
-		h.Watch(d.database, d.pool)
+	if q.tx == nil && h.OnSource != nil {
+		h.OnSource(d.database, d.pool)
 	}
 	if d.database.SessionTainted() {
 		return "a statement has changed a pooled session's settings"

@@ -145,7 +145,7 @@ func (r *Read) reportSaved(s saving, start time.Time, stored bool, err error) {
 	default:
 		// Known to be valid since the look-up that took the lease, and no longer: a
 		// result that something has outdated meanwhile may be stored, and is no hit.
-		r.keep(s.payload, s.lease.Version(), r.near.asked)
+		r.putNear(s.payload, s.lease.Version(), r.near.asked)
 		r.report(s.ctx, report.Event{
 			Kind: report.Store, Rows: s.rows, Bytes: len(s.payload), Duration: time.Since(start),
 		})

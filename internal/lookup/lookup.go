@@ -39,8 +39,8 @@ type Options struct {
 	// Follow, if there is a near cache, has the process told of what others
 	// invalidate in a namespace.
 	Follow func(*store.Store, *near.Space)
-	// Watch, if there is an outbox, is told of each source that is read.
-	Watch func(d *database.Database, pool gorm.ConnPool)
+	// OnSource, if there is an outbox, is told of each source that is read.
+	OnSource func(d *database.Database, pool gorm.ConnPool)
 	// Unmatched is the policy of tables that no profile matches.
 	Unmatched policy.Policy
 
@@ -90,9 +90,8 @@ func (c *Cache) Close(ctx context.Context) error {
 // Handle is the Cache on one handle of GORM.
 type Handle struct {
 	*Cache
-	dialect   conj.Dialect
-	databases *database.Set
-	// pool is the handle's own, for what is read outside of any statement.
+	dialect    conj.Dialect
+	databases  *database.Set
 	keyBuffers sync.Pool // of *[]byte
 }
 

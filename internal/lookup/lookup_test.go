@@ -103,7 +103,7 @@ func keyOf(t *testing.T, f *fixture, db *gorm.DB) store.EntryKey {
 // fence keeps a table from taking new results, as a COMMIT that is under way.
 func (f *fixture) fence(t *testing.T, table string) {
 	t.Helper()
-	_, err := f.Namespaces.Home().Store.Fence(t.Context(), store.NewFenceID(), []store.Change{{Table: table, All: true}}, time.Minute)
+	_, err := f.Namespaces.Home().Store.Fence(t.Context(), store.NewFenceID(), []store.Change{{Table: table}}, time.Minute)
 	require.NoError(t, err)
 }
 

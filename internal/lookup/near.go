@@ -105,8 +105,8 @@ func (r *Read) askStore(ctx context.Context) (store.Lookup, error) {
 	return found, err
 }
 
-// keep keeps a result that was valid at some time in the near cache.
-func (r *Read) keep(payload []byte, version string, valid time.Time) {
+// putNear keeps a result that was valid at some time in the near cache.
+func (r *Read) putNear(payload []byte, version string, valid time.Time) {
 	n := &r.near
 	switch {
 	case !n.on || version == "": // what another one of this process has read, who keeps it

@@ -111,7 +111,7 @@ func (r *Read) Open(ctx context.Context) (driver.Rows, error) {
 			return nil, nil
 		}
 		r.reportHit(ctx, found.Payload, start, r.near.confirms)
-		r.keep(found.Payload, found.Version, r.near.asked)
+		r.putNear(found.Payload, found.Version, r.near.asked)
 		r.check(ctx, found.Payload, found.Version)
 		return rows, nil
 	case store.Leased:

@@ -124,7 +124,7 @@ func TestUnreadable(t *testing.T) {
 	n := s.Home()
 	require.Empty(t, n.Unreadable([]string{"main.users"}))
 	server.SetError("LOADING")
-	_, err := n.Guard.Invalidate(t.Context(), []store.Change{{Table: "main.users", All: true}})
+	_, err := n.Guard.Invalidate(t.Context(), []store.Change{{Table: "main.users"}})
 	require.ErrorIs(t, err, store.ErrQueued)
 	require.Equal(t, "an invalidation is pending", n.Unreadable([]string{"main.users"}))
 	server.SetError("")

@@ -14,7 +14,7 @@ import (
 // in Redis after the change.
 func (s *Space) Drop(changes ...store.Change) {
 	for _, c := range changes {
-		if c.All || c.Keys == nil {
+		if c.Keys == nil {
 			s.dropTable(c.Table)
 			continue
 		}

@@ -43,7 +43,7 @@ func (e *Entry) Version() string { return e.version }
 // never is a time when nothing was known.
 const never = math.MinInt64
 
-// Fresh tells whether it may be served without asking Redis by one who accepts
+// Fresh reports whether it may be served without asking Redis by one who accepts
 // results that were known to be valid less than maxStale ago.
 func (e *Entry) Fresh(maxStale time.Duration) bool {
 	valid := e.valid.Load()

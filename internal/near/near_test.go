@@ -117,12 +117,12 @@ func TestADropReachesWhatDependsOnIt(t *testing.T) {
 	}{
 		"an own write":         {func(f *fixture) { f.Drop(changed("a", "1")) }, []string{"a1", "a1 and a2", "a1 with rows of b"}},
 		"an own write to rows": {func(f *fixture) { f.Drop(changed("b", "7")) }, []string{"a1 with rows of b"}},
-		"a table":              {func(f *fixture) { f.Drop(store.Change{Table: "a", All: true}) }, []string{"a1", "a1 and a2", "a2", "a1 with rows of b", "no rows of a"}},
+		"a table":              {func(f *fixture) { f.Drop(store.Change{Table: "a"}) }, []string{"a1", "a1 and a2", "a2", "a1 with rows of b", "no rows of a"}},
 		"a write of which the keys can't be told": {func(f *fixture) {
 			f.Drop(store.Change{Table: "b", Keys: func([]conj.Scheme) ([]conj.Key, bool) { return nil, false }})
 		}, []string{"b1", "a1 with rows of b"}},
 		"a write without keys":    {func(f *fixture) { f.Drop(store.Change{Table: "b"}) }, []string{"b1", "a1 with rows of b"}},
-		"another table":           {func(f *fixture) { f.Drop(store.Change{Table: "c", All: true}, changed("d", "1")) }, nil},
+		"another table":           {func(f *fixture) { f.Drop(store.Change{Table: "c"}, changed("d", "1")) }, nil},
 		"a notice":                {func(f *fixture) { f.Apply(store.Notice{Table: "a", Keys: []conj.Key{id("a", "2")}}) }, []string{"a1 and a2", "a2"}},
 		"a notice of rows":        {func(f *fixture) { f.Apply(store.Notice{Table: "b", Keys: []conj.Key{id("b", "7")}}) }, []string{"a1 with rows of b"}},
 		"a notice of a table":     {func(f *fixture) { f.Apply(store.Notice{Table: "b"}) }, []string{"b1", "a1 with rows of b"}},
@@ -157,7 +157,7 @@ func TestADropReachesWhatDependsOnIt(t *testing.T) {
 // A result that is read while something is dropped may be from before it.
 func TestAResultThatIsReadOverADropIsNotFresh(t *testing.T) {
 	for name, drop := range map[string]func(f *fixture){
-		"of the row": func(f *fixture) { f.Drop(changed("a", "1")) }, "of the table": func(f *fixture) { f.Drop(store.Change{Table: "a", All: true}) },
+		"of the row": func(f *fixture) { f.Drop(changed("a", "1")) }, "of the table": func(f *fixture) { f.Drop(store.Change{Table: "a"}) },
 		"of everything": func(f *fixture) { f.Clear() }, "by a notice": func(f *fixture) { f.Apply(store.Notice{Table: "a", Keys: []conj.Key{id("a", "1")}}) },
 		"that may have been missed": func(f *fixture) { f.Demote() },
 	} {

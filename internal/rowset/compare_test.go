@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// same tells whether two values are of one type and can't be told apart: floats by their bits, nil from empty bytes,
+// same reports whether two values are of one type and can't be told apart: floats by their bits, nil from empty bytes,
 // times with their location.
 func same(a, b any) bool {
 	if reflect.TypeOf(a) != reflect.TypeOf(b) {

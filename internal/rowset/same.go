@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// Same tells whether two payloads hold the same columns and the same rows, in any order. Values are compared by what
+// Same reports whether two payloads hold the same columns and the same rows, in any order. Values are compared by what
 // they say: times by their instants, text and bytes alike, floats by nine digits, since sums of them come out
 // differently in another order. Errors are those of [Decode].
 func Same(a, b []byte) (bool, error) {

@@ -29,7 +29,7 @@ func TestAnEntryMayDependOnNoConjunctionOrNoTable(t *testing.T) {
 
 		invalidate(t, s, changed("a", row{"1", "1"}))
 		requireHit(t, s, "never true", "x", store.Dependency{Table: "a"})
-		invalidate(t, s, store.Change{Table: "a", All: true})
+		invalidate(t, s, store.Change{Table: "a"})
 		require.Equal(t, store.Leased, acquire(t, s, "never true", store.Dependency{Table: "a"}).State)
 	})
 }
@@ -178,7 +178,7 @@ func TestALiveFenceForbidsLeasesAndAnOldOneIsRemoved(t *testing.T) {
 		require.Equal(t, store.Leased, acquire(t, s, "q", on("b", "1")).State)
 		requireHit(t, s, "hit", "result", on("a", "1"))
 
-		invalidate(t, s, store.Change{Table: "a", All: true})
+		invalidate(t, s, store.Change{Table: "a"})
 		require.Equal(t, store.Fenced, acquire(t, s, "hit", on("a", "1")).State)
 
 		fence("f:w1", time.Now().Add(-time.Hour))

@@ -119,7 +119,7 @@ func TestAFullServerIsToldOfEveryWrite(t *testing.T) {
 			l, err := s.Peek(ctx, entry("late"), []store.Dependency{on("a", "1")})
 			require.NoError(t, err)
 			require.Equal(t, store.Missing, l.State)
-			invalidate(t, s, store.Change{Table: "a", All: true})
+			invalidate(t, s, store.Change{Table: "a"})
 			check(func(int) bool { return true })
 			require.NoError(t, s.InvalidateAll(ctx))
 

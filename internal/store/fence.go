@@ -80,7 +80,7 @@ func (s *Store) dropping(ids []string) fencing {
 	return fencing{set: settled, hold: s.settle, drop: ids}
 }
 
-// full tells whether an error is a server's that takes no more writes. It
+// full reports whether an error is a server's that takes no more writes. It
 // refuses fences then, and new entries as well.
 func full(err error) bool {
 	var reply redis.Error

@@ -82,11 +82,11 @@ func TestFencesOfSeveralWritersStandSideBySide(t *testing.T) {
 		fence(t, s, "w2", two)
 		commit(t, s, "w1", one)
 		require.Equal(t, store.Fenced, state(t, s, "q", on("a", "1")))
-		invalidate(t, s, store.Change{Table: "a", All: true})
+		invalidate(t, s, store.Change{Table: "a"})
 		require.Equal(t, store.Fenced, state(t, s, "q", on("a", "1")), "a table's invalidation drops nobody's fence")
-		commit(t, s, "w3", store.Change{Table: "a", All: true})
+		commit(t, s, "w3", store.Change{Table: "a"})
 		require.Equal(t, store.Fenced, state(t, s, "q", on("a", "1")), "nor does another writer's")
-		commit(t, s, "w2", store.Change{Table: "a", All: true})
+		commit(t, s, "w2", store.Change{Table: "a"})
 		require.Equal(t, store.Leased, state(t, s, "q", on("a", "1")))
 	})
 }
@@ -154,7 +154,7 @@ func TestAFenceAroundEverything(t *testing.T) {
 			require.Equal(t, store.Missing, l.State)
 			require.NoError(t, s.InvalidateAll(ctx, "w"))
 		}
-		invalidate(t, s, store.Change{Table: "a", All: true})
+		invalidate(t, s, store.Change{Table: "a"})
 		require.Equal(t, store.Fenced, state(t, s, "q", on("a", "1")))
 		require.NoError(t, s.InvalidateAll(ctx, "other"))
 		fill(t, s, "q", "new", on("a", "1"))

@@ -25,18 +25,14 @@ const (
 	schemeRounds = 4
 )
 
-// Change says what a write has changed in a table.
+// Change says what a write has changed in a table: any row, if Keys is nil.
 type Change struct {
 	Table string
-
-	// All says that any row may have changed.
-	All bool
 
 	// Keys returns the conjunctions of the table, for the given schemes, that
 	// the old and new rows satisfy. It is called again when the list of
 	// schemes turns out to be newer; false says that it can't tell, and the
-	// table is dropped whole, as it is if Keys is nil. It may be called later
-	// and by another goroutine if the change has to be queued.
+	// table is dropped whole. It may be called later and by another goroutine if the change has to be queued.
 	Keys func(schemes []conj.Scheme) (keys []conj.Key, ok bool)
 }
 
@@ -215,7 +211,7 @@ func byTable(changes []Change) []*tableWork {
 			todo = append(todo, w)
 		}
 		w.changes = append(w.changes, c)
-		w.whole = w.whole || c.All || c.Keys == nil
+		w.whole = w.whole || c.Keys == nil
 	}
 	return todo
 }

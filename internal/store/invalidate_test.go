@@ -196,7 +196,7 @@ func TestWhatCouldNotBeInvalidatedIsNamed(t *testing.T) {
 	client := redis.NewClient(&redis.Options{Addr: "127.0.0.1:1", MaxRetries: -1, DialerRetries: 1})
 	defer client.Close()
 	s := backend{client: client}.open(t)
-	changes := []store.Change{changed("a", row{"1", "1"}), changed("b"), {Table: "a", All: true}}
+	changes := []store.Change{changed("a", row{"1", "1"}), changed("b"), {Table: "a"}}
 	reports, err := s.Invalidate(t.Context(), changes)
 	require.Empty(t, reports)
 	var failed *store.InvalidateError
@@ -251,7 +251,7 @@ func TestAFullServerRefusesLeasesButTakesInvalidations(t *testing.T) {
 			invalidate(t, s, changed("a", row{"1", "1"}))
 			_, err = s.Acquire(ctx, entry("q"), []store.Dependency{on("a", "1")}, ttl)
 			require.ErrorContains(t, err, "OOM")
-			invalidate(t, s, store.Change{Table: "b", All: true})
+			invalidate(t, s, store.Change{Table: "b"})
 			require.NoError(t, s.InvalidateAll(ctx))
 
 			require.NoError(t, client.ConfigSet(ctx, "maxmemory", "0").Err())

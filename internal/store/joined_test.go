@@ -104,7 +104,7 @@ func TestAnEntryMayHaveNoJoinedRowsOrManyOrTheWholeTable(t *testing.T) {
 		invalidate(t, s, changed("b", row{"2499", "1"}))
 		requireKept(t, s, "none", "none", deps...)
 		requireMiss(t, s, "many", deps...)
-		invalidate(t, s, store.Change{Table: "b", All: true})
+		invalidate(t, s, store.Change{Table: "b"})
 		requireMiss(t, s, "none", deps...)
 	})
 }
@@ -129,7 +129,7 @@ func TestAWriteToAJoinedTableBeforeTheSaveDropsTheLease(t *testing.T) {
 	onEachInOneSlot(t, func(t *testing.T, b backend) {
 		deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 		for name, change := range map[string]store.Change{
-			"a joined row": changed("b", row{"7", "1"}), "a row that is not joined": changed("b", row{"8", "1"}), "the table": {Table: "b", All: true},
+			"a joined row": changed("b", row{"7", "1"}), "a row that is not joined": changed("b", row{"8", "1"}), "the table": {Table: "b"},
 		} {
 			ns := newNamespace()
 			s, writer := b.open(t, in(ns)), b.open(t, in(ns))

@@ -93,10 +93,10 @@ func TestAFollowerIsToldThatItMayHaveMissedSomething(t *testing.T) {
 	require.NoError(t, err)
 	require.Positive(t, killed)
 	require.Error(t, <-failed)
-	invalidate(t, s, store.Change{Table: "missed", All: true})
+	invalidate(t, s, store.Change{Table: "missed"})
 	g.shut.Store(false)
 	require.Nil(t, f.next(t), "it is back")
-	invalidate(t, s, store.Change{Table: "a", All: true})
+	invalidate(t, s, store.Change{Table: "a"})
 	require.Equal(t, &store.Notice{Table: "a"}, f.next(t))
 }
 

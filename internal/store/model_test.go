@@ -247,7 +247,7 @@ func (w *world) step(ctx context.Context) {
 		if w.draw(2, "all") == 0 {
 			require.NoError(w.t, s.InvalidateAll(ctx))
 		} else {
-			_, err := s.Invalidate(ctx, []store.Change{{Table: "a", All: true}})
+			_, err := s.Invalidate(ctx, []store.Change{{Table: "a"}})
 			require.NoError(w.t, err)
 		}
 	}

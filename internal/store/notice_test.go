@@ -49,7 +49,7 @@ func TestAnInvalidationTellsWhatItHasDropped(t *testing.T) {
 		require.Equal(t, store.Notice{Table: "a", Keys: ids[:100]}, next())
 		invalidate(t, s, keys(101))
 		require.Equal(t, store.Notice{Table: "a"}, next(), "too many to be told")
-		invalidate(t, s, store.Change{Table: "b", All: true})
+		invalidate(t, s, store.Change{Table: "b"})
 		require.Equal(t, store.Notice{Table: "b"}, next())
 
 		_, err := s.Fence(t.Context(), store.NewFenceID(), []store.Change{changed("a", row{"1", "7"})}, time.Minute)

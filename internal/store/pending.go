@@ -32,12 +32,12 @@ func (p *pending) add(changes []Change, maxRows int) {
 			return
 		}
 		old := p.tables[c.Table]
-		if len(old) == 1 && old[0].All {
+		if len(old) == 1 && old[0].Keys == nil {
 			continue
 		}
-		if c.All || c.Keys == nil || p.rows >= maxRows {
+		if c.Keys == nil || p.rows >= maxRows {
 			p.rows -= len(old)
-			c = Change{Table: c.Table, All: true}
+			c = Change{Table: c.Table}
 			old = nil
 		} else {
 			p.rows++

@@ -23,14 +23,14 @@ func TestPendingChangesStayBounded(t *testing.T) {
 		p.add([]Change{rows("a"), rows("b")}, 5)
 	}
 	require.Len(t, p.tables["a"], 3)
-	require.Equal(t, []Change{{Table: "b", All: true}}, p.tables["b"])
+	require.Equal(t, []Change{{Table: "b"}}, p.tables["b"])
 	p.add([]Change{rows("c"), rows("a"), rows("b"), rows("a")}, 5)
 	require.Len(t, p.tables["a"], 1, "collapsed")
-	require.True(t, p.tables["a"][0].All)
+	require.Nil(t, p.tables["a"][0].Keys)
 	require.Equal(t, []string{"a", "b", "c"}, p.names())
 
 	for i := range maxPendingTables {
-		p.add([]Change{{Table: fmt.Sprint(i), All: true}}, 5)
+		p.add([]Change{{Table: fmt.Sprint(i)}}, 5)
 	}
 	require.True(t, p.everything)
 	require.Empty(t, p.tables)
@@ -43,7 +43,7 @@ func TestPendingChangesStayBounded(t *testing.T) {
 func TestPendingMergesWithoutForgetting(t *testing.T) {
 	var p, other pending
 	p.add([]Change{rows("a")}, 10)
-	other.add([]Change{rows("a"), {Table: "b", All: true}}, 10)
+	other.add([]Change{rows("a"), {Table: "b"}}, 10)
 	p.merge(other, 10)
 	require.Len(t, p.tables["a"], 2)
 	require.True(t, p.covers([]string{"x", "b"}))

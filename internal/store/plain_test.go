@@ -87,7 +87,7 @@ func TestAHitOfAnIdentifiedConnectionRunsNoScript(t *testing.T) {
 			l, err = s.Revalidate(t.Context(), entry("q"), deps, ttl, strings.Repeat("v", len(l.Version)))
 			require.NoError(t, err)
 			require.Equal(t, "x", string(l.Payload), name)
-			invalidate(t, s, store.Change{Table: "a", All: true})
+			invalidate(t, s, store.Change{Table: "a"})
 			require.Equal(t, store.Leased, acquire(t, s, "q", deps...).State, name)
 		}
 	})

@@ -38,7 +38,7 @@ func TestALateStoreIsRefused(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		s := b.open(t)
 		for name, change := range map[string]store.Change{
-			"by keys": changed("a", row{"1", "1"}), "whole": {Table: "a", All: true},
+			"by keys": changed("a", row{"1", "1"}), "whole": {Table: "a"},
 		} {
 			late := lease(t, s, name, on("a", "1"))
 			invalidate(t, s, change)
@@ -69,7 +69,7 @@ func TestALateStoreOfASchemeNewToTheWriterIsRefused(t *testing.T) {
 func TestALateDuplicateOfALookUpRevivesNothing(t *testing.T) {
 	invalidations := map[string]func(*testing.T, *store.Store){
 		"by keys": func(t *testing.T, s *store.Store) { invalidate(t, s, changed("a", row{"1", "1"})) },
-		"table":   func(t *testing.T, s *store.Store) { invalidate(t, s, store.Change{Table: "a", All: true}) },
+		"table":   func(t *testing.T, s *store.Store) { invalidate(t, s, store.Change{Table: "a"}) },
 		"all":     func(t *testing.T, s *store.Store) { require.NoError(t, s.InvalidateAll(t.Context())) },
 	}
 	onEach(t, func(t *testing.T, b backend) {
@@ -250,7 +250,7 @@ func TestGarbageUnderAnyKeyOnlyMisses(t *testing.T) {
 
 				spoil()
 				late = lease(t, s, "whole", on("a", "1"))
-				invalidate(t, s, store.Change{Table: "a", All: true})
+				invalidate(t, s, store.Change{Table: "a"})
 				save(t, s, late, "old")
 				require.Equal(t, store.Leased, acquire(t, s, "whole", on("a", "1")).State, "%s under %s", name, keys[i])
 			}

@@ -195,7 +195,7 @@ func TestAGuardReclaimsInTheBackground(t *testing.T) {
 				require.Empty(t, keysOf(t, b.client, ns, "e"))
 				require.Empty(t, keysOf(t, b.client, ns, "x"))
 
-				commit(t, s, "w", store.Change{Table: "a", All: true})
+				commit(t, s, "w", store.Change{Table: "a"})
 				crowd(t, s)
 				_, err := g.Invalidate(t.Context(), []store.Change{changed("a", row{"1", "1"})}, "w")
 				require.NoError(t, err, "it still drops, and reclaims no more")

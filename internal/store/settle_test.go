@@ -57,7 +57,7 @@ func TestATableSettlesAfterEachInvalidation(t *testing.T) {
 		fill(t, s, "a1", "newer", on("a", "1"))
 
 		// A whole table, and everything.
-		invalidate(t, s, store.Change{Table: "a", All: true})
+		invalidate(t, s, store.Change{Table: "a"})
 		require.Equal(t, store.Fenced, state(t, s, "a1", on("a", "1")))
 		settle(t, b, ns, "a")
 		fill(t, s, "a1", "newest", on("a", "1"))
@@ -119,7 +119,7 @@ func TestWhatIsInvalidatedByOneWhoDoesNotSettleSettlesForOthers(t *testing.T) {
 		fresh("first")
 		invalidate(t, other, changed("a", row{"1", "1"}))
 		fresh("second")
-		invalidate(t, other, store.Change{Table: "a", All: true})
+		invalidate(t, other, store.Change{Table: "a"})
 		fresh("third")
 		require.NoError(t, other.InvalidateAll(t.Context()))
 		fresh("fourth")
@@ -149,11 +149,11 @@ func TestAWriterThatSettlesForLessCutsNothingShort(t *testing.T) {
 	onEach(t, func(t *testing.T, b backend) {
 		ns := newNamespace()
 		long, short := b.open(t, settling(ns)), b.open(t, in(ns), func(o *store.Options) { o.Settle = 1 })
-		invalidate(t, long, store.Change{Table: "a", All: true})
+		invalidate(t, long, store.Change{Table: "a"})
 		settled := func() string { return b.client.HGet(t.Context(), b.open(t, in(ns)).TableName("a"), "f:settle").Val() }
 		until := settled()
 		require.NotEmpty(t, until)
-		invalidate(t, short, store.Change{Table: "a", All: true})
+		invalidate(t, short, store.Change{Table: "a"})
 		require.Equal(t, until, settled())
 	})
 }

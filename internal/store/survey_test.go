@@ -40,7 +40,7 @@ func TestSurveyTellsWhatTheNamespaceHolds(t *testing.T) {
 		require.Equal(t, int64(1), survey.ByTable["b"].Keys)
 		require.Positive(t, survey.ByTable["b"].Bytes)
 
-		invalidate(t, s, store.Change{Table: "a", All: true})
+		invalidate(t, s, store.Change{Table: "a"})
 		survey, err = s.Survey(t.Context(), 0)
 		require.NoError(t, err)
 		require.Equal(t, int64(2), survey.Invalid.Keys, "those that read nothing but a")
@@ -124,7 +124,7 @@ func TestTablesAreThoseOfTheNamespace(t *testing.T) {
 			require.Equal(t, int64(1), conjunction.Size)
 		}
 
-		invalidate(t, s, store.Change{Table: "public.users", All: true})
+		invalidate(t, s, store.Change{Table: "public.users"})
 		info, err = s.TableInfo(t.Context(), "public.users")
 		require.NoError(t, err)
 		require.False(t, info.Known)

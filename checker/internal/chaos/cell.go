@@ -230,7 +230,7 @@ func (s *scene) again(p **process) {
 	s.must((*p).send(work.Command{Go: true}))
 }
 
-// pause waits, and tells whether the cell goes on.
+// pause waits, and reports whether the cell goes on.
 func (s *scene) pause(d time.Duration) bool {
 	until := time.Now().Add(d)
 	for {

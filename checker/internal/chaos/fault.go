@@ -71,7 +71,7 @@ type Only struct {
 	Mode        *cacheplugin.Mode
 }
 
-// Applies tells whether a fault makes a difference there.
+// Applies reports whether a fault makes a difference there.
 func (f Fault) Applies(m cacheplugin.Mode, c cacheplugin.Consistency) bool {
 	return (f.Only.Mode == nil || *f.Only.Mode == m) && (f.Only.Consistency == nil || *f.Only.Consistency == c)
 }
@@ -83,7 +83,7 @@ func (f Fault) expects(c cacheplugin.Consistency) Expected {
 	return f.Returned
 }
 
-// Control tells whether the fault is there to show that the checker sees.
+// Control reports whether the fault is there to show that the checker sees.
 func (f Fault) Control() bool { return f.Weakness != "" }
 
 // every is the time until the next one.

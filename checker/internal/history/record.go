@@ -59,7 +59,7 @@ const (
 	WriteAborted                 // nothing was committed, for certain
 )
 
-// IsRead tells whether the kind is a read.
+// IsRead reports whether the kind is a read.
 func (k Kind) IsRead() bool { return k >= ReadItem && k <= lastRead }
 
 func (k Kind) String() string {

@@ -118,7 +118,7 @@ type problem struct {
 	never bool // no moment ever was like that
 }
 
-// check tells whether an answer to r can have been asked for at start: whether
+// check reports whether an answer to r can have been asked for at start: whether
 // each row has a version that belongs so into it, not older than what is owed
 // and not newer than what was there at the end. It returns nil if so.
 func (j *judge) check(g Grade, r *history.Record, start int64) *problem {
@@ -245,7 +245,7 @@ func (j *judge) forget(r *history.Record) {
 	}
 }
 
-// within tells whether one, and whether each, of the versions satisfies a
+// within reports whether one, and whether each, of the versions satisfies a
 // condition.
 func (c *chain) within(from, to int64) func(func(*history.State) bool) (may, must bool) {
 	return func(condition func(*history.State) bool) (may, must bool) {
@@ -261,7 +261,7 @@ func (c *chain) within(from, to int64) func(func(*history.State) bool) (may, mus
 	}
 }
 
-// matches tells whether an item belongs into an answer.
+// matches reports whether an item belongs into an answer.
 func matches(r *history.Record, s *history.State) bool {
 	if !s.Present {
 		return false
@@ -278,7 +278,7 @@ func matches(r *history.Record, s *history.State) bool {
 	}
 }
 
-// torn tells whether no single moment can have been like the answer: one row's
+// torn reports whether no single moment can have been like the answer: one row's
 // successor was there before another row was.
 func (j *judge) torn(r *history.Record) bool {
 	begun, over := int64(0), int64(never)

@@ -122,7 +122,7 @@ func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 	}
 }
 
-// drops tells whether a call is to be answered as if it had been carried out.
+// drops reports whether a call is to be answered as if it had been carried out.
 func (h *Hook) drops(cmd redis.Cmder) bool {
 	if h.weakness != Unfenced && h.weakness != Deaf || !runs(cmd, lua.Invalidate) {
 		return false
@@ -171,7 +171,7 @@ func (h *Hook) send(ctx context.Context, next redis.ProcessHook, cmd *redis.Cmd,
 	return err
 }
 
-// runs tells whether a command runs a script of the protocol.
+// runs reports whether a command runs a script of the protocol.
 func runs(cmd redis.Cmder, s *lua.Script) bool {
 	args := cmd.Args()
 	if len(args) < 3 {

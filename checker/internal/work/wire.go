@@ -133,7 +133,7 @@ func script(cmd redis.Cmder) *lua.Script {
 	return nil
 }
 
-// fences tells whether a call of invalidate sets a fence: its sixth argument is
+// fences reports whether a call of invalidate sets a fence: its sixth argument is
 // for how long, if it is positive.
 func fences(cmd redis.Cmder) bool {
 	args := cmd.Args()
