@@ -1,9 +1,11 @@
 package cacheplugin_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +60,10 @@ func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
 		says   []string
 	}{
 		{"no Redis", func(c *cacheplugin.Config) { c.Redis = nil }, []string{"Redis", "redis.NewClient"}},
+		{"a nil client", func(c *cacheplugin.Config) { c.Redis = (*redis.Client)(nil) }, []string{"Redis", "redis.NewClient"}},
+		{"a nil client of a cluster", func(c *cacheplugin.Config) { c.Redis = (*redis.ClusterClient)(nil) }, []string{"Redis", "redis.NewClient"}},
+		{"a nil observer", func(c *cacheplugin.Config) { c.Observer = (*silent)(nil) }, []string{"Observer", "nil *cacheplugin_test.silent"}},
+		{"a nil observer's function", func(c *cacheplugin.Config) { c.Observer = cacheplugin.ObserverFunc(nil) }, []string{"Observer", "leave it out"}},
 		{"no timeout anywhere", func(c *cacheplugin.Config) {
 			c.Profiles = cacheplugin.Profiles{"users": {Ops: cache.All}}
 		}, []string{`Profiles["users"].Timeout`, "Defaults.Timeout"}},
@@ -163,6 +169,85 @@ func TestAnInstallationHappensOnce(t *testing.T) {
 			require.Equal(t, before.Misses+1, plugin.Stats().Misses)
 		}
 	})
+}
+
+// silent is an Observer that nobody has made.
+type silent struct{ events []cacheplugin.Event }
+
+func (s *silent) Observe(_ context.Context, e cacheplugin.Event) { s.events = append(s.events, e) }
+
+// TestAFailedUseLeavesTheHandleAsItWas: nothing is wrapped or started before
+// everything has been checked.
+func TestAFailedUseLeavesTheHandleAsItWas(t *testing.T) {
+	env := testenv.NeedSQLite(t)
+	for _, failing := range []struct {
+		name   string
+		change func(t *testing.T, db *gorm.DB, c *cacheplugin.Config)
+	}{
+		{"an outbox without its table", func(_ *testing.T, _ *gorm.DB, c *cacheplugin.Config) { c.Outbox = &cacheplugin.Outbox{} }},
+		{"a wrong field", func(_ *testing.T, _ *gorm.DB, c *cacheplugin.Config) { c.LeaseTTL = -1 }},
+		{"a wrong profile", func(_ *testing.T, _ *gorm.DB, c *cacheplugin.Config) {
+			c.Profiles = cacheplugin.Profiles{"users": {}}
+		}},
+		{"a Redis that must answer", func(t *testing.T, _ *gorm.DB, c *cacheplugin.Config) { c.Redis, c.RequireRedis = gone(t), true }},
+		{"a handler that was removed", func(t *testing.T, db *gorm.DB, _ *cacheplugin.Config) {
+			create := db.Callback().Create().Get("gorm:create")
+			require.NoError(t, db.Callback().Create().Remove("gorm:create"))
+			t.Cleanup(func() { require.NoError(t, db.Callback().Create().Register("gorm:create", create)) })
+		}},
+	} {
+		t.Run(failing.name, func(t *testing.T) {
+			db := env.Open(t, nil)
+			require.NoError(t, db.AutoMigrate(&testmodel.Stock{}))
+			pool := db.ConnPool
+			t.Run("Use", func(t *testing.T) {
+				wrong := newPlugin(t, func(c *cacheplugin.Config) { failing.change(t, db, c) })
+				require.Error(t, db.Use(wrong))
+			})
+			require.Same(t, pool, db.ConnPool, "the pool is not wrapped")
+			require.NotContains(t, db.Plugins, cacheplugin.Name)
+			require.NoError(t, db.Where("1 = 1").Delete(&testmodel.Stock{}).Error, "writes go on")
+			require.ErrorIs(t, cacheplugin.InvalidateAll(db), cacheplugin.ErrNotInstalled)
+
+			right := newPlugin(t, nil)
+			require.NoError(t, db.Use(right), "a second, correct Use works")
+			for range 2 {
+				require.NoError(t, db.Find(&[]testmodel.Stock{}).Error)
+			}
+			require.EqualValues(t, 1, right.Stats().Hits)
+		})
+	}
+}
+
+// TestOptionsWithoutEffectAreTold: once, at the start.
+func TestOptionsWithoutEffectAreTold(t *testing.T) {
+	env := testenv.NeedSQLite(t)
+	for _, test := range []struct {
+		change func(c *cacheplugin.Config)
+		told   string // empty: nothing
+	}{
+		{func(*cacheplugin.Config) {}, ""},
+		{func(c *cacheplugin.Config) { c.FenceTTL = time.Second }, "FenceTTL has no effect without Consistency: Strict"},
+		{func(c *cacheplugin.Config) { c.FenceTTL, c.Consistency = time.Second, cacheplugin.Strict }, ""},
+		{func(c *cacheplugin.Config) { c.OnFenceError = cacheplugin.Fallback }, "OnFenceError has no effect without Consistency: Strict"},
+		{func(c *cacheplugin.Config) { c.ShadowDelay = time.Second }, "ShadowDelay has no effect without ShadowReads"},
+		{func(c *cacheplugin.Config) {
+			c.Profiles = cacheplugin.Profiles{"users": {Timeout: time.Hour, MaxStale: time.Minute}}
+		}, `Profiles[\"users\"].MaxStale has no effect without NearCache`},
+		{func(c *cacheplugin.Config) { c.Profiles = nil }, "without Profiles"},
+	} {
+		var log bytes.Buffer
+		plugin := newPlugin(t, func(c *cacheplugin.Config) {
+			test.change(c)
+			c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		})
+		require.NoError(t, env.Open(t, nil).Use(plugin))
+		if test.told == "" {
+			require.NotContains(t, log.String(), "no effect")
+			continue
+		}
+		require.Equal(t, 1, strings.Count(log.String(), test.told), log.String())
+	}
 }
 
 func TestCloseEndsOnce(t *testing.T) {

@@ -8,8 +8,9 @@ type Image []Value
 
 // Keys returns the keys of the conjunctions that a row is part of: one for
 // each of the schemes that are registered of the table, without repetition.
-// It is false if a scheme names a column that the image does not know or the
-// table does not have; then only dropping the whole table is safe.
+// It is false if a scheme names a column that the table does not have, or one
+// that the image does not know and that may be asked for by its value; then only
+// dropping the whole table is safe.
 func (t *Table) Keys(img Image, schemes []Scheme) (keys []Key, ok bool) {
 	keys = make([]Key, 0, len(schemes))
 	var values []Value
@@ -33,15 +34,18 @@ func (t *Table) Keys(img Image, schemes []Scheme) (keys []Key, ok bool) {
 	return keys, true
 }
 
-// value returns an image's value of a column. NotNull does for an Opaque
-// column, of which a conjunction can only hold Null; of any other it says too
-// little.
+// value returns an image's value of a column. Of an Opaque column a conjunction
+// can only hold Null: an unknown value counts as Null, which covers both cases,
+// and NotNull will do. Of any other column they say too little.
 func (t *Table) value(img Image, i int) (Value, bool) {
 	if i >= len(img) {
 		return "", false
 	}
-	v := img[i]
-	if v == "" || v == NotNull && t.columns[i].Kind != Opaque {
+	v, opaque := img[i], t.columns[i].Kind == Opaque
+	switch {
+	case v == "" && opaque:
+		return Null, true
+	case v == "", v == NotNull && !opaque:
 		return "", false
 	}
 	return v, true

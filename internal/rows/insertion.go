@@ -29,19 +29,21 @@ func (n *insertion) begin(ctx context.Context) {
 // that key the rest.
 func (n *insertion) complete(ctx context.Context, o Outcome) {
 	need, known := n.statement.needed(ctx, n.table)
-	if known && covers(n.images, need) {
+	keys := n.keys(o)
+	numbered, certain := n.withNumbers(keys, o)
+	if certain {
+		// Also where nothing asks for it as far as is known: another process may
+		// have cached a query by the key meanwhile.
+		n.images = numbered
+	}
+	if (known || certain) && covers(n.images, need) {
 		return
 	}
 	if !slices.ContainsFunc(n.images, func(img conj.Image) bool { return slices.Contains(img, "") }) {
 		return // the rows would say no more
 	}
-	keys := n.keys(o)
 	if keys == nil {
 		return // Keys of images that lack a column drop the table whole.
-	}
-	if numbered, ok := n.withNumbers(keys, o); ok && covers(numbered, need) {
-		n.images = numbered
-		return
 	}
 	images, err := n.reader().readBack(ctx, keys)
 	if err != nil {

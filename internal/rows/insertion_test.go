@@ -40,7 +40,7 @@ func TestInsert(t *testing.T) {
 		"leaves_out_what_no_query_asks_for": {
 			tables: books, cached: []string{byShelf},
 			text: `INSERT INTO books (shelf) VALUES (2)`,
-			want: []string{"rows books (? 2 null ?)"},
+			want: []string{"rows books (4 2 null ?)"},
 		},
 		"takes_the_generated_key_from_the_driver": {
 			tables: books, cached: []string{byShelf, byID},
