@@ -177,10 +177,10 @@ func SettingEffect(d Dialect, name string) Effect {
 	return EffectUnknown
 }
 
-// unreadable are names that stand for several settings, that no query reads, or
-// that are a transaction's and not its session's.
+// unreadable are names that stand for several settings, that no query reads,
+// that are a transaction's and not its session's, or that change by themselves.
 var unreadable = set(`transaction_isolation tx_isolation names use default_role transaction_snapshot attach detach case_sensitive_like
-	session_authorization`)
+	session_authorization identity insert_id last_insert_id schema_version`)
 
 // MeaningfulSettings returns the names of the settings that may change a query's
 // result, sorted: two sessions that agree on them give the same. Servers lack

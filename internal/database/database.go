@@ -37,6 +37,7 @@ type Set struct {
 	// instance identifies databases that have no identity of their own: those
 	// in memory, which no other process sees.
 	instance string
+	options  string // of the handle's DSN, part of the identity
 
 	byPool sync.Map // *sql.DB -> *Database
 	main   *Database
@@ -44,7 +45,7 @@ type Set struct {
 
 // NewSet returns the databases of a handle.
 func NewSet(db *gorm.DB, d conj.Dialect, limits conj.Limits, r *report.Reporter) *Set {
-	s := &Set{dialect: d, limits: limits, report: r, instance: rand.Text()}
+	s := &Set{dialect: d, limits: limits, report: r, instance: rand.Text(), options: dsnOptions(db.Dialector, d)}
 	s.main = s.open()
 	if pool, err := db.DB(); err == nil {
 		s.byPool.Store(pool, s.main)
@@ -55,7 +56,7 @@ func NewSet(db *gorm.DB, d conj.Dialect, limits conj.Limits, r *report.Reporter)
 func (s *Set) open() *Database {
 	return &Database{
 		Dialect: s.dialect, Catalog: catalog.New(s.dialect),
-		limits: s.limits, report: s.report, instance: s.instance, plans: conj.NewPlanCache(rememberedPlans),
+		limits: s.limits, report: s.report, instance: s.instance, options: s.options, plans: conj.NewPlanCache(rememberedPlans),
 	}
 }
 
@@ -88,6 +89,7 @@ type Database struct {
 	limits   conj.Limits
 	report   *report.Reporter
 	instance string
+	options  string
 	plans    *conj.PlanCache
 
 	identity atomic.Pointer[string] // part of every entry's key

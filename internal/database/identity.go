@@ -8,7 +8,6 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/conj"
-	"github.com/cacheplugin/cacheplugin/internal/catalog"
 )
 
 // ErrNoAutocommit and ErrDirtyReads say why nothing of a database may be
@@ -55,6 +54,7 @@ func (d *Database) readIdentity(ctx context.Context, q gorm.ConnPool) (string, e
 	if err != nil {
 		return "", fmt.Errorf("read the session's settings: %w", err)
 	}
+	settings += d.options
 	d.settings.Store(&settings)
 	return id + "\x00" + settings, nil
 }
@@ -78,53 +78,4 @@ func unprepared(pool gorm.ConnPool) (bare gorm.ConnPool, prepared bool) {
 			return pool, prepared
 		}
 	}
-}
-
-// sessionSettings are the settings by which two handles on one database get
-// other values for the same query: time zones, and forms of output. What
-// drivers are set to only shows in values: MySQL's has a zone of its own, and
-// gives other types where it sends parameters apart from the text; pgx has
-// other locations in its simple protocol.
-func sessionSettings(ctx context.Context, dialect conj.Dialect, q catalog.Querier) (settings string, err error) {
-	var query string
-	var args []any
-	switch dialect {
-	case conj.PostgreSQL:
-		query = "SELECT current_setting('TimeZone'), current_setting('DateStyle'), current_setting('IntervalStyle'), " +
-			"current_setting('bytea_output'), current_setting('extra_float_digits'), timestamptz '2001-02-03 04:05:06+07'"
-	case conj.MySQL:
-		query = "SELECT @@autocommit, @@time_zone, @@sql_mode, @@character_set_results, CAST('2001-02-03 04:05:06' AS DATETIME), CAST(? AS UNSIGNED)"
-		args = []any{1}
-	default:
-		return "", nil
-	}
-	rows, err := q.QueryContext(ctx, query, args...)
-	if err != nil {
-		return "", err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	columns, err := rows.Columns()
-	if err != nil {
-		return "", err
-	}
-	values := make([]any, len(columns))
-	pointers := make([]any, len(columns))
-	for i := range values {
-		pointers[i] = &values[i]
-	}
-	for rows.Next() {
-		if err := rows.Scan(pointers...); err != nil {
-			return "", err
-		}
-	}
-	for i, v := range values {
-		if b, ok := v.([]byte); ok {
-			v = string(b)
-		}
-		if dialect == conj.MySQL && i == 0 && fmt.Sprint(v) != "1" {
-			return "", ErrNoAutocommit
-		}
-		settings += fmt.Sprintf("%T:%v\x00", v, v)
-	}
-	return settings, rows.Err()
 }
