@@ -122,7 +122,7 @@ type hitKey struct{}
 // open opens the job's database with the plugin.
 func (j job) open(t *testing.T) (*gorm.DB, *cacheplugin.Plugin, *redis.Client) {
 	t.Helper()
-	env := testenv.Database{Name: j.Dialect, Dialect: j.Dialect}
+	env := testdb.OfDialect(j.Dialect)
 	db := env.Connect(t, j.DSN, &gorm.Config{Logger: logger.Discard, PrepareStmt: j.Prepare})
 	client := redis.NewClient(&redis.Options{Addr: j.Redis.Addr, Username: j.Redis.Username, Password: j.Redis.Password, DB: j.Redis.DB})
 	t.Cleanup(func() { _ = client.Close() })

@@ -5,8 +5,6 @@ import (
 	"sync"
 	"testing"
 
-	"gorm.io/gorm"
-
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -69,9 +67,9 @@ func ByName(name string) testenv.Database {
 	}
 }
 
-// Dialector returns GORM's dialector for a DSN, by GORM's name for the database:
-// "sqlite", "postgres" or "mysql".
-func Dialector(dialect, dsn string) gorm.Dialector {
-	name := map[string]string{"sqlite": testenv.SQLite, "postgres": testenv.Postgres, "mysql": testenv.MariaDB}[dialect]
-	return ByName(name).Dialector(dsn)
+// OfDialect returns the kind of database that GORM calls dialect ("sqlite",
+// "postgres" or "mysql"), for a process that is given a DSN.
+func OfDialect(dialect string) testenv.Database {
+	name := map[string]string{"sqlite": testenv.SQLiteFile, "postgres": testenv.Postgres, "mysql": testenv.MariaDB}[dialect]
+	return ByName(name)
 }

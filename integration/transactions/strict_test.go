@@ -209,7 +209,7 @@ func TestDoomedWriter(t *testing.T) {
 	}
 	var d doomed
 	require.NoError(t, json.Unmarshal([]byte(text), &d))
-	env := testenv.Database{Name: d.Dialect, Dialect: d.Dialect}
+	env := testdb.OfDialect(d.Dialect)
 	db, plain := env.Connect(t, d.DSN, &gorm.Config{Logger: logger.Discard}), env.Connect(t, d.DSN, nil)
 	client := redis.NewClient(&redis.Options{Addr: d.Addr, Username: d.User, Password: d.Password, DB: d.DB})
 	w := &fixture.Wire{}

@@ -87,7 +87,7 @@ func onEachOf(t *testing.T, modes []variant, test func(t *testing.T, b backend))
 	}
 	for _, mode := range modes {
 		for name, client := range servers {
-			if !mode.on(client) {
+			if !mode.on(client) || name == "cluster" && !mode.spread && !testenv.Long() {
 				continue
 			}
 			t.Run(fmt.Sprintf("%v/%s", mode, name), func(t *testing.T) {

@@ -235,7 +235,7 @@ func (p *process) open() error {
 		// one has written meanwhile.
 		dsn += "&_txlock=immediate"
 	}
-	db, err := gorm.Open(testdb.Dialector(p.job.Dialect, dsn), &gorm.Config{Logger: logger.Discard})
+	db, err := gorm.Open(testdb.OfDialect(p.job.Dialect).Dialector(dsn), &gorm.Config{Logger: logger.Discard})
 	if err != nil {
 		return fmt.Errorf("work: open the database: %w", err)
 	}
