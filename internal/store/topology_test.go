@@ -150,6 +150,7 @@ func (g group) reachable(t *testing.T, s *store.Store) {
 
 // The replica that takes over has never heard of an invalidation.
 func TestAFailoverThatLosesAnInvalidationOnlyMisses(t *testing.T) {
+	testenv.NeedLong(t)
 	onEachGroup(t, func(t *testing.T, g group, mode variant, ns string) {
 		s := backend{client: g.client, mode: mode}.open(t, in(ns))
 		deps := []store.Dependency{on("a", "1")}
@@ -289,6 +290,7 @@ func (l *load) end(t *testing.T) {
 }
 
 func TestNothingOldIsServedWhenAMasterFailsUnderLoad(t *testing.T) {
+	testenv.NeedLong(t)
 	onEachGroup(t, func(t *testing.T, g group, mode variant, ns string) {
 		l := startLoad(t, backend{client: g.client, mode: mode}, ns)
 		l.hit(t)
@@ -303,6 +305,7 @@ func TestNothingOldIsServedWhenAMasterFailsUnderLoad(t *testing.T) {
 // The server comes back with nothing, or with a state from before an
 // invalidation.
 func TestARestartOnlyMisses(t *testing.T) {
+	testenv.NeedLong(t)
 	for name, c := range map[string]struct {
 		args   []string
 		keep   []any // keeps the present state for the restart
@@ -345,6 +348,7 @@ func TestARestartOnlyMisses(t *testing.T) {
 }
 
 func TestTheModelHoldsOverSentinel(t *testing.T) {
+	testenv.NeedLong(t)
 	client := testenv.StartSentinel(t).Client(t)
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
@@ -358,6 +362,7 @@ func TestTheModelHoldsOverSentinel(t *testing.T) {
 // A slot moves key by key. Calls of which some keys are here and some there are
 // refused: then the database answers.
 func TestASlotOnItsWayToAnotherMasterServesNothingOld(t *testing.T) {
+	testenv.NeedLong(t)
 	c := testenv.StartCluster(t)
 	client := c.Client(t)
 	ctx := t.Context()
@@ -421,6 +426,7 @@ func TestASlotOnItsWayToAnotherMasterServesNothingOld(t *testing.T) {
 
 // Over and over, there and back, while the namespace is read and written.
 func TestNothingOldIsServedWhileASlotMovesUnderLoad(t *testing.T) {
+	testenv.NeedLong(t)
 	for _, mode := range modes {
 		if mode.identified {
 			continue // not on a cluster

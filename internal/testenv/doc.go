@@ -27,7 +27,7 @@
 // In Redis, tests touch only keys of their namespaces.
 //
 //	CACHEPLUGIN_TEST_DATABASES  run on these only: any of sqlite,sqlite-file,postgres,mariadb
-//	CACHEPLUGIN_TEST_LONG       run random tests at full length (make test does)
+//	CACHEPLUGIN_TEST_LONG       run random tests at full length, and failovers (make test does)
 //	CACHEPLUGIN_TEST_REQUIRE    fail when one of these can't be had: any of redis,postgres,mariadb
 //
 // Without a requirement, tests that need a server which can't be had are skipped,

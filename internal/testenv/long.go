@@ -3,6 +3,7 @@ package testenv
 import (
 	"flag"
 	"os"
+	"testing"
 )
 
 // fewChecks is how often a property is tried where the run need not be long.
@@ -12,6 +13,15 @@ const fewChecks = "20"
 // asks for by CACHEPLUGIN_TEST_LONG=1. Without it they take a share, so that go
 // test is fast while one works.
 func Long() bool { return os.Getenv("CACHEPLUGIN_TEST_LONG") != "" }
+
+// NeedLong skips a test that takes too long for a run while one works: of servers
+// that fail over, say.
+func NeedLong(tb testing.TB) {
+	tb.Helper()
+	if !Long() {
+		tb.Skip("takes long: set CACHEPLUGIN_TEST_LONG=1")
+	}
+}
 
 // Times returns full where random tests run at full length, else few.
 func Times(full, few int) int {
