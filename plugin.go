@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"reflect"
 	"sync"
 	"time"
 
@@ -206,7 +207,12 @@ func (p *Plugin) startLocked(ctx context.Context) error {
 	if err := p.checkRedis(ctx); err != nil {
 		return err
 	}
-	p.policies = policy.New(m.policyOf, m.forbids)
+	p.policies = policy.New(func(table string, model reflect.Type) policy.Policy {
+		if config.Outbox.holds(table) {
+			return policy.Policy{Found: true, Forbids: true}
+		}
+		return m.policyOf(table, model)
+	}, m.forbids)
 	p.listener = store.NewListener(config.Redis, config.Prefix, store.ListenerOptions{OnError: func(err error) {
 		p.report.Failed(context.Background(), "other processes' invalidations are not heard; what MaxStale permits is served for that long", "", err)
 	}})

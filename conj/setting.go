@@ -124,13 +124,14 @@ var settings = map[Dialect]map[string]Effect{
 			timestamp rand_seed1 rand_seed2 innodb_strict_mode innodb_table_locks
 			tmp_disk_table_size progress_report_time password user`,
 	),
+	// The tables of an attached database hide none of main's, and are not cached.
 	SQLite: effects(
-		`attach detach temp_store temp_store_directory writable_schema legacy_alter_table trusted_schema
+		`temp_store temp_store_directory writable_schema legacy_alter_table trusted_schema
 			schema_version encoding default_encoding`,
 		`case_sensitive_like reverse_unordered_selects short_column_names full_column_names
 			empty_result_callbacks count_changes`,
 		`read_uncommitted`,
-		`foreign_keys defer_foreign_keys recursive_triggers ignore_check_constraints
+		`attach detach foreign_keys defer_foreign_keys recursive_triggers ignore_check_constraints
 			journal_mode journal_size_limit synchronous locking_mode busy_timeout cache_size cache_spill
 			default_cache_size mmap_size page_size max_page_count auto_vacuum incremental_vacuum wal_autocheckpoint
 			wal_checkpoint checkpoint_fullfsync fullfsync threads soft_heap_limit hard_heap_limit

@@ -91,6 +91,14 @@ type plainLookup struct {
 	head         bool
 }
 
+// plainSpace has room for what most look-ups send, in one object on the heap. What
+// needs more grows out of it, and what points into it stays.
+type plainSpace struct {
+	commands [8]redis.Cmder
+	texts    [8]string
+	args     [24]any
+}
+
 // newPlainLookup returns the commands for the entry, or for what precedes its payload.
 func (s *Store) newPlainLookup(ctx context.Context, key EntryKey, deps []Dependency, head bool) plainLookup {
 	l := plainLookup{tables: len(deps), head: head}
@@ -103,15 +111,14 @@ func (s *Store) newPlainLookup(ctx context.Context, key EntryKey, deps []Depende
 	if sets {
 		l.sets = conjunctions
 	}
-	l.commands = make([]redis.Cmder, 0, l.sets+len(deps)+4)
 
-	// All names lie in one piece of memory, all arguments in another, and texts
-	// are what arguments point to: go-redis takes them so, and each alone would
-	// be one more object on the heap.
+	// All names lie in one piece of memory, and texts are what arguments point to:
+	// go-redis takes them so, and each alone would be one more object on the heap.
 	var names strings.Builder
 	names.Grow(size + (len(deps)+conjunctions+1)*(len(s.keys.tag)+len("t:")+encodedLen))
-	texts := make([]string, 0, len(deps)+conjunctions+2)
-	args := make([]any, 0, 3*(conjunctions+len(deps))+10)
+	space := new(plainSpace)
+	l.commands = space.commands[:0]
+	texts, args := space.texts[:0], space.args[:0]
 	var room [96]byte
 	name := func(b []byte) *string {
 		start := names.Len()
