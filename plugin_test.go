@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"fmt"
 	"log/slog"
 	"strings"
 	"testing"
@@ -247,6 +248,49 @@ func TestOptionsWithoutEffectAreTold(t *testing.T) {
 			continue
 		}
 		require.Equal(t, 1, strings.Count(log.String(), test.told), log.String())
+	}
+}
+
+// TestWhatTheRedisUserMayNotDoIsToldAtTheStart: a missing command is an error, a
+// hidden identity a warning, and an error where the promise depends on it.
+func TestWhatTheRedisUserMayNotDoIsToldAtTheStart(t *testing.T) {
+	env := testenv.NeedSQLite(t)
+	server := testenv.StartRedis(t)
+	admin := redis.NewClient(&redis.Options{Addr: server.Addr})
+	t.Cleanup(func() { require.NoError(t, admin.Close()) })
+	for i, test := range []struct {
+		name, rule string
+		strict     bool
+		err, log   string // empty: none
+	}{
+		{name: "all is allowed", rule: "+@all", strict: true},
+		{name: "no UNLINK", rule: "-unlink", err: "+unlink"},
+		{name: "no scripts", rule: "-evalsha", err: "+evalsha"},
+		{name: "no INFO", rule: "-info", log: "INFO replication is hidden"},
+		{name: "nothing dangerous", rule: "-@dangerous", log: "INFO replication is hidden"},
+		{name: "no INFO under Strict", rule: "-info", strict: true, err: "INFO replication is hidden"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			user := fmt.Sprint("user", i)
+			require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", user, "on", ">secret", "~*", "&*", "+@all", test.rule).Err())
+			client := redis.NewClient(&redis.Options{Addr: server.Addr, Username: user, Password: "secret"})
+			t.Cleanup(func() { require.NoError(t, client.Close()) })
+			var log bytes.Buffer
+			err := env.Open(t, nil).Use(newPlugin(t, func(c *cacheplugin.Config) {
+				c.Redis, c.Logger = client, slog.New(slog.NewTextHandler(&log, nil))
+				if test.strict {
+					c.Consistency = cacheplugin.Strict
+				}
+			}))
+			if test.err == "" {
+				require.NoError(t, err)
+			} else {
+				require.ErrorIs(t, err, cacheplugin.ErrConfig)
+				require.ErrorContains(t, err, test.err)
+			}
+			require.Equal(t, test.log != "", strings.Contains(log.String(), "hidden"), log.String())
+			require.Contains(t, log.String(), test.log)
+		})
 	}
 }
 
