@@ -29,6 +29,9 @@ import (
 // stays queued.
 func InvalidateObj(db *gorm.DB, objs ...any) error {
 	return invalidate(db, func(i *byHand) error {
+		if len(objs) == 0 {
+			i.nothing("InvalidateObj without objects")
+		}
 		for _, obj := range objs {
 			if err := i.object(reflect.ValueOf(obj)); err != nil {
 				return err
@@ -45,6 +48,9 @@ func InvalidateObj(db *gorm.DB, objs ...any) error {
 // for the errors.
 func InvalidateModel(db *gorm.DB, models ...any) error {
 	return invalidate(db, func(i *byHand) error {
+		if len(models) == 0 {
+			i.nothing("InvalidateModel without models")
+		}
 		for _, model := range models {
 			table, err := i.modelTable(model)
 			if err != nil {
@@ -108,10 +114,12 @@ func InvalidatePattern(db *gorm.DB, pattern string) error {
 		if err != nil {
 			return fmt.Errorf("cacheplugin: invalidate pattern %q: list the tables: %w", pattern, err)
 		}
+		matched := false
 		for _, name := range names {
 			if ok, _ := path.Match(pattern, name); !ok {
 				continue
 			}
+			matched = true
 			table, err := i.table(name)
 			if errors.Is(err, ErrUnknownTable) {
 				continue // dropped meanwhile, or in a schema that is not searched
@@ -122,6 +130,9 @@ func InvalidatePattern(db *gorm.DB, pattern string) error {
 			if err := i.whole(table); err != nil {
 				return err
 			}
+		}
+		if !matched {
+			i.nothing("InvalidatePattern with a pattern that matches no table: " + pattern)
 		}
 		return nil
 	})
@@ -149,6 +160,10 @@ func Postpone(db *gorm.DB, fn func(tx *gorm.DB) error) (err error) {
 	}
 	j := h.plugin.commit.NewJournal(h.dialect)
 	defer func() {
+		if j.Empty() {
+			h.plugin.report.Warn(ctx, "Postpone", "Postpone of a function that has written nothing through the handle that it was given: nothing is dropped at its end")
+			return
+		}
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.plugin.config.flushTimeout())
 		defer cancel()
 		if flushErr := j.Flush(after); flushErr != nil {
@@ -191,6 +206,11 @@ type byHand struct {
 	*handle
 	tx      *gorm.DB
 	journal *commit.Journal
+}
+
+// nothing says that a call drops nothing, which is hardly meant.
+func (i *byHand) nothing(call string) {
+	i.plugin.report.Warn(i.ctx(), call, call+": nothing is dropped")
 }
 
 func (i *byHand) ctx() context.Context { return i.tx.Statement.Context }

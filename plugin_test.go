@@ -294,6 +294,33 @@ func TestWhatTheRedisUserMayNotDoIsToldAtTheStart(t *testing.T) {
 	}
 }
 
+// TestCallsThatDropNothingAreTold: a line in the log says so.
+func TestCallsThatDropNothingAreTold(t *testing.T) {
+	env := testenv.NeedSQLite(t)
+	for _, test := range []struct {
+		told string
+		call func(db *gorm.DB) error
+	}{
+		{"InvalidateObj without objects", func(db *gorm.DB) error { return cacheplugin.InvalidateObj(db) }},
+		{"InvalidateModel without models", func(db *gorm.DB) error { return cacheplugin.InvalidateModel(db) }},
+		{"matches no table: stcok*", func(db *gorm.DB) error { return cacheplugin.InvalidatePattern(db, "stcok*") }},
+		{"Postpone of a function that has written nothing", func(db *gorm.DB) error {
+			return cacheplugin.Postpone(db, func(*gorm.DB) error { return nil })
+		}},
+	} {
+		var log bytes.Buffer
+		db := env.Open(t, nil)
+		require.NoError(t, db.AutoMigrate(&testmodel.Stock{}))
+		require.NoError(t, db.Use(newPlugin(t, func(c *cacheplugin.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })))
+		require.NoError(t, cacheplugin.InvalidateObj(db, &testmodel.Stock{}))
+		require.NoError(t, cacheplugin.InvalidatePattern(db, "*"))
+		require.Empty(t, log.String())
+		require.NoError(t, test.call(db))
+		require.Contains(t, log.String(), test.told)
+		require.Contains(t, log.String(), "nothing is dropped")
+	}
+}
+
 func TestCloseEndsOnce(t *testing.T) {
 	env := testenv.NeedSQLite(t)
 	require.NoError(t, cacheplugin.New(cacheplugin.Config{}).Close(t.Context()), "never used")
