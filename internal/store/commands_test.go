@@ -52,7 +52,7 @@ func TestEveryCommandOfTheScriptsIsListed(t *testing.T) {
 }
 
 func TestTheDocumentationListsTheCommands(t *testing.T) {
-	text, err := os.ReadFile("../../docs/operations.md")
+	text, err := os.ReadFile("../../docs/redis-user.md")
 	require.NoError(t, err)
 	for name, o := range optionsOf {
 		rules := "# " + name + "\nACL SETUSER cache on >secret " + store.Access("shop") + " " + store.Rules(store.Commands(o)) + "\n"
