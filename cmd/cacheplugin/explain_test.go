@@ -40,7 +40,7 @@ func TestExplainWithoutADatabase(t *testing.T) {
 			Depends: []explanationDependency{{"main.users", []string{"deleted_at is null"}}},
 		}},
 		"volatile": {[]string{"--dialect", "postgres", "SELECT now() FROM users"}, explanation{
-			Operation: "fetch", Reason: "volatile: now(); only by hand, with a timeout",
+			Operation: "fetch", Reason: "volatile: now(); only opt-in, with a timeout",
 			Depends: []explanationDependency{{"public.users", []string{"any value"}}},
 		}},
 		"a missing argument": {[]string{"--dialect", "postgres", "SELECT * FROM users WHERE id = $1"}, explanation{

@@ -53,10 +53,10 @@ func New(weakness string) (*Hook, error) {
 	h := &Hook{weakness: weakness}
 	edits := map[string][2]string{
 		Late: {
-			"if lease == '0' then return {0} end",
-			"if lease == '0' then return {0} end\nif true then return {2, token} end",
+			"if life == '0' then return {0} end",
+			"if life == '0' then return {0} end\nif true then return {2, token} end",
 		},
-		Unverified: {"~= 1 then w = nil break end", "== nil then w = nil break end"},
+		Unverified: {"return redis.pcall('HGET', key, name) == string.sub(entry, 2, 7)", "return true"},
 		Faithful:   {"string.match(info, 'master_replid:(%x+)') or 'none'", "'none'"},
 		Unfenced:   {},
 		Deaf:       {},
