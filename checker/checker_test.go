@@ -22,6 +22,14 @@ func TestMain(m *testing.M) {
 // runSmall runs a small cell and requires that it is as its fault says.
 func runSmall(t *testing.T, name string, c chaos.Cell) *chaos.Result {
 	t.Helper()
+	r := runCell(t, name, c)
+	require.Empty(t, r.Unexpected())
+	return r
+}
+
+// runCell runs a small cell and says what came of it.
+func runCell(t *testing.T, name string, c chaos.Cell) *chaos.Result {
+	t.Helper()
 	faults, err := chaos.Find(name)
 	require.NoError(t, err)
 	c.Fault = faults[0]
@@ -37,9 +45,12 @@ func runSmall(t *testing.T, name string, c chaos.Cell) *chaos.Result {
 	for _, story := range r.Stories {
 		t.Log("\n" + story)
 	}
-	require.Empty(t, r.Unexpected())
 	return r
 }
+
+// controlRuns bounds how often a control is run until it is found out: what it
+// breaks shows by chance, and the less often the busier the machine is.
+const controlRuns = 5
 
 // Each control must be found out, or the checker is blind to what it weakens.
 func TestAWeakenedProtocolIsFoundOut(t *testing.T) {
@@ -49,7 +60,14 @@ func TestAWeakenedProtocolIsFoundOut(t *testing.T) {
 			if name == "control-unfenced" {
 				c.Consistency = cacheplugin.Strict
 			}
-			r := runSmall(t, name, c)
+			r := runCell(t, name, c)
+			for range controlRuns - 1 {
+				if len(r.Unexpected()) == 0 {
+					break
+				}
+				r = runCell(t, name, c)
+			}
+			require.Empty(t, r.Unexpected())
 			require.NotEmpty(t, r.Stories)
 		})
 	}
