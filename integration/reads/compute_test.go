@@ -27,7 +27,7 @@ func TestComputedValuesAreMadeFromCommittedState(t *testing.T) {
 	o.Config.Profiles = cacheplugin.Profiles{"brands": {Ops: cache.Get, Timeout: time.Hour, MaxStale: time.Hour}}
 	f := fixture.New(t, env, o)
 	fixture.UseResolver(t, f.DB, dbresolver.Config{Replicas: []gorm.Dialector{env.Dialector(env.DSN(t, replica))}})
-	require.NoError(t, f.DB.Create(&fixture.Brand{ID: 1, Name: "source"}).Error)
+	require.NoError(t, f.Plain.Create(&fixture.Brand{ID: 1, Name: "source"}).Error)
 	require.NoError(t, replica.Create(&fixture.Brand{ID: 1, Name: "replica"}).Error)
 
 	computed := func(key string, read func(db *gorm.DB) string) string {
@@ -58,7 +58,10 @@ func TestComputedValuesAreMadeFromCommittedState(t *testing.T) {
 	entries, err := client.Keys(t.Context(), "{"+f.Config.Prefix+"}e:*").Result()
 	require.NoError(t, err)
 	require.NoError(t, client.Del(t.Context(), entries...).Err())
-	require.Equal(t, "source", byKey(f.DB), "which Redis is not asked for")
+	var inMemory string
+	if f.From(t, func() { inMemory = byKey(f.DB) }) == "near" { // the subscription may have begun anew just now
+		require.Equal(t, "source", inMemory, "which Redis is not asked for")
+	}
 	require.Equal(t, "newer", computed("local", byKey))
 }
 
