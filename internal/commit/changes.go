@@ -105,7 +105,10 @@ func forStore(list []*changes) []store.Change {
 	for i, c := range list {
 		told[i] = store.Change{Table: c.table}
 		if c.extent < change.Table {
-			told[i].Keys = c.keys
+			// As they are now: what is queued asks later, when the journal may have
+			// been widened or gone on.
+			now := *c
+			told[i].Keys = now.keys
 		}
 	}
 	return told

@@ -188,3 +188,19 @@ func TestPostponed(t *testing.T) {
 	require.NoError(t, j.Flush(ctx))
 	require.Contains(t, outer.changes, changeKey{one, "brands"}, "its flush is left to the outer one")
 }
+
+// What was queued must go on naming its rows when the journal is widened later.
+func TestWhatWasToldToTheStoreStaysAsItWas(t *testing.T) {
+	table := conj.NewTable("main.t", "t", []conj.Column{{Name: "id", Kind: conj.Integer}})
+	c := &changes{table: table.ID}
+	c.addRows(table, []conj.Image{{"=1"}}, 10)
+	told := forStore([]*changes{c})
+	schemes := []conj.Scheme{table.Conjunction([]int{0}, []conj.Value{"=1"}).Scheme}
+	before, ok := told[0].Keys(schemes)
+	require.True(t, ok)
+	require.Len(t, before, 1)
+	c.widen(change.Table)
+	after, ok := told[0].Keys(schemes)
+	require.True(t, ok)
+	require.Equal(t, before, after)
+}
