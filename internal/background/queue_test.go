@@ -20,6 +20,9 @@ type queue struct {
 func (q *queue) add() bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
+	if q.group.Closing().Err() != nil {
+		return false // or an adder that never rests keeps Close from coming to an end
+	}
 	if !q.running && !q.group.Finish(q.work) {
 		return false
 	}
