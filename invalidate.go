@@ -188,9 +188,9 @@ func invalidate(db *gorm.DB, note func(*byHand) error) error {
 	if err := note(i); err != nil {
 		return err
 	}
-	where, open := txn.Of(db.Statement.ConnPool)
-	if where == txn.InTx {
-		return open.Record(ctx, func(into txn.Journal) { into.(*commit.Journal).Merge(i.journal) }) //nolint:forcetypeassert // all journals are the plugin's
+	place := i.handle.databases.Place(db.Statement.ConnPool)
+	if place.Where == txn.InTx {
+		return place.Tx.Record(ctx, func(into txn.Journal) { into.(*commit.Journal).Merge(i.journal) }) //nolint:forcetypeassert // all journals are the plugin's
 	}
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), h.plugin.config.flushTimeout())
 	defer cancel()

@@ -2,7 +2,6 @@ package cacheplugin
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"reflect"
@@ -51,6 +50,7 @@ type Plugin struct {
 	listener   *store.Listener // of other processes' invalidations
 	reads      *lookup.Cache
 	commit     *commit.Committer
+	databases  database.Registry
 	drained    sync.Map // *database.Database -> struct{}: sources whose outbox is drained
 }
 
@@ -98,7 +98,7 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 	if _, before := db.Plugins[lookup.ResolverPlugin]; before && len(p.handles) == 0 {
 		return fmt.Errorf("%w: dbresolver is registered before this plugin: call db.Use(cacheplugin.New(config)) first, then db.Use(resolver)", ErrConfig)
 	}
-	outbox, err := p.checkOutboxLocked(db, dialect)
+	drains, err := p.checkOutboxLocked(db, dialect)
 	if err != nil {
 		return err
 	}
@@ -107,14 +107,17 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 	if err := handlers.Check(); err != nil {
 		return err
 	}
-	if err := p.installHooks(db, dialect); err != nil {
+	if err := p.watch(db, dialect, handlers); err != nil {
 		return err
 	}
+	h.databases.Bind(db)
 	if err := handlers.Register(); err != nil {
 		return fmt.Errorf("cacheplugin: register callbacks: %w", err)
 	}
-	if outbox != nil {
-		p.commit.OpenOutbox(outbox, dialect)
+	if drains {
+		if pool, err := db.DB(); err == nil {
+			p.commit.OpenOutbox(pool, dialect)
+		}
 	}
 	p.handles[db.Callback()] = h
 	return nil
@@ -129,26 +132,26 @@ func dialectOf(db *gorm.DB) (conj.Dialect, error) {
 	return dialect, nil
 }
 
-// checkOutboxLocked reports a missing outbox, and returns the database whose
-// outbox is to be drained. What dbresolver opens has the plugin already: these
+// checkOutboxLocked reports a missing outbox, and whether that of the handle's
+// database is to be drained. What dbresolver opens has the plugin already: these
 // are watched when they turn out to be sources.
-func (p *Plugin) checkOutboxLocked(db *gorm.DB, dialect conj.Dialect) (*sql.DB, error) {
+func (p *Plugin) checkOutboxLocked(db *gorm.DB, dialect conj.Dialect) (drains bool, err error) {
 	if _, opened := db.Plugins[Name]; p.config.Outbox == nil || opened && len(p.handles) > 0 {
-		return nil, nil
+		return false, nil
 	}
 	pool, err := db.DB()
 	if err != nil {
-		return nil, misconfig.New("Outbox", "a handle without a *sql.DB", "leave Outbox out on it")
+		return false, misconfig.New("Outbox", "a handle without a *sql.DB", "leave Outbox out on it")
 	}
 	if err := commit.CheckOutbox(db.Statement.Context, pool, dialect, p.config.Outbox.Table); err != nil {
-		return nil, fmt.Errorf("%w: Outbox.Table is %q, which can't be read: %w: create it by cacheplugin.MigrateOutbox before db.Use, or leave Outbox out",
+		return false, fmt.Errorf("%w: Outbox.Table is %q, which can't be read: %w: create it by cacheplugin.MigrateOutbox before db.Use, or leave Outbox out",
 			ErrConfig, p.config.Outbox.Table, err)
 	}
-	return pool, nil
+	return true, nil
 }
 
 func (p *Plugin) newHandle(db *gorm.DB, dialect conj.Dialect) *handle {
-	databases := database.NewSet(db, dialect, conj.Limits{MaxInValues: p.config.MaxInValues}, p.report)
+	databases := database.NewSet(db, dialect, conj.Limits{MaxInValues: p.config.MaxInValues}, p.report, &p.databases)
 	return &handle{plugin: p, dialect: dialect, databases: databases, reads: p.reads.On(dialect, databases)}
 }
 
@@ -163,20 +166,22 @@ func (p *Plugin) newCallbacks(db *gorm.DB, h *handle) *callbacks.Handlers {
 	})
 }
 
-func (p *Plugin) installHooks(db *gorm.DB, dialect conj.Dialect) error {
-	err := txn.Install(db, txn.Options{
+// watch has the handle's pool watched.
+func (p *Plugin) watch(db *gorm.DB, dialect conj.Dialect, handlers *callbacks.Handlers) error {
+	err := p.databases.Pools.Install(db, txn.Options{
 		NewJournal: func() txn.Journal { return p.commit.NewJournal(dialect) },
 		BeforeCommit: func(ctx context.Context, tx *txn.Tx, j txn.Journal) error {
 			return p.commit.BeforeCommit(ctx, tx, j.(*commit.Journal)) //nolint:forcetypeassert // from NewJournal
 		},
+		Watch:        handlers.Watch,
 		FlushTimeout: p.config.flushTimeout(),
 		Owner:        p,
 	})
 	switch {
-	case errors.Is(err, txn.ErrResolverFirst), errors.Is(err, txn.ErrOwner):
+	case errors.Is(err, txn.ErrResolverFirst), errors.Is(err, txn.ErrOwner), errors.Is(err, txn.ErrHidden):
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	case err != nil:
-		return fmt.Errorf("cacheplugin: install the transaction hooks: %w", err)
+		return fmt.Errorf("cacheplugin: watch the connection pool: %w", err)
 	}
 	return nil
 }
@@ -285,11 +290,7 @@ func (p *Plugin) drainOutbox(d *database.Database, pool gorm.ConnPool) {
 	if _, drained := p.drained.Load(d); drained {
 		return
 	}
-	c, ok := pool.(gorm.GetDBConnector)
-	if !ok {
-		return
-	}
-	if db, err := c.GetDBConn(); err == nil {
+	if db := p.databases.Pools.Place(pool).DB; db != nil {
 		p.commit.OpenOutbox(db, d.Dialect)
 		p.drained.Store(d, struct{}{})
 	}

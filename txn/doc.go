@@ -1,29 +1,25 @@
-// Package txn gives transaction boundaries to the cache plugin.
+// Package txn stands below database/sql and sees what goes through a pool: where
+// transactions begin and end, and which statements are sent, by whatever library.
 //
-// GORM has callbacks for statements, but none for COMMIT and ROLLBACK. So
-// [Install] puts a [Pool] between a *gorm.DB and its *sql.DB, as the innermost
-// layer, under GORM's prepared statements. The Pool begins transactions as [Tx]. A
-// Tx owns everything that the plugin knows of one transaction: whether it has
-// written ([Tx.Dirty]), whether its reads may differ from those of others
-// ([Tx.Opaque]), and the [Journal] of what it has changed.
+// A [Connector] opens a driver's connections and puts a [Conn] before each. So a
+// program keeps its *sql.DB, *sql.Tx, *sql.Conn and *sql.Stmt, and GORM its
+// prepared statements, as they are. A program that makes its *sql.DB itself puts the
+// Connector under it. [Pools.Install] puts one under the pool of a *gorm.DB that is
+// open already.
 //
-// In a read, the read path asks [Of] for the state behind Statement.ConnPool. In
-// autocommit and in a clean transaction the cache may be asked. In a dirty, opaque
-// or foreign one the database is.
+// The connection knows the transaction that it is in: a [Tx], whether it was begun
+// by database/sql or by text. The Tx owns what the plugin knows of the transaction:
+// whether it has written ([Tx.Dirty]), whether its reads may differ from those of
+// others ([Tx.Opaque]), and the [Journal] of what it has changed. [Pools.Of] finds
+// it behind a pool that GORM has in Statement.ConnPool: it sends a statement through
+// the pool whose context is a probe, which the connection answers without asking the
+// database.
 //
-// In a write, the write path marks the Tx dirty before the statement is sent and
-// records what it changed in the journal ([Tx.Record]). [Tx.Commit] sends COMMIT,
-// flushes the journal, and only then returns: code that runs after a commit finds
-// the cache invalidated. The outcome of a COMMIT that returned an error is unknown,
-// so that the journal is flushed then as well. It is dropped after a
-// [Tx.Rollback] only.
+// At COMMIT the connection sends it, flushes the journal, and only then returns:
+// code that runs after a commit finds the cache invalidated. The outcome of a COMMIT
+// that returned an error is unknown, so that the journal is flushed then as well. It
+// is dropped after a rollback only.
 //
-// All state belongs to the Tx and is collected with it. A transaction that ends
-// without any call, by its context, leaves nothing behind, and the package starts
-// no goroutines.
-//
-// Statements cannot be watched at this level: under PrepareStmt they run
-// through *sql.Stmt. Boundaries come from here, statements from GORM's
-// callbacks. What the package sees itself (COMMIT, SET and the like sent as
-// text) it notes. For prepared texts the callbacks call [Tx.Observe].
+// Statements whose context says that somebody knows of them ([Known]) are sent as
+// they are. All others are shown to [Options.Watch].
 package txn

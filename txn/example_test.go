@@ -22,7 +22,7 @@ func (c *changes) Flush(context.Context) error {
 
 // What a transaction has noted is flushed when COMMIT has been tried, before
 // Commit returns; a rollback drops it.
-func ExampleInstall() {
+func ExamplePools_Install() {
 	db, err := gorm.Open(sqlite.Open("file:/install?vfs=memdb"))
 	if err != nil {
 		log.Fatal(err)
@@ -32,13 +32,14 @@ func ExampleInstall() {
 			_ = pool.Close()
 		}
 	}()
-	if err := txn.Install(db, txn.Options{NewJournal: func() txn.Journal { return &changes{} }}); err != nil {
+	var pools txn.Pools
+	if err := pools.Install(db, txn.Options{NewJournal: func() txn.Journal { return &changes{} }}); err != nil {
 		log.Fatal(err)
 	}
 
 	note := func(change string, result error) {
 		_ = db.Transaction(func(tx *gorm.DB) error {
-			where, open := txn.Of(tx.Statement.ConnPool)
+			where, open := pools.Of(tx.Statement.ConnPool)
 			fmt.Println(change, where == txn.InTx, open.Dirty())
 			open.MarkDirty()
 			if err := open.Record(context.Background(), func(j txn.Journal) {

@@ -15,12 +15,14 @@ const (
 // traits is what a text does to the transaction around it, over all of its
 // statements.
 type traits struct {
-	begins, ends int  // transactions begun and ended by text
-	commits      bool // what was done before is committed, or may be
-	savepoint    bool // one is set
-	detaches     bool // from now on begin and end can't be told from texts
-	session      bool // a setting of session or transaction is changed
-	ddl          bool // a table definition is changed
+	begins, ends int    // transactions begun and ended by text
+	commits      bool   // what was done before is committed, or may be
+	savepoint    string // the name of one that is set, lower case
+	release      string // the name of one that is released, lower case
+	back         string // the name of one that is rolled back to, lower case
+	detaches     bool   // from now on begin and end can't be told from texts
+	session      bool   // a setting of session or transaction is changed
+	ddl          bool   // a table definition is changed
 }
 
 // scan reads the leading words of each statement in query. It is no parser:
@@ -71,12 +73,16 @@ func (t *traits) add(s *statements, first string) bool {
 			second = s.word()
 		}
 		// To a savepoint is no end.
-		if !is(second, "to") {
-			t.ends++
-			t.chainedAfter(s, second)
+		if is(second, "to") {
+			t.noteName(&t.back, s.savepoint())
+			break
 		}
+		t.ends++
+		t.chainedAfter(s, second)
 	case is(first, "savepoint"):
-		t.savepoint = true
+		t.noteName(&t.savepoint, s.name())
+	case is(first, "release"):
+		t.noteName(&t.release, s.savepoint())
 	case is(first, "prepare"):
 		// Two-phase commit: the session's transaction ends, and is committed
 		// at another time, maybe by others.
@@ -116,6 +122,14 @@ func (t *traits) add(s *statements, first string) bool {
 		t.commits = true
 	}
 	return true
+}
+
+// noteName notes a savepoint's name. Of several in one text the order would be lost.
+func (t *traits) noteName(into *string, name string) {
+	if t.savepoint != "" || t.release != "" || t.back != "" || name == "" {
+		t.detaches = true
+	}
+	*into = name
 }
 
 func (t *traits) begin(commits bool) {
@@ -184,6 +198,30 @@ func (s *statements) word() string {
 	word := s.next.Text
 	s.advance()
 	return word
+}
+
+// name returns the next word or quoted name in lower case, "" where something
+// else comes.
+func (s *statements) name() string {
+	switch s.next.Kind {
+	case sqltoken.Word, sqltoken.Name, sqltoken.String, sqltoken.Double:
+		name := strings.ToLower(s.next.Text)
+		s.advance()
+		return name
+	}
+	return ""
+}
+
+// savepoint returns the name after RELEASE or TO, which may have SAVEPOINT before
+// it.
+func (s *statements) savepoint() string {
+	name := s.name()
+	if name == "savepoint" {
+		if following := s.name(); following != "" {
+			return following
+		}
+	}
+	return name
 }
 
 // skip moves behind the next semicolon outside of quotes and comments. It

@@ -3,90 +3,84 @@ package txn
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
-
-	"gorm.io/gorm"
 )
 
-// Tx is a transaction whose end is seen. It is what GORM has in
-// Statement.ConnPool, bare or under a *gorm.PreparedStmtTX.
-//
-// Its methods are safe for concurrent use.
+// Tx is a transaction whose end is seen. Its methods are safe for concurrent
+// use.
 type Tx struct {
-	inner     gorm.ConnPool
-	committer gorm.TxCommitter
-	pool      *Pool // nil for Wrap
-	options   *Options
-	begun     *sql.TxOptions
-	id        uint64
+	conn    *Conn // nil for one that is over
+	options *Options
+	begun   *sql.TxOptions // nil if begun by text
 
-	// The context of BeginTx. Commit and Rollback have none of their own, and
+	// The context of BeginTx. COMMIT and ROLLBACK have none of their own, and
 	// the flush needs its values.
 	ctx context.Context
 
 	dirty, opaque, ddl atomic.Bool
 
 	// partly: a statement inside has, or may have, committed what was done
-	// before it. A Rollback does not undo that.
+	// before it. A rollback does not undo that.
 	partly atomic.Bool
 
-	// handed: the *sql.Tx was given away by SQL and may be ended by others.
-	handed atomic.Bool
+	// savepoints are those of a transaction that SQLite has begun at the first of
+	// them. The connection alone uses them.
+	savepoints []string
 
 	mu         sync.Mutex
 	journal    Journal
-	attempted  bool // Commit was called
-	rolledBack bool // Rollback was called, and was what ended the transaction
+	attempted  bool // COMMIT was sent
+	rolledBack bool // ROLLBACK was sent, and was what ended the transaction
 	flushed    bool // the end was reached: what is recorded now is flushed at once
 }
 
-var (
-	_ gorm.Tx             = (*Tx)(nil)
-	_ gorm.GetDBConnector = (*Tx)(nil)
-)
-
-func newTx(ctx context.Context, inner gorm.ConnPool, committer gorm.TxCommitter, p *Pool, o *Options, begun *sql.TxOptions) *Tx {
-	return &Tx{
-		inner: inner, committer: committer, pool: p, options: o, begun: begun,
-		id: rand.Uint64(), ctx: ctx,
-	}
+// newTx returns the state of a transaction that database/sql has begun.
+func newTx(ctx context.Context, c *Conn, o driver.TxOptions) *Tx {
+	return &Tx{conn: c, options: c.options, ctx: ctx, begun: &sql.TxOptions{Isolation: sql.IsolationLevel(o.Isolation), ReadOnly: o.ReadOnly}}
 }
 
-// Wrap makes a Tx of a transaction that was not begun through GORM. Commit and
-// Rollback have to be called on the Tx from then on; statements that were sent
-// before are not known to it. The context is used as that of BeginTx. Of finds
-// the Tx in a session that has it as its pool:
-//
-//	session := db.Session(&gorm.Session{Context: ctx})
-//	session.Statement.ConnPool = txn.Wrap(ctx, sqlTx, options)
-func Wrap(ctx context.Context, tx *sql.Tx, o Options) *Tx {
-	t := newTx(ctx, tx, tx, nil, &o, nil)
-	t.handed.Store(true)
+// newTextualTx returns the state of a transaction that was begun by text, which may
+// have given it any isolation, or by a savepoint on SQLite.
+func newTextualTx(ctx context.Context, c *Conn, savepoint string) *Tx {
+	t := &Tx{conn: c, options: c.options, ctx: context.WithoutCancel(ctx)}
+	if savepoint != "" {
+		t.savepoints = []string{savepoint}
+	}
+	t.MarkOpaque()
 	return t
 }
 
-// ID tells transactions apart, in logs.
-func (t *Tx) ID() uint64 { return t.id }
-
-// Options returns the options that BeginTx was given, nil if none.
-func (t *Tx) Options() *sql.TxOptions { return t.begun }
-
-// SQL returns the *sql.Tx below, for libraries that need one. Whoever has it
-// can end the transaction unseen; so end it through GORM.
-func (t *Tx) SQL() (*sql.Tx, bool) {
-	tx, ok := t.inner.(*sql.Tx)
-	if ok {
-		t.handed.Store(true)
+// follow takes over from a transaction that was begun by text on the same
+// connection, and not ended: PostgreSQL only warns of a second BEGIN, and one COMMIT
+// ends both; MySQL's BEGIN commits what was before.
+func (t *Tx) follow(ctx context.Context, before *Tx) error {
+	if t.options.Dialect == mysql {
+		return before.end(ctx, nil)
 	}
-	return tx, ok
+	before.mu.Lock()
+	defer before.mu.Unlock()
+	t.journal, before.journal = before.journal, nil
+	before.rolledBack = true
+	t.dirty.Store(before.Dirty())
+	t.ddl.Store(before.DDL())
+	t.MarkOpaque()
+	return nil
 }
 
-// Err returns nil while statements can be sent, sql.ErrTxDone after Commit or
-// Rollback, and the context's error when the transaction ended with its
+// over returns what stands for a transaction that has ended: nothing that is
+// noted of it matters any longer.
+func over() *Tx { return &Tx{options: &Options{}, ctx: context.Background(), rolledBack: true} }
+
+// Options returns the options that the transaction was begun with, nil if it was
+// begun by text, or is over.
+func (t *Tx) Options() *sql.TxOptions { return t.begun }
+
+// Err returns nil while statements can be sent, sql.ErrTxDone after COMMIT or
+// ROLLBACK, and the context's error when the transaction ended with its
 // context. A result from a cache must not be served in a transaction in which
 // the database would have refused the query.
 func (t *Tx) Err() error {
@@ -129,7 +123,7 @@ func (t *Tx) MarkDDL() {
 func (t *Tx) DDL() bool { return t.ddl.Load() }
 
 // Journal returns the transaction's journal, made at the first call. Prefer
-// Record, which has no race with a concurrent Commit.
+// Record, which has no race with a concurrent COMMIT.
 func (t *Tx) Journal() Journal {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -144,9 +138,9 @@ func (t *Tx) journalLocked() Journal {
 }
 
 // Record calls note with the journal, under the transaction's lock. If the
-// journal was flushed already, because Commit ran concurrently or the
+// journal was flushed already, because COMMIT ran concurrently or the
 // transaction was ended by a statement, what is noted is flushed at once and
-// Flush's error returned. After a Rollback note is not called.
+// Flush's error returned. After a rollback note is not called.
 func (t *Tx) Record(ctx context.Context, note func(Journal)) error {
 	t.mu.Lock()
 	if t.rolledBack && !t.partly.Load() {
@@ -167,9 +161,12 @@ func (t *Tx) Record(ctx context.Context, note func(Journal)) error {
 // the statement commits what was done before it (COMMIT sent as text, DDL on
 // MySQL). FlushCommitted is to be called after such a statement.
 //
-// Texts sent through the Tx are observed by it; prepared statements bypass it.
+// The connection does so for each statement that it sends, too.
 func (t *Tx) Observe(query string) (committed bool) {
-	s := scan(query, t.options.Dialect)
+	return t.observe(scan(query, t.options.Dialect))
+}
+
+func (t *Tx) observe(s traits) (committed bool) {
 	if s.ddl {
 		t.MarkDDL()
 	}
@@ -178,15 +175,27 @@ func (t *Tx) Observe(query string) (committed bool) {
 	if s.session || s.detaches || s.begins+s.ends > 0 {
 		t.MarkOpaque()
 	}
-	if s.commits || s.begins+s.ends > 0 {
+	commits := s.commits || t.releases(s)
+	// What database/sql has begun goes on after an end by text, outside of a
+	// transaction.
+	if commits || !t.textual() && s.begins+s.ends > 0 {
 		t.partly.Store(true)
 	}
-	return s.commits
+	return commits
+}
+
+// textual reports whether the transaction was begun by text.
+func (t *Tx) textual() bool { return t.begun == nil }
+
+// releases reports whether a statement releases the savepoint that SQLite has
+// begun the transaction at, which commits it.
+func (t *Tx) releases(s traits) bool {
+	return s.release != "" && len(t.savepoints) > 0 && lastIndex(t.savepoints, s.release) == 0
 }
 
 // FlushCommitted flushes the journal in the middle of the transaction, after
 // a statement that committed what was done so far. What follows gets a new
-// journal; that one is flushed by Rollback as well as by Commit. outcome is
+// journal; that one is flushed by a rollback as well as by COMMIT. outcome is
 // what the statement has returned: after an error it may have committed nothing,
 // and the journal is kept, to be flushed once more at the end.
 func (t *Tx) FlushCommitted(ctx context.Context, outcome error) error {
@@ -224,65 +233,8 @@ func (t *Tx) flush(ctx context.Context, j Journal) error {
 	return j.Flush(ctx)
 }
 
-// Commit sends COMMIT and flushes the journal before it returns, whatever
-// COMMIT returned, for a COMMIT that failed may have happened. Only after a
-// Rollback there is nothing to flush. The error is COMMIT's own, unchanged, if
-// the flush succeeded; the flush's, if COMMIT succeeded; else both, joined.
-func (t *Tx) Commit() error {
-	if err := t.beforeCommit(); err != nil {
-		return err
-	}
-	t.mu.Lock()
-	again := t.attempted
-	t.attempted = true
-	t.mu.Unlock()
-
-	err := t.committer.Commit()
-
-	t.mu.Lock()
-	// A second Commit must not take the journal from the first one, whose
-	// COMMIT may still be under way. The comparison is plain: a wrapped
-	// ErrTxDone is not database/sql's.
-	if err == sql.ErrTxDone && (again || t.rolledBack) { //nolint:errorlint // see above
-		t.mu.Unlock()
-		return err
-	}
-	// Taken together with the mark: a Record from now on flushes by itself,
-	// and must not take what this Commit has to wait for.
-	t.flushed = true
-	j := t.takeLocked()
-	t.mu.Unlock()
-	tell(j, err)
-	return both(err, t.flush(t.ctx, j))
-}
-
-// both keeps err as it is, for callers that compare, unless there are two.
-func both(err, flushErr error) error {
-	switch {
-	case flushErr == nil:
-		return err
-	case err == nil:
-		return flushErr
-	}
-	return errors.Join(err, flushErr)
-}
-
-// beforeCommit runs the hook, and rolls back if it fails.
-func (t *Tx) beforeCommit() error {
-	err := t.PrepareCommit(t.ctx)
-	if err == nil {
-		return nil
-	}
-	if rollbackErr := t.Rollback(); rollbackErr != nil {
-		return errors.Join(err, fmt.Errorf("roll back: %w", rollbackErr))
-	}
-	return err
-}
-
-// PrepareCommit runs Options.BeforeCommit, if there is something to commit. It
-// is to be called before a statement that commits what was done so far and
-// bypasses the Tx, as prepared ones do; after an error that must not be sent.
-func (t *Tx) PrepareCommit(ctx context.Context) error {
+// prepareCommit runs Options.BeforeCommit, if there is something to commit.
+func (t *Tx) prepareCommit(ctx context.Context) error {
 	if t.options.BeforeCommit == nil {
 		return nil
 	}
@@ -298,92 +250,83 @@ func (t *Tx) PrepareCommit(ctx context.Context) error {
 	return t.options.BeforeCommit(ctx, t, j)
 }
 
-// Rollback sends ROLLBACK and drops the journal, unless Commit was tried
-// before, or a part of the transaction may have been committed by other means:
-// then the journal is flushed.
-func (t *Tx) Rollback() error {
-	err := t.committer.Rollback()
-
-	t.mu.Lock()
-	if t.attempted {
-		// Commit has flushed, or is going to.
-		t.mu.Unlock()
+// commit sends COMMIT and flushes the journal before it returns, whatever COMMIT
+// returned, for a COMMIT that failed may have happened. The error is COMMIT's
+// own, unchanged, if the flush succeeded; the flush's, if COMMIT succeeded; else
+// both, joined.
+func (t *Tx) commit(send driver.Tx) error {
+	if err := t.prepareCommit(t.ctx); err != nil {
+		if rollbackErr := t.rollback(send); rollbackErr != nil {
+			return errors.Join(err, fmt.Errorf("roll back: %w", rollbackErr))
+		}
 		return err
 	}
-	// When done already, without a call here: its context ended it. Or the
-	// owner of the *sql.Tx, and how is unknown.
-	elsewhere := err == sql.ErrTxDone && !t.rolledBack && t.handed.Load() //nolint:errorlint // see Commit
+	t.mu.Lock()
+	t.attempted = true
+	t.mu.Unlock()
+	err := send.Commit()
+	return both(err, t.end(t.ctx, err))
+}
+
+// end notes that the transaction has ended by COMMIT, which has returned outcome,
+// and flushes its journal. A Record from now on flushes by itself, and must not
+// take what has to be waited for.
+func (t *Tx) end(ctx context.Context, outcome error) error {
+	t.mu.Lock()
+	t.attempted, t.flushed = true, true
+	j := t.takeLocked()
+	t.mu.Unlock()
+	tell(j, outcome)
+	return t.flush(ctx, j)
+}
+
+// rollback sends ROLLBACK and drops the journal, unless a part of the transaction
+// may have been committed by other means: then the journal is flushed.
+func (t *Tx) rollback(send driver.Tx) error {
+	err := send.Rollback()
+	return both(err, t.undo())
+}
+
+// undo notes that the transaction was rolled back.
+func (t *Tx) undo() error {
+	t.mu.Lock()
 	t.rolledBack = true
-	if !t.partly.Load() && !elsewhere {
+	if !t.partly.Load() {
 		t.journal = nil
 		t.mu.Unlock()
-		return err
+		return nil
 	}
 	t.flushed = true
 	j := t.takeLocked()
 	t.mu.Unlock()
-	return both(err, t.flush(t.ctx, j))
+	return t.flush(t.ctx, j)
 }
 
-// StmtContext implements gorm.Tx.
-func (t *Tx) StmtContext(ctx context.Context, stmt *sql.Stmt) *sql.Stmt {
-	return t.inner.(gorm.Tx).StmtContext(ctx, stmt)
-}
-
-// GetDBConn returns the *sql.DB at the bottom, for gorm.DB.DB.
-func (t *Tx) GetDBConn() (*sql.DB, error) {
-	if t.pool != nil {
-		return t.pool.GetDBConn()
+// both keeps err as it is, for callers that compare, unless there are two.
+func both(err, flushErr error) error {
+	switch {
+	case flushErr == nil:
+		return err
+	case err == nil:
+		return flushErr
 	}
-	return dbOf(t.inner)
+	return errors.Join(err, flushErr)
 }
 
-// PrepareContext implements gorm.ConnPool.
-func (t *Tx) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
-	t.Observe(query)
-	return t.inner.PrepareContext(ctx, query)
-}
-
-// ExecContext implements gorm.ConnPool. If the statement committed what was
-// done before it, the journal is flushed before ExecContext returns.
+// ExecContext sends a statement in the transaction, which nobody is shown. It is
+// for Options.BeforeCommit.
 func (t *Tx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	committed := t.Observe(query)
-	if committed {
-		if err := t.PrepareCommit(ctx); err != nil {
-			return nil, err
-		}
+	if t.conn == nil {
+		return nil, sql.ErrTxDone
 	}
-	result, err := t.inner.ExecContext(ctx, query, args...)
-	if committed {
-		err = both(err, t.FlushCommitted(ctx, err))
+	return (&Direct{conn: t.conn}).ExecContext(ctx, query, args...)
+}
+
+// DB returns the pool that the transaction's connection is of; nil if it is over,
+// or the pool is not known.
+func (t *Tx) DB() *sql.DB {
+	if t.conn == nil {
+		return nil
 	}
-	return result, err
+	return t.conn.connector.DB()
 }
-
-// QueryContext implements gorm.ConnPool. Drivers may run a statement no sooner
-// than its rows are read: after one that commits, the journal waits for the
-// end, where Rollback flushes as well, or for FlushCommitted.
-func (t *Tx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	t.Observe(query)
-	return t.inner.QueryContext(ctx, query, args...)
-}
-
-// QueryRowContext implements gorm.ConnPool, with the same reserve.
-func (t *Tx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	t.Observe(query)
-	return t.inner.QueryRowContext(ctx, query, args...)
-}
-
-// unpreparable hides the StmtContext of a Tx whose inner transaction has none:
-// GORM refuses to prepare statements in those.
-type unpreparable struct {
-	gorm.ConnPool
-	gorm.TxCommitter
-	tx *Tx
-}
-
-// Unwrap lets Of find the Tx.
-func (u *unpreparable) Unwrap() gorm.ConnPool { return u.tx }
-
-// GetDBConn implements gorm.GetDBConnector.
-func (u *unpreparable) GetDBConn() (*sql.DB, error) { return u.tx.GetDBConn() }

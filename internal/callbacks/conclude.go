@@ -63,19 +63,17 @@ func (s *statement) announceCommit(ctx context.Context) error {
 	return nil
 }
 
-// announceInTransaction announces what a statement commits that ends its
-// transaction.
+// announceInTransaction notes what a statement commits that ends its transaction;
+// the connection announces it.
 func (s *statement) announceInTransaction(ctx context.Context) error {
 	if !s.commits {
 		return nil
 	}
-	if !s.passive && !s.ignored {
-		// MySQL's DDL commits itself with what was done before.
-		if err := s.tx.Record(ctx, func(j txn.Journal) { s.noteRows(ctx, journal(j)) }); err != nil {
-			return err
-		}
+	if s.passive || s.ignored {
+		return nil
 	}
-	return s.tx.PrepareCommit(ctx)
+	// MySQL's DDL commits itself with what was done before.
+	return s.tx.Record(ctx, func(j txn.Journal) { s.noteRows(ctx, journal(j)) })
 }
 
 // lost is the error by which a query of ours has ended the transaction.
@@ -178,7 +176,7 @@ func (s *statement) flush(ctx context.Context) {
 	h.warnUncovered(ctx)
 	if s.where == txn.Foreign {
 		h.Commit.FlushAgain(ctx, j)
-		h.Report.Warn(ctx, "foreign", "a write in a connection or transaction that the plugin did not open: it is invalidated now and once more in a moment, and what is read between that and its commit may be stale; begin transactions with db.Transaction or db.Begin")
+		h.Report.Warn(ctx, "foreign", "a write on a connection whose transactions are not seen: it is invalidated now and once more in a moment, and what is read between that and its commit may be stale; call db.Use right after gorm.Open, and leave out XA and SET autocommit")
 	}
 }
 

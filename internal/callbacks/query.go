@@ -35,7 +35,7 @@ func (h *Handlers) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
 		pool := stmt.ConnPool
 		from := pool
 		if lookup.Leased(stmt.Context) {
-			if _, tx := txn.Of(pool); tx == nil {
+			if h.Databases.Place(pool).Tx == nil {
 				from = h.Reads.Source(db, pool)
 			}
 		}
@@ -51,7 +51,7 @@ func (h *Handlers) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
 		next(db)
 		finished = true
 		if db.Error != nil && !errors.Is(db.Error, gorm.ErrRecordNotFound) {
-			failedIn(pool)
+			h.failedIn(pool)
 		}
 	}
 }
@@ -79,8 +79,8 @@ func onPreload(next func(*gorm.DB)) func(*gorm.DB) {
 
 // failedIn notes that a query has failed: PostgreSQL refuses every later one
 // of its transaction, so that the cache must not answer there either.
-func failedIn(pool gorm.ConnPool) {
-	if _, tx := txn.Of(pool); tx != nil {
+func (h *Handlers) failedIn(pool gorm.ConnPool) {
+	if tx := h.Databases.Place(pool).Tx; tx != nil {
 		tx.MarkOpaque()
 	}
 }
@@ -91,8 +91,8 @@ func (h *Handlers) readsOnly(stmt *gorm.Statement) bool {
 	if conj.IsSelect(h.Dialect, text) {
 		return true
 	}
-	_, tx := txn.Of(stmt.ConnPool)
-	plan, err := h.Databases.Of(stmt.ConnPool).Plan(stmt.Context, stmt.ConnPool, text, database.Lasting(tx))
+	place := h.Databases.Place(stmt.ConnPool)
+	plan, err := h.Databases.At(place).Plan(stmt.Context, stmt.ConnPool, text, database.Lasting(place.Tx))
 	return err == nil && plan.Statement == conj.Select && len(plan.Writes) == 0 && !plan.HasSideEffects
 }
 
@@ -109,7 +109,11 @@ type readPool struct {
 // writes reports whether a query that is not looked up may write, and then has a
 // writePool for it.
 func (r *readPool) writes(ctx context.Context, query string) bool {
-	d := r.handlers.Databases.Of(r.ConnPool)
+	place := r.handlers.Databases.Place(r.ConnPool)
+	if place.Where == txn.Unsettled {
+		return false // the connection has it watched
+	}
+	d := r.handlers.Databases.At(place)
 	d.NoteQuerySettings(ctx, r.ConnPool, query)
 	if d.WritingFunction(ctx, r.ConnPool, query) == "" {
 		return false
@@ -120,6 +124,15 @@ func (r *readPool) writes(ctx context.Context, query string) bool {
 	return true
 }
 
+// known is the context of a query that has been looked at.
+func (r *readPool) known(ctx context.Context) context.Context {
+	where := r.handlers.Databases.Place(r.ConnPool).Where
+	if where == txn.Unsettled {
+		return ctx
+	}
+	return txn.Known(ctx, where)
+}
+
 // Unwrap implements txn.Wrapper.
 func (r *readPool) Unwrap() gorm.ConnPool { return r.ConnPool }
 
@@ -128,7 +141,7 @@ func (r *readPool) Behind() gorm.ConnPool { return r.ConnPool }
 
 // prepare decides whether the query is looked up; nil if not.
 func (r *readPool) prepare(ctx context.Context, query string, args []any) (*lookup.Read, error) {
-	return r.handlers.Reads.Prepare(ctx, lookup.NewQuery(r.db, r.ConnPool, query, args, r.row))
+	return r.handlers.Reads.Prepare(ctx, r.handlers.Reads.NewQuery(r.db, r.ConnPool, query, args, r.row))
 }
 
 // QueryContext implements gorm.ConnPool.
@@ -141,19 +154,19 @@ func (r *readPool) QueryContext(ctx context.Context, query string, args ...any) 
 		if r.writes(ctx, query) {
 			return r.write.QueryContext(ctx, query, args...)
 		}
-		return r.ConnPool.QueryContext(ctx, query, args...)
+		return r.ConnPool.QueryContext(r.known(ctx), query, args...)
 	}
 	kept, err := rd.Open(ctx)
 	if err != nil {
 		return nil, err
 	}
 	if kept == nil {
-		return rd.Pool().QueryContext(ctx, query, args...) // a source: a replica may be behind the cache
+		return rd.Pool().QueryContext(r.known(ctx), query, args...) // a source: a replica may be behind the cache
 	}
 	rows, err := rowset.Rows(kept)
 	if err != nil {
 		r.handlers.Report.Failed(ctx, "a result could not be replayed; the database answers", rd.Table(), errors.Join(err, kept.Close()))
-		return rd.Pool().QueryContext(ctx, query, args...)
+		return rd.Pool().QueryContext(r.known(ctx), query, args...)
 	}
 	return rows, nil
 }
@@ -168,7 +181,7 @@ func (r *readPool) QueryRowContext(ctx context.Context, query string, args ...an
 		if r.writes(ctx, query) {
 			return r.write.QueryRowContext(ctx, query, args...)
 		}
-		return askRow(ctx, r.ConnPool, query, args)
+		return r.askRow(ctx, r.ConnPool, query, args)
 	}
 	rd.Drain() // a row's reader stops after the first
 	kept, err := rd.Open(ctx)
@@ -176,15 +189,15 @@ func (r *readPool) QueryRowContext(ctx context.Context, query string, args ...an
 		return rowset.RowError(err)
 	}
 	if kept == nil {
-		return askRow(ctx, rd.Pool(), query, args)
+		return r.askRow(ctx, rd.Pool(), query, args)
 	}
 	return rowset.Row(kept)
 }
 
-func askRow(ctx context.Context, pool gorm.ConnPool, query string, args []any) *sql.Row {
-	found := pool.QueryRowContext(ctx, query, args...)
+func (r *readPool) askRow(ctx context.Context, pool gorm.ConnPool, query string, args []any) *sql.Row {
+	found := pool.QueryRowContext(r.known(ctx), query, args...)
 	if found.Err() != nil {
-		failedIn(pool)
+		r.handlers.failedIn(pool)
 	}
 	return found
 }

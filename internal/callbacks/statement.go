@@ -20,7 +20,7 @@ import (
 type statement struct {
 	handlers *Handlers
 	owner    *writePool
-	pool     gorm.ConnPool
+	pool     gorm.ConnPool // for statements of our own
 	db       *gorm.DB
 	database *database.Database
 	where    txn.Where
@@ -47,10 +47,10 @@ type statement struct {
 // begin looks at a statement before it is sent.
 func (w *writePool) begin(ctx context.Context, query string, args []any) *statement {
 	h := w.handlers
-	where, tx := txn.Of(w.ConnPool)
+	place := h.Databases.Place(w.ConnPool)
 	s := &statement{
-		handlers: h, owner: w, pool: w.ConnPool, db: w.db, database: h.Databases.Of(w.ConnPool),
-		where: where, tx: tx, affected: -1, lastID: -1,
+		handlers: h, owner: w, pool: txn.Own(w.ConnPool), db: w.db, database: h.Databases.At(place),
+		where: place.Where, tx: place.Tx, affected: -1, lastID: -1,
 		reading: w.row, ignored: cache.IsWithoutInvalidation(ctx),
 	}
 	w.statements = append(w.statements, s)
@@ -81,7 +81,6 @@ func (s *statement) understand(ctx context.Context, query string) bool {
 	}
 	s.plan = plan
 	if s.tx != nil {
-		// Prepared statements don't pass the transaction's own pool.
 		s.commits = s.tx.Observe(query)
 	}
 	// The catalog is read for it, and PostgreSQL takes SET TRANSACTION only as a
@@ -181,6 +180,15 @@ func (s *statement) takeImages(ctx context.Context, args []any) {
 		}
 	}
 	s.rows = rows.Begin(ctx, session{s.handlers.Report, s}, o, s.plan, given)
+}
+
+// counted notes how many rows the database says that the statement has changed.
+// Only PostgreSQL counts those of a statement whose RETURNING nobody has read; the
+// others say 0.
+func (s *statement) counted(rows int64) {
+	if s.handlers.Dialect == conj.PostgreSQL || !s.returning() {
+		s.affected = rows
+	}
 }
 
 // widen gives up the images.

@@ -16,7 +16,7 @@ func (h *Handlers) wraps(stmt *gorm.Statement) bool {
 	if !h.Outbox {
 		return false
 	}
-	if where, _ := txn.Of(stmt.ConnPool); where != txn.Autocommit {
+	if h.Databases.Place(stmt.ConnPool).Where != txn.Autocommit {
 		return false
 	}
 	if stmt.SQL.Len() == 0 {
@@ -38,12 +38,7 @@ func (h *Handlers) wraps(stmt *gorm.Statement) bool {
 func (h *Handlers) wrap(db *gorm.DB, run func()) {
 	stmt := db.Statement
 	pool := stmt.ConnPool
-	beginner, ok := pool.(gorm.ConnPoolBeginner)
-	if !ok {
-		run()
-		return
-	}
-	tx, err := beginner.BeginTx(stmt.Context, nil)
+	tx, err := beginOn(stmt.Context, pool)
 	if errors.Is(err, gorm.ErrInvalidTransaction) {
 		run()
 		return
@@ -62,6 +57,17 @@ func (h *Handlers) wrap(db *gorm.DB, run func()) {
 		}
 	}()
 	run()
+}
+
+// beginOn begins a transaction as GORM does.
+func beginOn(ctx context.Context, pool gorm.ConnPool) (gorm.ConnPool, error) {
+	switch b := pool.(type) {
+	case gorm.TxBeginner:
+		return b.BeginTx(ctx, nil)
+	case gorm.ConnPoolBeginner:
+		return b.BeginTx(ctx, nil)
+	}
+	return nil, gorm.ErrInvalidTransaction
 }
 
 // warnUncovered tells of a write that no row in the outbox stands for.

@@ -7,8 +7,8 @@ import (
 
 	"gorm.io/gorm"
 
-	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/rowset"
+	"github.com/cacheplugin/cacheplugin/txn"
 )
 
 // onWrite wraps the handlers of writes. Like onQuery it puts a pool in the
@@ -32,6 +32,10 @@ func (h *Handlers) onWrite(next func(*gorm.DB)) func(*gorm.DB) {
 func (h *Handlers) runWrite(db *gorm.DB, next func(*gorm.DB), row bool) {
 	stmt := db.Statement
 	pool := stmt.ConnPool
+	if h.Databases.Place(pool).Where == txn.Unsettled {
+		next(db) // the connection has it watched
+		return
+	}
 	w := &writePool{ConnPool: pool, handlers: h, db: db, row: row}
 	stmt.ConnPool = w
 	finished := false
@@ -70,13 +74,11 @@ func (w *writePool) ExecContext(ctx context.Context, query string, args ...any) 
 	if err := s.announce(ctx); err != nil {
 		return nil, err
 	}
-	result, err := w.ConnPool.ExecContext(ctx, query, args...)
+	result, err := w.ConnPool.ExecContext(txn.Known(ctx, s.where), query, args...)
 	s.sent(err)
 	if err == nil {
-		// Only PostgreSQL counts the rows of a statement whose RETURNING nobody
-		// has read; the others say 0.
-		if n, err := result.RowsAffected(); err == nil && (w.handlers.Dialect == conj.PostgreSQL || !s.returning()) {
-			s.affected = n
+		if n, err := result.RowsAffected(); err == nil {
+			s.counted(n)
 		}
 		if id, err := result.LastInsertId(); err == nil {
 			s.lastID = id
@@ -92,7 +94,7 @@ func (w *writePool) QueryContext(ctx context.Context, query string, args ...any)
 	if err := s.announce(ctx); err != nil {
 		return nil, err
 	}
-	rows, err := w.ConnPool.QueryContext(ctx, query, args...)
+	rows, err := w.ConnPool.QueryContext(txn.Known(ctx, s.where), query, args...)
 	s.sent(err)
 	if err != nil || s.passive {
 		return rows, err
@@ -115,9 +117,9 @@ func (w *writePool) QueryRowContext(ctx context.Context, query string, args ...a
 		return rowset.RowError(err)
 	}
 	if s.passive {
-		return w.ConnPool.QueryRowContext(ctx, query, args...)
+		return w.ConnPool.QueryRowContext(txn.Known(ctx, s.where), query, args...)
 	}
-	rows, err := w.ConnPool.QueryContext(ctx, query, args...)
+	rows, err := w.ConnPool.QueryContext(txn.Known(ctx, s.where), query, args...)
 	s.sent(err)
 	if err != nil {
 		return rowset.RowError(err)

@@ -90,6 +90,10 @@ func (t *Table) Referenced(column int) bool { return t.referenced[column] }
 // Catalog remembers tables. It is safe for concurrent use. No lock is held
 // while a query runs: callers may hold the only connection there is.
 type Catalog struct {
+	// Own, if set before the first call, returns what queries are sent through in
+	// place of the Querier that a caller gives.
+	Own func(Querier) Querier
+
 	dialect conj.Dialect
 
 	mu        sync.Mutex
@@ -122,6 +126,7 @@ func (c *Catalog) Table(ctx context.Context, q Querier, name conj.TableName, kee
 		}
 	}
 	version := c.Version()
+	q = c.own(q)
 	def, err := c.read(ctx, q, name)
 	if err != nil {
 		return nil, fmt.Errorf("catalog: read table %s: %w", name, err)
@@ -179,6 +184,13 @@ func (c *Catalog) Version() uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.version
+}
+
+func (c *Catalog) own(q Querier) Querier {
+	if c.Own == nil {
+		return q
+	}
+	return c.Own(q)
 }
 
 // read reads a table's definition, nil if there is none.

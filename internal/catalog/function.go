@@ -64,7 +64,7 @@ func (c *Catalog) Functions(ctx context.Context, q Querier, keep bool) (*Functio
 		query = mysqlFunctions
 	}
 	all := &Functions{Writers: map[string]bool{}, Added: map[string]bool{}}
-	err := each(ctx, q, func(rows *sql.Rows) error {
+	err := each(ctx, c.own(q), func(rows *sql.Rows) error {
 		var (
 			name          string
 			writes, added bool

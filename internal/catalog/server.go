@@ -50,6 +50,7 @@ func (c *Catalog) Server(ctx context.Context, q Querier) (Server, error) {
 		s   Server
 		err error
 	)
+	q = c.own(q)
 	switch c.dialect {
 	case conj.PostgreSQL:
 		s, err = readPostgresServer(ctx, q)

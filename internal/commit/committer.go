@@ -62,6 +62,7 @@ type Committer struct {
 	options Options
 	report  *report.Reporter
 	group   background.Group // of the outboxes, and of what is flushed again
+	after   afterQueue
 
 	mu       sync.Mutex
 	outboxes map[*sql.DB]*outbox
@@ -69,7 +70,9 @@ type Committer struct {
 
 // New returns a Committer. It starts nothing until there is something to do.
 func New(o Options) *Committer {
-	return &Committer{options: o, report: o.Report, outboxes: map[*sql.DB]*outbox{}}
+	c := &Committer{options: o, report: o.Report, outboxes: map[*sql.DB]*outbox{}}
+	c.after.group = &c.group
+	return c
 }
 
 // NewJournal returns an empty journal of a transaction, or of a statement outside

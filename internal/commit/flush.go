@@ -31,9 +31,8 @@ func (c *Committer) Flush(ctx context.Context, j *Journal) error {
 		return err
 	}
 	j.outboxDoneLocked()
-	for _, do := range j.after {
-		do(ctx)
-	}
+	c.after.add(ctx, j.after)
+	j.after = nil
 	return nil
 }
 

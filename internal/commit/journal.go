@@ -79,7 +79,8 @@ func (j *Journal) changesLocked(key changeKey) *changes {
 	return c
 }
 
-// Then records what is to be done when the changes have been invalidated.
+// Then records what is to be done when the changes have been invalidated: soon
+// after, in the background.
 func (j *Journal) Then(do func(context.Context)) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -117,16 +117,16 @@ func TestJournal_Merge(t *testing.T) {
 	committer := New(Options{MaxImages: 1})
 	t.Run("takes_what_is_to_be_done_and_told", func(t *testing.T) {
 		d := &database{}
-		var done []string
+		done := make(chan string, 2)
 		j, other := committer.NewJournal(0), committer.NewJournal(0)
-		j.Then(func(context.Context) { done = append(done, "own") })
-		other.Then(func(context.Context) { done = append(done, "other's") })
+		j.Then(func(context.Context) { done <- "own" })
+		other.Then(func(context.Context) { done <- "other's" })
 		other.Redefine(d)
 		other.Redefine(d)
 		require.False(t, other.Empty())
 		j.Merge(other)
 		require.NoError(t, committer.Flush(t.Context(), j))
-		require.Equal(t, []string{"own", "other's"}, done)
+		require.Equal(t, []string{"own", "other's"}, []string{<-done, <-done})
 		require.Equal(t, 1, d.told)
 	})
 	t.Run("takes_the_rows_of_what_was_committed", func(t *testing.T) {

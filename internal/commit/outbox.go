@@ -95,9 +95,9 @@ func (c *Committer) insertRow(ctx context.Context, tx *txn.Tx, j *Journal) error
 	if len(j.changes) == 0 || j.outboxed == j.version {
 		return nil
 	}
-	db, err := tx.GetDBConn()
-	if err != nil {
-		return err
+	db := tx.DB()
+	if db == nil {
+		return sql.ErrTxDone
 	}
 	namespaces, changes, err := encodeRow(j.owedLocked())
 	if err != nil {
@@ -171,7 +171,7 @@ func (o *outbox) remove(ctx context.Context, ids []string) error {
 		for i, id := range part {
 			args[i] = id
 		}
-		if _, err := o.db.ExecContext(ctx, o.table.remove(len(part)), args...); err != nil {
+		if _, err := txn.Own(o.db).ExecContext(ctx, o.table.remove(len(part)), args...); err != nil {
 			return err
 		}
 	}

@@ -67,23 +67,38 @@ func (p *process) hooks() txn.Options {
 	}
 }
 
+// transaction is one that a process has begun, and what is known of it.
+type transaction struct {
+	*sql.Tx
+	state *txn.Tx
+}
+
 // begin begins a transaction of the process.
-func (p *process) begin(t testing.TB, db *sql.DB, options *sql.TxOptions) *txn.Tx {
+func (p *process) begin(t testing.TB, db *sql.DB, options *sql.TxOptions) transaction {
 	t.Helper()
 	handle, err := gorm.Open(tests.DummyDialector{}, &gorm.Config{ConnPool: db})
 	require.NoError(t, err)
-	require.NoError(t, txn.Install(handle, p.hooks()))
-	tx, err := handle.ConnPool.(*txn.Pool).BeginTx(t.Context(), options)
+	var pools txn.Pools
+	require.NoError(t, pools.Install(handle, p.hooks()))
+	t.Cleanup(func() { require.NoError(t, handle.ConnPool.(*sql.DB).Close()) })
+	tx, err := handle.ConnPool.(*sql.DB).BeginTx(t.Context(), options)
 	require.NoError(t, err)
-	return tx.(*txn.Tx)
+	_, state := pools.Of(tx)
+	return transaction{tx, state}
+}
+
+// prepare does what comes before COMMIT.
+func (p *process) prepare(t testing.TB, tx transaction) error {
+	t.Helper()
+	return p.BeforeCommit(t.Context(), tx.state, tx.state.Journal().(*commit.Journal))
 }
 
 // insert inserts a brand and records it.
-func insert(t testing.TB, tx *txn.Tx, ns *namespace.Namespace, kind conj.Value) {
+func insert(t testing.TB, tx transaction, ns *namespace.Namespace, kind conj.Value) {
 	t.Helper()
 	_, err := tx.ExecContext(t.Context(), "INSERT INTO brands (kind) VALUES (?)", string(kind))
 	require.NoError(t, err)
-	require.NoError(t, tx.Record(t.Context(), func(j txn.Journal) {
+	require.NoError(t, tx.state.Record(t.Context(), func(j txn.Journal) {
 		j.(*commit.Journal).AddRows(ns, brands, img("1", kind))
 	}))
 }
@@ -92,9 +107,8 @@ func insert(t testing.TB, tx *txn.Tx, ns *namespace.Namespace, kind conj.Value) 
 func killed(t testing.TB, db *sql.DB, prefix string, record func(p *process, j *commit.Journal)) {
 	t.Helper()
 	p := start(t, testenv.Redis(t), prefix, patient)
-	tx, err := db.BeginTx(t.Context(), nil)
-	require.NoError(t, err)
-	require.NoError(t, p.BeforeCommit(t.Context(), txn.Wrap(t.Context(), tx, p.hooks()), p.journal(func(j *commit.Journal) { record(p, j) })))
+	tx := p.begin(t, db, nil)
+	require.NoError(t, p.BeforeCommit(t.Context(), tx.state, p.journal(func(j *commit.Journal) { record(p, j) })))
 	require.NoError(t, tx.Commit())
 }
 
@@ -111,7 +125,7 @@ func TestOutbox(t *testing.T) {
 		fill(t, p.home, "one", ofKind(brands, "1"))
 		tx := p.begin(t, db, nil)
 		insert(t, tx, p.home, "1")
-		require.NoError(t, tx.PrepareCommit(t.Context()))
+		require.NoError(t, p.prepare(t, tx))
 		require.NoError(t, tx.Commit(), "prepared twice")
 		require.Equal(t, 1, count(t, db, "cache_outbox"))
 		require.Equal(t, store.Missing, state(t, p.home, "one", ofKind(brands, "1")))
@@ -124,7 +138,7 @@ func TestOutbox(t *testing.T) {
 		p := start(t, testenv.Redis(t), newPrefix(), patient)
 		tx := p.begin(t, db, nil)
 		insert(t, tx, p.home, "1")
-		require.NoError(t, tx.PrepareCommit(t.Context()))
+		require.NoError(t, p.prepare(t, tx))
 		require.NoError(t, tx.Rollback())
 		require.Zero(t, count(t, db, "cache_outbox"))
 	})
@@ -132,10 +146,10 @@ func TestOutbox(t *testing.T) {
 		db := newDatabase(t)
 		p := start(t, testenv.Redis(t), newPrefix(), patient)
 		empty := p.begin(t, db, nil)
-		empty.Journal()
+		empty.state.Journal()
 		require.NoError(t, empty.Commit())
 		tx := p.begin(t, db, &sql.TxOptions{ReadOnly: true})
-		require.NoError(t, tx.Record(t.Context(), func(j txn.Journal) { j.(*commit.Journal).AddTable(p.home, "brands") }))
+		require.NoError(t, tx.state.Record(t.Context(), func(j txn.Journal) { j.(*commit.Journal).AddTable(p.home, "brands") }))
 		require.NoError(t, tx.Commit())
 		require.Zero(t, count(t, db, "cache_outbox"))
 	})
@@ -156,8 +170,8 @@ func TestOutbox(t *testing.T) {
 		p := start(t, testenv.Redis(t), newPrefix(), patient)
 		tx := p.begin(t, db, nil)
 		insert(t, tx, p.home, "1")
-		require.NoError(t, tx.PrepareCommit(t.Context()))
-		require.NoError(t, tx.FlushCommitted(t.Context(), sql.ErrNoRows))
+		require.NoError(t, p.prepare(t, tx))
+		require.NoError(t, tx.state.FlushCommitted(t.Context(), sql.ErrNoRows))
 		require.NoError(t, tx.Commit())
 		require.Equal(t, 2, count(t, db, "cache_outbox"))
 		require.NoError(t, p.Close(t.Context()))
@@ -166,10 +180,9 @@ func TestOutbox(t *testing.T) {
 	t.Run("keeps_the_row_of_a_COMMIT_of_which_nothing_is_known", func(t *testing.T) {
 		db := newDatabase(t)
 		p := start(t, testenv.Redis(t), newPrefix(), patient)
-		tx, err := db.BeginTx(t.Context(), nil)
-		require.NoError(t, err)
+		tx := p.begin(t, db, nil)
 		j := p.journal(func(j *commit.Journal) { j.AddTable(p.home, "brands") })
-		require.NoError(t, p.BeforeCommit(t.Context(), txn.Wrap(t.Context(), tx, p.hooks()), j))
+		require.NoError(t, p.BeforeCommit(t.Context(), tx.state, j))
 		require.NoError(t, tx.Commit())
 		j.Outcome(context.DeadlineExceeded)
 		require.NoError(t, j.Flush(t.Context()))

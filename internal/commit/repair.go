@@ -9,6 +9,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/change"
 	"github.com/cacheplugin/cacheplugin/internal/namespace"
 	"github.com/cacheplugin/cacheplugin/internal/report"
+	"github.com/cacheplugin/cacheplugin/txn"
 )
 
 // drain carries out what processes have left that died, or that can't reach
@@ -45,7 +46,7 @@ func (o *outbox) drainSome(ctx context.Context) (int, error) {
 // left reads rows that are older than After. All that can be seen is committed,
 // so that it may be invalidated and deleted at any time.
 func (o *outbox) left(ctx context.Context) (found []outboxRow, err error) {
-	query := o.db.QueryContext
+	query := txn.Own(o.db).QueryContext
 	if o.dialect == conj.MySQL {
 		// Sessions may have been set to see what isn't committed.
 		tx, err := o.db.BeginTx(ctx, &sql.TxOptions{Isolation: sql.LevelReadCommitted, ReadOnly: true})
@@ -53,7 +54,7 @@ func (o *outbox) left(ctx context.Context) (found []outboxRow, err error) {
 			return nil, err
 		}
 		defer func() { _ = tx.Rollback() }() // it has read only
-		query = tx.QueryContext
+		query = txn.Own(tx).QueryContext
 	}
 	rows, err := query(ctx, o.table.read, o.committer.options.Prefix, o.options.After.Milliseconds())
 	if err != nil {

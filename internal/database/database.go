@@ -6,7 +6,6 @@ package database
 import (
 	"context"
 	"crypto/rand"
-	"database/sql"
 	"errors"
 	"fmt"
 	"strings"
@@ -39,44 +38,59 @@ type Set struct {
 	instance string
 	options  string // of the handle's DSN, part of the identity
 
-	byPool sync.Map // *sql.DB -> *Database
-	main   *Database
+	registry *Registry
+	main     *Database
 }
 
-// NewSet returns the databases of a handle.
-func NewSet(db *gorm.DB, d conj.Dialect, limits conj.Limits, r *report.Reporter) *Set {
-	s := &Set{dialect: d, limits: limits, report: r, instance: rand.Text(), options: dsnOptions(db.Dialector, d)}
+// Registry holds the databases behind all handles of a plugin: what a statement
+// through one handle changes of a database all know. Its zero value is ready for
+// use.
+type Registry struct {
+	Pools  txn.Pools
+	byPool sync.Map // *sql.DB -> *Database
+}
+
+// NewSet returns the databases of a handle. It is to be bound to the handle's pool.
+func NewSet(db *gorm.DB, d conj.Dialect, limits conj.Limits, r *report.Reporter, registry *Registry) *Set {
+	s := &Set{dialect: d, limits: limits, report: r, instance: rand.Text(), options: dsnOptions(db.Dialector, d), registry: registry}
 	s.main = s.open()
-	if pool, err := db.DB(); err == nil {
-		s.byPool.Store(pool, s.main)
-	}
 	return s
 }
 
+// Bind has the set's own database be the one behind the handle's pool, unless
+// another handle has been bound to that.
+func (s *Set) Bind(db *gorm.DB) {
+	if pool, err := db.DB(); err == nil {
+		d, _ := s.registry.byPool.LoadOrStore(pool, s.main)
+		s.main = d.(*Database) //nolint:forcetypeassert // only databases are stored
+	}
+}
+
+// Place says what stands behind a pool.
+func (s *Set) Place(pool gorm.ConnPool) txn.Place { return s.registry.Pools.Place(pool) }
+
 func (s *Set) open() *Database {
+	c := catalog.New(s.dialect)
+	c.Own = own
 	return &Database{
-		Dialect: s.dialect, Catalog: catalog.New(s.dialect),
+		Dialect: s.dialect, Catalog: c, pools: &s.registry.Pools,
 		limits: s.limits, report: s.report, instance: s.instance, options: s.options, plans: conj.NewPlanCache(rememberedPlans),
 	}
 }
 
 // Of returns the database behind a pool. Connections and transactions that
 // don't tell theirs belong to the handle's own.
-func (s *Set) Of(pool gorm.ConnPool) *Database {
-	var key *sql.DB
-	switch p := pool.(type) {
-	case *sql.DB:
-		key = p
-	case gorm.GetDBConnector:
-		key, _ = p.GetDBConn()
-	}
-	if key == nil {
+func (s *Set) Of(pool gorm.ConnPool) *Database { return s.At(s.Place(pool)) }
+
+// At is Of for a pool whose place is known.
+func (s *Set) At(p txn.Place) *Database {
+	if p.DB == nil {
 		return s.main
 	}
-	if d, ok := s.byPool.Load(key); ok {
+	if d, ok := s.registry.byPool.Load(p.DB); ok {
 		return d.(*Database) //nolint:forcetypeassert // only databases are stored
 	}
-	d, _ := s.byPool.LoadOrStore(key, s.open())
+	d, _ := s.registry.byPool.LoadOrStore(p.DB, s.open())
 	return d.(*Database) //nolint:forcetypeassert // only databases are stored
 }
 
@@ -90,6 +104,7 @@ type Database struct {
 	report   *report.Reporter
 	instance string
 	options  string
+	pools    *txn.Pools
 	plans    *conj.PlanCache
 
 	identity atomic.Pointer[string] // part of every entry's key
@@ -187,7 +202,7 @@ func (d *Database) Temporary(names []conj.TableName) string {
 
 // Table finds a table by the name that GORM knows it by.
 func (d *Database) Table(ctx context.Context, pool gorm.ConnPool, name string) (*catalog.Table, error) {
-	_, tx := txn.Of(pool)
+	_, tx := d.pools.Of(pool)
 	table, err := d.Catalog.Table(ctx, pool, dialect.SplitName(name), Lasting(tx))
 	if err != nil {
 		return nil, fmt.Errorf("cacheplugin: look up table %s: %w", name, err)

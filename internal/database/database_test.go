@@ -23,7 +23,9 @@ func open(t *testing.T, log *bytes.Buffer) (*gorm.DB, *Set) {
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, pool.Close()) })
 	require.NoError(t, db.Exec("CREATE TABLE users (id integer PRIMARY KEY, team_id integer)").Error)
-	return db, NewSet(db, conj.SQLite, conj.Limits{}, report.New(slog.New(slog.NewTextHandler(log, nil)), nil))
+	set := NewSet(db, conj.SQLite, conj.Limits{}, report.New(slog.New(slog.NewTextHandler(log, nil)), nil), &Registry{})
+	set.Bind(db)
+	return db, set
 }
 
 func TestADatabaseIsFoundByItsPool(t *testing.T) {
@@ -101,7 +103,7 @@ func TestDatabasesInMemoryAreToldApartByTheirHandles(t *testing.T) {
 		pool, err := db.DB()
 		require.NoError(t, err)
 		t.Cleanup(func() { require.NoError(t, pool.Close()) })
-		d := NewSet(db, conj.SQLite, conj.Limits{}, report.New(slog.Default(), nil)).Of(pool)
+		d := NewSet(db, conj.SQLite, conj.Limits{}, report.New(slog.Default(), nil), &Registry{}).Of(pool)
 		id, err := d.Identity(t.Context(), db.ConnPool)
 		require.NoError(t, err)
 		return id

@@ -8,14 +8,13 @@ import (
 
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/catalog"
-	"github.com/cacheplugin/cacheplugin/txn"
 )
 
 // WritingFunction returns the name of a stored function that a text calls and that may
 // write tables; empty if there is none. Most databases have no such function,
 // and then the text isn't looked at.
 func (d *Database) WritingFunction(ctx context.Context, pool gorm.ConnPool, text string) string {
-	_, tx := txn.Of(pool)
+	_, tx := d.pools.Of(pool)
 	if tx != nil && tx.Err() != nil {
 		return ""
 	}

@@ -23,14 +23,14 @@ func (d *Database) NoteSettings(ctx context.Context, pool gorm.ConnPool, setting
 	if len(settings) == 0 {
 		return
 	}
-	where, tx := txn.Of(pool)
+	where, tx := d.pools.Of(pool)
 	if tx != nil {
 		tx.MarkOpaque()
 	}
 	for _, s := range settings {
 		switch {
 		case !s.Effect.Meaningful():
-		case !s.Local, where == txn.Foreign:
+		case !s.Local, where == txn.Foreign, where == txn.Unsettled:
 			d.sessionTainted.Store(true)
 			d.report.WarnAlways(ctx, "a statement has changed what a session sees, or the form of its values; nothing more is cached through this handle: set it in the DSN, or by SET LOCAL in a transaction",
 				"setting", s.Name, "statement", conj.Mask(d.Dialect, query))

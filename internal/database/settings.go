@@ -7,8 +7,11 @@ import (
 	"fmt"
 	"strings"
 
+	"gorm.io/gorm"
+
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/catalog"
+	"github.com/cacheplugin/cacheplugin/txn"
 )
 
 // sessionSettings describes what a session makes of results besides the rows:
@@ -72,7 +75,7 @@ func sqliteSettings(ctx context.Context, q catalog.Querier) (string, error) {
 // describe spells out a result: its columns' names, and the values with the
 // types that the driver gives them.
 func describe(ctx context.Context, q catalog.Querier, query string, args ...any) (text string, err error) {
-	rows, err := q.QueryContext(ctx, query, args...)
+	rows, err := own(q).QueryContext(ctx, query, args...)
 	if err != nil {
 		return "", err
 	}
@@ -107,9 +110,17 @@ func plain(v any) any {
 	return v
 }
 
+// own is q for queries of the plugin's own.
+func own(q catalog.Querier) catalog.Querier {
+	if pool, ok := q.(gorm.ConnPool); ok {
+		return txn.Own(pool)
+	}
+	return q
+}
+
 // one reads the one value of a query.
 func one(ctx context.Context, q catalog.Querier, query string, into any) (err error) {
-	rows, err := q.QueryContext(ctx, query)
+	rows, err := own(q).QueryContext(ctx, query)
 	if err != nil {
 		return err
 	}

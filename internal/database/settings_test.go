@@ -22,7 +22,7 @@ func identityOf(t *testing.T, dsn string) string {
 	pool, err := db.DB()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, pool.Close()) })
-	id, err := NewSet(db, conj.SQLite, conj.Limits{}, report.New(slog.Default(), nil)).Of(pool).Identity(t.Context(), db.ConnPool)
+	id, err := NewSet(db, conj.SQLite, conj.Limits{}, report.New(slog.Default(), nil), &Registry{}).Of(pool).Identity(t.Context(), db.ConnPool)
 	require.NoError(t, err)
 	return id
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/report"
 	"github.com/cacheplugin/cacheplugin/internal/rowset"
 	"github.com/cacheplugin/cacheplugin/internal/store"
+	"github.com/cacheplugin/cacheplugin/txn"
 )
 
 const (
@@ -147,7 +148,7 @@ func (r *Read) stillServed(ctx context.Context, version string) (age time.Durati
 func (r *Read) sameInDatabase(ctx context.Context, payload []byte) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, checkTimeout)
 	defer cancel()
-	rows, err := r.pool.QueryContext(ctx, r.query, r.args...)
+	rows, err := r.pool.QueryContext(txn.Known(ctx, txn.InTx), r.query, r.args...)
 	if err != nil {
 		return false, err
 	}

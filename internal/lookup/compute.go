@@ -13,7 +13,6 @@ import (
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/report"
 	"github.com/cacheplugin/cacheplugin/internal/store"
-	"github.com/cacheplugin/cacheplugin/txn"
 )
 
 // Computation describes a value that is cached like a query's result. The root
@@ -131,8 +130,9 @@ func (h *Handle) Discard(db *gorm.DB, c Computation) error {
 // not cached now; an error, why it can't be.
 func (h *Handle) computation(db *gorm.DB, c Computation) (*Read, string, error) {
 	ctx, pool := db.Statement.Context, db.Statement.ConnPool
-	where, tx := txn.Of(pool)
-	if reason := h.gate(ctx, pool, where, tx); reason != "" {
+	place := h.databases.Place(pool)
+	tx := place.Tx
+	if reason := h.gate(ctx, pool, place.Where, tx); reason != "" {
 		return nil, reason, nil
 	}
 	r := &Read{

@@ -10,6 +10,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/report"
 	"github.com/cacheplugin/cacheplugin/internal/rowset"
 	"github.com/cacheplugin/cacheplugin/internal/store"
+	"github.com/cacheplugin/cacheplugin/txn"
 )
 
 // The reasons of skips that are counted apart.
@@ -35,7 +36,7 @@ func (r *Read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 	// A lease outlives a cancelled query no longer than its own time, but
 	// others wait for it under Lock: give it back, whatever became of ctx.
 	after := context.WithoutCancel(ctx)
-	rows, err := r.filler.QueryContext(ctx, r.query, r.args...)
+	rows, err := r.filler.QueryContext(txn.Known(ctx, txn.InTx), r.query, r.args...)
 	if err != nil {
 		r.release(after, lease)
 		return nil, err

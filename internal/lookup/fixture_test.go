@@ -55,7 +55,10 @@ func newFixture(t *testing.T, configure func(*Options)) *fixture {
 	require.NoError(t, err)
 	pool.SetMaxOpenConns(1)
 	require.NoError(t, db.AutoMigrate(&user{}))
-	require.NoError(t, txn.Install(db, txn.Options{NewJournal: func() txn.Journal { return forgetful{} }}))
+	registry := &database.Registry{}
+	require.NoError(t, registry.Pools.Install(db, txn.Options{NewJournal: func() txn.Journal { return forgetful{} }}))
+	pool, err = db.DB() // the one over it
+	require.NoError(t, err)
 	f.db = db
 
 	client := redis.NewClient(&redis.Options{Addr: f.server.Addr(), MaxRetries: -1})
@@ -81,7 +84,9 @@ func newFixture(t *testing.T, configure func(*Options)) *fixture {
 	if configure != nil {
 		configure(&o)
 	}
-	f.Handle = New(o).On(conj.SQLite, database.NewSet(db, conj.SQLite, conj.Limits{}, r))
+	databases := database.NewSet(db, conj.SQLite, conj.Limits{}, r, registry)
+	databases.Bind(db)
+	f.Handle = New(o).On(conj.SQLite, databases)
 	t.Cleanup(func() {
 		ctx := context.Background()
 		require.NoError(t, f.Close(ctx))
@@ -111,7 +116,7 @@ func (f *fixture) query(t *testing.T, db *gorm.DB) Query {
 	t.Helper()
 	tx := BuildQuery(db)
 	require.NoError(t, tx.Error)
-	return NewQuery(tx, f.db.ConnPool, tx.Statement.SQL.String(), tx.Statement.Vars, false)
+	return f.NewQuery(tx, f.db.ConnPool, tx.Statement.SQL.String(), tx.Statement.Vars, false)
 }
 
 // ask runs a query through the cache, and returns the events.

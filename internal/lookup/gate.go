@@ -24,7 +24,9 @@ func (h *Handle) gate(ctx context.Context, pool gorm.ConnPool, where txn.Where, 
 	}
 	switch where {
 	case txn.Foreign:
-		return "a connection or transaction that the plugin did not open"
+		return "a connection whose transactions are not seen"
+	case txn.Unsettled:
+		return "a connection of the pool is in a transaction that was begun by text"
 	case txn.InTx:
 		return h.transactionGate(ctx, pool, tx)
 	}

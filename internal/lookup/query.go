@@ -31,13 +31,14 @@ type Query struct {
 }
 
 // NewQuery reads from a statement what it says of its query.
-func NewQuery(db *gorm.DB, pool gorm.ConnPool, text string, args []any, streams bool) Query {
+func (h *Handle) NewQuery(db *gorm.DB, pool gorm.ConnPool, text string, args []any, streams bool) Query {
 	stmt := db.Statement
 	q := Query{Text: text, Args: args, Pool: pool, DB: db, Streams: streams, settings: cache.Of(stmt), table: stmt.Table}
 	if stmt.Schema != nil {
 		q.model, q.modelTable = stmt.Schema.ModelType, stmt.Schema.Table
 	}
-	q.where, q.tx = txn.Of(pool)
+	place := h.databases.Place(pool)
+	q.where, q.tx = place.Where, place.Tx
 	return q
 }
 

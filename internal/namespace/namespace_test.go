@@ -47,7 +47,7 @@ func openFile(t *testing.T, name string) (*gorm.DB, *database.Database) {
 	pool, err := db.DB()
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, pool.Close()) })
-	return db, database.NewSet(db, conj.SQLite, conj.Limits{}, report.New(slog.New(slog.DiscardHandler), nil)).Of(pool)
+	return db, database.NewSet(db, conj.SQLite, conj.Limits{}, report.New(slog.New(slog.DiscardHandler), nil), &database.Registry{}).Of(pool)
 }
 
 func TestWithoutTenantsThereIsOneNamespace(t *testing.T) {

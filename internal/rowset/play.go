@@ -6,8 +6,6 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
-	"io"
-	"reflect"
 	"sync"
 )
 
@@ -20,7 +18,7 @@ func Rows(src driver.Rows) (*sql.Rows, error) {
 		_ = src.Close()
 		return nil, err
 	}
-	return conn.QueryContext(handOver(&playing{Rows: src, conn: conn}), "") //nolint:rowserrcheck // the reader's to check
+	return conn.QueryContext(handOver(&playing{Full: Full{src}, conn: conn}), "") //nolint:rowserrcheck // the reader's to check
 }
 
 // Row is as [Rows] for the type that database/sql returns from a query for a single row.
@@ -30,7 +28,7 @@ func Row(src driver.Rows) *sql.Row {
 		_ = src.Close()
 		return RowError(err)
 	}
-	return conn.QueryRowContext(handOver(&playing{Rows: src, conn: conn}), "")
+	return conn.QueryRowContext(handOver(&playing{Full: Full{src}, conn: conn}), "")
 }
 
 // RowError returns a row whose Err and Scan return err, as it is: the row of a query that failed. err must not be nil.
@@ -70,79 +68,17 @@ func release(conn *sql.Conn, err error) {
 	}
 }
 
-// playing is rows being read through a session, which goes back to the pool when they are closed. It has all of the
-// optional interfaces of database/sql/driver and answers for rows that lack one as database/sql does.
+// playing is rows being read through a session, which goes back to the pool when they are closed.
 type playing struct {
-	driver.Rows
+	Full
 	conn *sql.Conn
 }
 
 func (p *playing) Close() error {
-	err := p.Rows.Close()
+	err := p.Full.Close()
 	release(p.conn, err)
 	return err
 }
-
-func (p *playing) HasNextResultSet() bool {
-	r, ok := p.Rows.(driver.RowsNextResultSet)
-	return ok && r.HasNextResultSet()
-}
-
-func (p *playing) NextResultSet() error {
-	if r, ok := p.Rows.(driver.RowsNextResultSet); ok {
-		return r.NextResultSet()
-	}
-	return io.EOF
-}
-
-func (p *playing) ColumnTypeDatabaseTypeName(i int) string {
-	if r, ok := p.Rows.(driver.RowsColumnTypeDatabaseTypeName); ok {
-		return r.ColumnTypeDatabaseTypeName(i)
-	}
-	return ""
-}
-
-func (p *playing) ColumnTypeScanType(i int) reflect.Type {
-	if r, ok := p.Rows.(driver.RowsColumnTypeScanType); ok {
-		return r.ColumnTypeScanType(i)
-	}
-	return reflect.TypeFor[any]()
-}
-
-func (p *playing) ColumnTypeNullable(i int) (nullable, ok bool) {
-	if r, ok := p.Rows.(driver.RowsColumnTypeNullable); ok {
-		return r.ColumnTypeNullable(i)
-	}
-	return false, false
-}
-
-func (p *playing) ColumnTypeLength(i int) (length int64, ok bool) {
-	if r, ok := p.Rows.(driver.RowsColumnTypeLength); ok {
-		return r.ColumnTypeLength(i)
-	}
-	return 0, false
-}
-
-func (p *playing) ColumnTypePrecisionScale(i int) (precision, scale int64, ok bool) {
-	if r, ok := p.Rows.(driver.RowsColumnTypePrecisionScale); ok {
-		return r.ColumnTypePrecisionScale(i)
-	}
-	return 0, 0, false
-}
-
-// columnTypes are the optional interfaces by which a driver tells of its columns.
-type columnTypes interface {
-	driver.RowsColumnTypeDatabaseTypeName
-	driver.RowsColumnTypeLength
-	driver.RowsColumnTypeNullable
-	driver.RowsColumnTypePrecisionScale
-	driver.RowsColumnTypeScanType
-}
-
-var _ interface {
-	columnTypes
-	driver.RowsNextResultSet
-} = (*playing)(nil)
 
 type handedOver struct{}
 

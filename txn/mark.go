@@ -1,0 +1,54 @@
+package txn
+
+import "context"
+
+// markKey marks the context of a statement for the connection that it reaches.
+type markKey struct{}
+
+// mark is what the context says: that somebody knows of the statement, or that it
+// is a probe, which the connection answers.
+type mark struct {
+	probes  bool
+	assumes Where // what somebody who knows of the statement takes for granted
+	found   *Conn // by a probe
+	where   Where
+	tx      *Tx
+}
+
+// The marks of statements that somebody knows of.
+var (
+	known           = &mark{}
+	knownAutocommit = &mark{assumes: Autocommit}
+)
+
+// answer answers a probe, and reports whether it was one.
+func (m *mark) answer(c *Conn) bool {
+	if m == nil || !m.probes {
+		return false
+	}
+	m.found = c
+	m.where, m.tx = c.where()
+	return true
+}
+
+// Known returns a context for statements that Options.Watch is not shown: those
+// that GORM's handlers have seen, and the plugin's own. One that is known at a place
+// of Autocommit, and comes to a connection that is in a transaction, is shown all the
+// same: what it changes isn't committed yet when it is done.
+func Known(ctx context.Context, at Where) context.Context {
+	if at == Autocommit {
+		return context.WithValue(ctx, markKey{}, knownAutocommit)
+	}
+	return context.WithValue(ctx, markKey{}, known)
+}
+
+// knows reports whether somebody knows of a statement on a connection.
+func (m *mark) knows(c *Conn) bool {
+	return m != nil && (m.assumes != Autocommit || c.tx == nil && !c.unsure)
+}
+
+// markOf returns the mark of a context; nil if it has none.
+func markOf(ctx context.Context) *mark {
+	m, _ := ctx.Value(markKey{}).(*mark)
+	return m
+}
