@@ -188,7 +188,7 @@ func invalidate(db *gorm.DB, note func(*byHand) error) error {
 	if err := note(i); err != nil {
 		return err
 	}
-	place := i.handle.databases.Place(db.Statement.ConnPool)
+	place := i.handle.databases.Beneath(db.Statement.ConnPool)
 	if place.Where == txn.InTx {
 		return place.Tx.Record(ctx, func(into txn.Journal) { into.(*commit.Journal).Merge(i.journal) }) //nolint:forcetypeassert // all journals are the plugin's
 	}

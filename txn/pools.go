@@ -35,7 +35,14 @@ const (
 	// Unsettled is a pool that has connections in transactions which were begun
 	// by text: which one a statement comes to shows when it is sent.
 	Unsettled
+	// Rewritten is a pool of somebody else's type, such as one that chooses shards:
+	// what comes to the database may be another statement.
+	Rewritten
 )
+
+// AtConnection reports whether a statement can only be looked at when it comes to
+// its connection, which shows it to Options.Watch.
+func (w Where) AtConnection() bool { return w == Unsettled || w == Rewritten }
 
 // String says it in words.
 func (w Where) String() string {
@@ -46,6 +53,8 @@ func (w Where) String() string {
 		return "in transaction"
 	case Unsettled:
 		return "unsettled"
+	case Rewritten:
+		return "rewritten"
 	}
 	return "foreign"
 }
@@ -111,9 +120,19 @@ func (p *Pools) Place(pool gorm.ConnPool) Place {
 	case *Direct:
 		where, tx := bare.conn.where()
 		return Place{where, tx, bare.conn.connector.DB()}
-	default:
+	case *sql.Tx, *sql.Conn:
 		return probe(bare)
 	}
+	return Place{Where: Rewritten}
+}
+
+// Beneath is Place that looks through pools of somebody else's type, too.
+func (p *Pools) Beneath(pool gorm.ConnPool) Place {
+	place := p.Place(pool)
+	if place.Where == Rewritten {
+		return probe(Bare(pool))
+	}
+	return place
 }
 
 func (p *Pools) placeOf(db *sql.DB) Place {

@@ -75,7 +75,7 @@ func TestLCK02AWaiterGoesOnWhenTheHolderFails(t *testing.T) {
 }
 
 func TestLCK02AWaiterGoesOnWhenTheHolderDies(t *testing.T) {
-	config := cacheplugin.Config{LockWait: time.Hour, LeaseTTL: 200 * time.Millisecond}
+	config := cacheplugin.Config{LockWait: time.Hour, LeaseTTL: time.Second}
 	fixture.OnEveryDatabase(t, fixture.Options{Config: config, Models: []any{&testmodel.Label{}}}, func(t *testing.T, f *fixture.Fixture) {
 		require.NoError(t, f.Plain.Create(&testmodel.Label{Text: "a"}).Error)
 		held, err := f.DB.Scopes(cache.Cache(cache.Lock())).Model(&testmodel.Label{}).Rows()

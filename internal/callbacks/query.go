@@ -110,7 +110,7 @@ type readPool struct {
 // writePool for it.
 func (r *readPool) writes(ctx context.Context, query string) bool {
 	place := r.handlers.Databases.Place(r.ConnPool)
-	if place.Where == txn.Unsettled {
+	if place.Where.AtConnection() {
 		return false // the connection has it watched
 	}
 	d := r.handlers.Databases.At(place)
@@ -127,7 +127,7 @@ func (r *readPool) writes(ctx context.Context, query string) bool {
 // known is the context of a query that has been looked at.
 func (r *readPool) known(ctx context.Context) context.Context {
 	where := r.handlers.Databases.Place(r.ConnPool).Where
-	if where == txn.Unsettled {
+	if where.AtConnection() {
 		return ctx
 	}
 	return txn.Known(ctx, where)

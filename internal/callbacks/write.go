@@ -32,7 +32,7 @@ func (h *Handlers) onWrite(next func(*gorm.DB)) func(*gorm.DB) {
 func (h *Handlers) runWrite(db *gorm.DB, next func(*gorm.DB), row bool) {
 	stmt := db.Statement
 	pool := stmt.ConnPool
-	if h.Databases.Place(pool).Where == txn.Unsettled {
+	if h.Databases.Place(pool).Where.AtConnection() {
 		next(db) // the connection has it watched
 		return
 	}

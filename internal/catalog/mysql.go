@@ -249,38 +249,3 @@ var mysqlFolded = map[string]bool{
 
 	"latin1_swedish_ci": true, "latin1_general_ci": true, "ascii_general_ci": true,
 }
-
-const mysqlKeys = `
-SELECT r.CONSTRAINT_NAME, r.UNIQUE_CONSTRAINT_SCHEMA, r.REFERENCED_TABLE_NAME, COALESCE(k.REFERENCED_COLUMN_NAME, ''),
-       r.CONSTRAINT_SCHEMA, r.TABLE_NAME, COALESCE(k.COLUMN_NAME, ''), r.DELETE_RULE, r.UPDATE_RULE, @@lower_case_table_names
-FROM information_schema.REFERENTIAL_CONSTRAINTS r
-LEFT JOIN information_schema.KEY_COLUMN_USAGE k ON k.CONSTRAINT_SCHEMA = r.CONSTRAINT_SCHEMA
-     AND k.CONSTRAINT_NAME = r.CONSTRAINT_NAME AND k.TABLE_NAME = r.TABLE_NAME
-ORDER BY k.ORDINAL_POSITION`
-
-// readMySQLKeys reads the foreign keys. What they do fires no triggers.
-func readMySQLKeys(ctx context.Context, q Querier) ([]keyColumn, error) {
-	var keys []keyColumn
-	err := each(ctx, q, func(rows *sql.Rows) error {
-		var (
-			key                        keyColumn
-			name, parentSchema, parent string
-			onDelete, onUpdate         string
-			lowerCase                  int
-		)
-		child := &key.child.Name
-		if err := rows.Scan(&name, &parentSchema, &parent, &key.column, &child.Schema, &child.Name, &key.childColumn,
-			&onDelete, &onUpdate, &lowerCase); err != nil {
-			return err
-		}
-		key.parent, key.child.ID = tableID(parentSchema, parent), tableID(child.Schema, child.Name)
-		key.constraint = key.child.ID + "." + name
-		key.onDelete, key.onUpdate, key.readable = ruleAction(onDelete), ruleAction(onUpdate), true
-		if lowerCase != 0 {
-			key.parent, key.child.ID = strings.ToLower(key.parent), strings.ToLower(key.child.ID)
-		}
-		keys = append(keys, key)
-		return nil
-	}, mysqlKeys)
-	return keys, err
-}

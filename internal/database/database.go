@@ -69,6 +69,9 @@ func (s *Set) Bind(db *gorm.DB) {
 // Place says what stands behind a pool.
 func (s *Set) Place(pool gorm.ConnPool) txn.Place { return s.registry.Pools.Place(pool) }
 
+// Beneath is Place that looks through pools of somebody else's type, too.
+func (s *Set) Beneath(pool gorm.ConnPool) txn.Place { return s.registry.Pools.Beneath(pool) }
+
 func (s *Set) open() *Database {
 	c := catalog.New(s.dialect)
 	c.Own = own

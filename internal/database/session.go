@@ -30,7 +30,7 @@ func (d *Database) NoteSettings(ctx context.Context, pool gorm.ConnPool, setting
 	for _, s := range settings {
 		switch {
 		case !s.Effect.Meaningful():
-		case !s.Local, where == txn.Foreign, where == txn.Unsettled:
+		case !s.Local, where == txn.Foreign, where.AtConnection():
 			d.sessionTainted.Store(true)
 			d.report.WarnAlways(ctx, "a statement has changed what a session sees, or the form of its values; nothing more is cached through this handle: set it in the DSN, or by SET LOCAL in a transaction",
 				"setting", s.Name, "statement", conj.Mask(d.Dialect, query))

@@ -25,6 +25,8 @@ func (h *Handle) gate(ctx context.Context, pool gorm.ConnPool, where txn.Where, 
 	switch where {
 	case txn.Foreign:
 		return "a connection whose transactions are not seen"
+	case txn.Rewritten:
+		return "another plugin's pool may rewrite the query"
 	case txn.Unsettled:
 		return "a connection of the pool is in a transaction that was begun by text"
 	case txn.InTx:
