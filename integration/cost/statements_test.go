@@ -3,6 +3,7 @@ package cost
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"sync"
 
 	"gorm.io/gorm"
@@ -20,7 +21,11 @@ type statements struct {
 func (s *statements) Name() string { return "statements" }
 
 func (s *statements) Initialize(db *gorm.DB) error {
-	db.ConnPool = &notedPool{noted{db.ConnPool, s}}
+	opened, err := db.DB()
+	if err != nil {
+		return err
+	}
+	db.ConnPool = sql.OpenDB(&notingConnector{opened, s})
 	db.Statement.ConnPool = db.ConnPool
 	return nil
 }
@@ -40,58 +45,72 @@ func (s *statements) note(text string) {
 	s.texts = append(s.texts, text)
 }
 
-// noted passes statements on and notes them.
-type noted struct {
-	gorm.ConnPool
-	by *statements
+// notingConnector gives the connections of a pool, and notes what is sent on them.
+type notingConnector struct {
+	opened *sql.DB
+	by     *statements
 }
 
-func (n noted) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	n.by.note(query)
-	return n.ConnPool.ExecContext(ctx, query, args...)
-}
+func (c *notingConnector) Driver() driver.Driver { return c.opened.Driver() }
 
-func (n noted) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	n.by.note(query)
-	return n.ConnPool.QueryContext(ctx, query, args...)
-}
-
-func (n noted) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	n.by.note(query)
-	return n.ConnPool.QueryRowContext(ctx, query, args...)
-}
-
-type notedPool struct{ noted }
-
-func (p *notedPool) GetDBConn() (*sql.DB, error) { return p.ConnPool.(*sql.DB), nil }
-
-func (p *notedPool) BeginTx(ctx context.Context, o *sql.TxOptions) (gorm.ConnPool, error) {
-	tx, err := p.ConnPool.(*sql.DB).BeginTx(ctx, o)
+func (c *notingConnector) Connect(ctx context.Context) (driver.Conn, error) {
+	held, err := c.opened.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
-	return &notedTx{noted{tx, p.by}, tx}, nil
+	n := &notingConn{held: held, by: c.by}
+	return n, held.Raw(func(raw any) error {
+		n.connection = raw.(connection)
+		return nil
+	})
 }
 
-type notedTx struct {
-	noted
-	*sql.Tx
+// connection is what all drivers of the tests have.
+type connection interface {
+	driver.Conn
+	driver.ConnBeginTx
+	driver.ConnPrepareContext
+	driver.ExecerContext
+	driver.QueryerContext
 }
 
-func (t *notedTx) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	return t.noted.ExecContext(ctx, query, args...)
+type notingConn struct {
+	connection
+	held *sql.Conn
+	by   *statements
 }
 
-func (t *notedTx) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	return t.noted.QueryContext(ctx, query, args...)
+func (n *notingConn) Close() error { return n.held.Close() }
+
+// note notes a text, unless the driver wants it prepared.
+func (n *notingConn) note(text string, err error) {
+	if err != driver.ErrSkip {
+		n.by.note(text)
+	}
 }
 
-func (t *notedTx) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	return t.noted.QueryRowContext(ctx, query, args...)
+func (n *notingConn) ExecContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
+	result, err := n.connection.ExecContext(ctx, query, args)
+	n.note(query, err)
+	return result, err
 }
 
-func (t *notedTx) PrepareContext(ctx context.Context, query string) (*sql.Stmt, error) {
-	return t.Tx.PrepareContext(ctx, query)
+func (n *notingConn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	rows, err := n.connection.QueryContext(ctx, query, args)
+	n.note(query, err)
+	return rows, err
+}
+
+func (n *notingConn) PrepareContext(ctx context.Context, query string) (driver.Stmt, error) {
+	n.by.note(query)
+	return n.connection.PrepareContext(ctx, query)
+}
+
+func (n *notingConn) CheckNamedValue(v *driver.NamedValue) error {
+	if c, ok := n.connection.(driver.NamedValueChecker); ok {
+		return c.CheckNamedValue(v)
+	}
+	return driver.ErrSkip
 }
 
 // watched are options with a plugin that notes what is sent.
