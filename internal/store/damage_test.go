@@ -47,8 +47,10 @@ func TestAnotherKeysValueIsNotServed(t *testing.T) {
 
 // Of each bit, each length, and a byte more.
 func TestEveryAlterationOfAValueIsRefused(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
 			client := realRedis(t)
 			s := backend{client: client, mode: mode}.open(t)
 			deps := []store.Dependency{on("a", "1")}
@@ -81,8 +83,10 @@ func TestEveryAlterationOfAValueIsRefused(t *testing.T) {
 // The sets and stamps vouch for the entry of the lease that they know, not for one
 // that had the same key before.
 func TestAnOldDumpUnderItsOwnKeyIsNotServed(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
 			client := realRedis(t)
 			s := backend{client: client, mode: mode}.open(t)
 			deps := []store.Dependency{on("a", "1")}
@@ -122,6 +126,7 @@ func peek(t testing.TB, s *store.Store, name string, deps ...store.Dependency) s
 //
 // CACHEPLUGIN_MUTATIONS sets how many there are, of all modes together.
 func TestDamage(t *testing.T) {
+	t.Parallel()
 	mutations := 4000
 	if text := os.Getenv("CACHEPLUGIN_MUTATIONS"); text != "" {
 		var err error

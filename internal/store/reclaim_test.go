@@ -12,10 +12,11 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cacheplugin/cacheplugin/internal/store"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
 // many is more than an invalidation unlinks itself.
-const many = 700
+const many = 510
 
 // onEachWithSets runs a test on each server in mode ConjunctionSets.
 func onEachWithSets(t *testing.T, test func(t *testing.T, b backend)) {
@@ -215,6 +216,7 @@ func (x *outage) another(t *testing.T) *store.Store {
 
 // Who goes past the guard, as the repair of an outbox does, leaves nothing either.
 func TestWhatTheStoreTakesAwayIsReclaimed(t *testing.T) {
+	t.Parallel()
 	const results = 1500
 	for name, drop := range map[string]func(ctx context.Context, s *store.Store) error{
 		"invalidation": func(ctx context.Context, s *store.Store) error {
@@ -227,6 +229,7 @@ func TestWhatTheStoreTakesAwayIsReclaimed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			client, ns := realRedis(t), newNamespace()
 			s := backend{client: client}.open(t, in(ns))
 			for i := range results {
@@ -277,14 +280,14 @@ func TestACloseDoesNotWaitForAServerThatIsGone(t *testing.T) {
 // RPR-01.
 func TestNamesOfExpiredEntriesLeaveTheSets(t *testing.T) {
 	const live = 200
-	for what, deps := range map[string][]store.Dependency{
-		"known":  {on("a", "1")},
-		"joined": {on("a", "2"), joinedTo("b")},
-	} {
-		onEachWithSets(t, func(t *testing.T, b backend) {
-			if b.cluster() {
-				t.Skip("the same scripts, and slower")
-			}
+	onEachWithSets(t, func(t *testing.T, b backend) {
+		if b.cluster() {
+			t.Skip("the same scripts, and slower")
+		}
+		for what, deps := range map[string][]store.Dependency{
+			"known":  {on("a", "1")},
+			"joined": {on("a", "2"), joinedTo("b")},
+		} {
 			t.Run(what, func(t *testing.T) {
 				s := b.open(t)
 				set := setOf(s, "1")
@@ -309,13 +312,15 @@ func TestNamesOfExpiredEntriesLeaveTheSets(t *testing.T) {
 					requireHit(t, s, name(i), name(i), deps...)
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 // A day's worth of entries comes and goes, of which few live at a time.
 func TestMemoryStaysFlatWhileEntriesComeAndGo(t *testing.T) {
-	const live, lifetimes = 200, 50
+	t.Parallel()
+	const live = 200
+	lifetimes := testenv.Times(50, 20)
 	client := newRealServer(t).Client(t)
 	s := backend{client: client}.open(t)
 	used := func() int {
@@ -346,7 +351,9 @@ end
 return redis.call('EXPIRE', KEYS[1], 3600)`
 
 func TestASetOfManyLiveEntriesLosesNone(t *testing.T) {
-	const entries, more = 100_000, 1000
+	t.Parallel()
+	const more = 1000
+	entries := testenv.Times(100_000, 20_000)
 	client := realRedis(t)
 	s := byHand(t, backend{client: client}.open(t))
 	set, first := setOf(s, "1"), s.EntryName(entry(""))
@@ -363,6 +370,7 @@ func TestASetOfManyLiveEntriesLosesNone(t *testing.T) {
 }
 
 func TestAFullServerLetsLargeSetsBeTakenAwayAndReclaimed(t *testing.T) {
+	t.Parallel()
 	client := newRealServer(t).Client(t)
 	s := byHand(t, backend{client: client}.open(t))
 	crowd(t, s)
