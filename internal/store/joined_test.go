@@ -379,9 +379,9 @@ func (b between) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPip
 	}
 }
 
-// R stores between two calls of an invalidation that takes several.
+// R stores between two calls of an invalidation that takes several. Not beside tests
+// that have the server forget its scripts: there would be more calls.
 func TestASaveBetweenTheCallsOfAnInvalidationIsRefusedOrDropped(t *testing.T) {
-	t.Parallel()
 	for _, mode := range modes {
 		b := backend{client: realRedis(t), mode: mode}
 		ns := newNamespace()

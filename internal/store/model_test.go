@@ -447,7 +447,7 @@ func (w *world) expire(ctx context.Context) {
 
 // clusterRuns is how many random runs a cluster is given, on which a call takes
 // several times as long.
-const clusterRuns = 20
+func clusterRuns() int { return testenv.Times(20, 8) }
 
 // runs lets the model run at random on a backend, and fails on a stale hit.
 func runs(t *testing.T, b backend, strict bool) {
@@ -466,7 +466,7 @@ func runs(t *testing.T, b backend, strict bool) {
 		return ""
 	}
 	if b.cluster() {
-		for range clusterRuns {
+		for range clusterRuns() {
 			seed := rand.Uint64()
 			random := rand.New(rand.NewPCG(seed, 0))
 			require.Empty(t, run(t, 120, func(n int, _ string) int { return random.IntN(n) }), "seed %d", seed)

@@ -259,7 +259,7 @@ func TestGarbageUnderAnyKeyOnlyMisses(t *testing.T) {
 }
 
 func TestFlushedScriptsAreSentAgain(t *testing.T) {
-	onEachInTurn(t, modes, func(t *testing.T, b backend) {
+	onEach(t, func(t *testing.T, b backend) {
 		s := b.open(t)
 		flush := func() { require.NoError(t, b.client.ScriptFlush(t.Context()).Err()) }
 		flush()

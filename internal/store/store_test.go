@@ -80,15 +80,6 @@ func onEachInOneSlot(t *testing.T, test func(t *testing.T, b backend)) {
 func onEachOf(t *testing.T, modes []variant, test func(t *testing.T, b backend)) {
 	t.Helper()
 	t.Parallel() // the servers are shared, namespaces are not
-	onEachInTurn(t, modes, func(t *testing.T, b backend) {
-		t.Parallel()
-		test(t, b)
-	})
-}
-
-// onEachInTurn is for tests that do to a server what others beside them would notice.
-func onEachInTurn(t *testing.T, modes []variant, test func(t *testing.T, b backend)) {
-	t.Helper()
 	embedded := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr(), PipelinePoolSize: -1})
 	t.Cleanup(func() { _ = embedded.Close() })
 	servers := map[string]redis.UniversalClient{"redis": testenv.Redis(t), "embedded": embedded}
@@ -104,6 +95,7 @@ func onEachInTurn(t *testing.T, modes []variant, test func(t *testing.T, b backe
 				continue
 			}
 			t.Run(fmt.Sprintf("%v/%s", mode, name), func(t *testing.T) {
+				t.Parallel()
 				test(t, backend{client: client, mode: mode})
 			})
 		}
