@@ -445,9 +445,8 @@ func (w *world) expire(ctx context.Context) {
 	w.fences = nil
 }
 
-// clusterRuns is how many random runs a cluster is given, on which a call takes
-// several times as long.
-func clusterRuns() int { return testenv.Times(20, 8) }
+// slowRuns is how many random runs a slow backend is given.
+func slowRuns() int { return testenv.Times(20, 8) }
 
 // runs lets the model run at random on a backend, and fails on a stale hit.
 func runs(t *testing.T, b backend, strict bool) {
@@ -465,8 +464,8 @@ func runs(t *testing.T, b backend, strict bool) {
 		hits += w.hits
 		return ""
 	}
-	if b.cluster() {
-		for range clusterRuns() {
+	if b.slow() {
+		for range slowRuns() {
 			seed := rand.Uint64()
 			random := rand.New(rand.NewPCG(seed, 0))
 			require.Empty(t, run(t, 120, func(n int, _ string) int { return random.IntN(n) }), "seed %d", seed)

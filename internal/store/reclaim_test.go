@@ -15,8 +15,9 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
-// many is more than an invalidation unlinks itself.
-const many = 510
+// many entries are more than an invalidation unlinks itself; few are where the store
+// is told to unlink fewer.
+const many, few = 510, 30
 
 // onEachWithSets runs a test on each server in mode ConjunctionSets.
 func onEachWithSets(t *testing.T, test func(t *testing.T, b backend)) {
@@ -31,10 +32,22 @@ func byHand(t testing.TB, s *store.Store) *store.Store {
 	return s
 }
 
-// crowd stores many entries that depend on group 1 of a, and group 2 besides.
-func crowd(t testing.TB, s *store.Store) {
+// crowd stores entries that depend on group 1 of a, and group 2 besides: more than an
+// invalidation by the store unlinks itself. It returns how many.
+func (b backend) crowd(t testing.TB, s *store.Store) int {
 	t.Helper()
-	for i := range many {
+	n := many
+	if b.slow() {
+		n = few
+		store.SetUnlinked(s, strconv.Itoa(few-10))
+	}
+	crowd(t, s, n)
+	return n
+}
+
+func crowd(t testing.TB, s *store.Store, n int) {
+	t.Helper()
+	for i := range n {
 		fill(t, s, strconv.Itoa(i), "old", on("a", "1"), on("b", "2"))
 	}
 }
@@ -59,13 +72,13 @@ func TestALargeSetIsTakenAwayAndReclaimed(t *testing.T) {
 		ns := newNamespace()
 		s := byHand(t, b.open(t, in(ns)))
 		deps := []store.Dependency{on("a", "1"), on("b", "2")}
-		crowd(t, s)
+		n := b.crowd(t, s)
 		fill(t, s, "other", "kept", on("a", "3"), on("b", "2"))
 		late := lease(t, s, "late", deps...)
 
 		reports := invalidate(t, s, changed("a", row{"1", "1"}))
 		require.Len(t, reports, 1)
-		require.Equal(t, many+1, reports[0].Dropped)
+		require.Equal(t, n+1, reports[0].Dropped)
 		require.Len(t, reports[0].Garbage, 1)
 		garbage := reports[0].Garbage[0]
 		ttl, err := b.client.PTTL(ctx, garbage).Result()
@@ -74,7 +87,7 @@ func TestALargeSetIsTakenAwayAndReclaimed(t *testing.T) {
 		require.LessOrEqual(t, ttl, 10*time.Minute)
 
 		require.Empty(t, invalidate(t, s, changed("a", row{"1", "1"}))[0].Garbage, "it is gone")
-		for i := range many {
+		for i := range n {
 			name := strconv.Itoa(i)
 			l, err := s.Peek(ctx, entry(name), deps)
 			require.NoError(t, err)
@@ -189,7 +202,7 @@ func TestAGuardReclaimsInTheBackground(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				ns := newNamespace()
 				s := b.open(t, in(ns))
-				crowd(t, s)
+				b.crowd(t, s)
 				g := store.NewGuard(s, store.GuardOptions{Logger: quiet})
 				require.NoError(t, drop(g))
 				require.NoError(t, g.Close(t.Context()), "which waits for it")
@@ -197,7 +210,7 @@ func TestAGuardReclaimsInTheBackground(t *testing.T) {
 				require.Empty(t, keysOf(t, b.client, ns, "x"))
 
 				commit(t, s, "w", store.Change{Table: "a"})
-				crowd(t, s)
+				b.crowd(t, s)
 				_, err := g.Invalidate(t.Context(), []store.Change{changed("a", row{"1", "1"})}, "w")
 				require.NoError(t, err, "it still drops, and reclaims no more")
 				require.NoError(t, g.Close(t.Context()))
@@ -247,7 +260,7 @@ func TestWhatTheStoreTakesAwayIsReclaimed(t *testing.T) {
 
 func TestAGuardReclaimsAfterAnOutage(t *testing.T) {
 	x := newOutage(t, variant{Mode: store.ConjunctionSets}, store.GuardOptions{RetryFor: -1})
-	crowd(t, x.store)
+	crowd(t, x.store, many)
 	reports := invalidate(t, x.another(t), changed("a", row{"1", "1"}))
 	x.srv.Pause(t)
 	store.AddGarbage(x.store, reports)
@@ -261,7 +274,7 @@ func TestAGuardReclaimsAfterAnOutage(t *testing.T) {
 
 func TestACloseDoesNotWaitForAServerThatIsGone(t *testing.T) {
 	x := newOutage(t, variant{Mode: store.ConjunctionSets}, store.GuardOptions{RetryFor: -1})
-	crowd(t, x.store)
+	crowd(t, x.store, many)
 	reports := invalidate(t, x.another(t), changed("a", row{"1", "1"}))
 	x.srv.Stop(t)
 	store.AddGarbage(x.store, reports)
@@ -279,8 +292,11 @@ func TestACloseDoesNotWaitForAServerThatIsGone(t *testing.T) {
 //
 // RPR-01.
 func TestNamesOfExpiredEntriesLeaveTheSets(t *testing.T) {
-	live := testenv.Times(200, 100)
 	onEachWithSets(t, func(t *testing.T, b backend) {
+		live := testenv.Times(200, 100)
+		if b.embedded {
+			live = 50
+		}
 		if b.cluster() {
 			t.Skip("the same scripts, and slower")
 		}
@@ -373,7 +389,7 @@ func TestAFullServerLetsLargeSetsBeTakenAwayAndReclaimed(t *testing.T) {
 	t.Parallel()
 	client := newRealServer(t).Client(t)
 	s := byHand(t, backend{client: client}.open(t))
-	crowd(t, s)
+	crowd(t, s, many)
 	limit(t, client, "noeviction")
 	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
 	report := invalidate(t, s, changed("a", row{"1", "1"}))[0]

@@ -25,8 +25,9 @@ func TestMain(m *testing.M) {
 
 // backend is a server or cluster and a mode to test with.
 type backend struct {
-	client redis.UniversalClient
-	mode   variant
+	client   redis.UniversalClient
+	mode     variant
+	embedded bool
 }
 
 // variant is a mode, a layout of keys, and whether connections are
@@ -52,11 +53,15 @@ func (v variant) on(client redis.UniversalClient) bool {
 	return ok || !v.identified
 }
 
-// cluster reports whether the backend is one, whose client costs more per call.
+// cluster reports whether the backend is one.
 func (b backend) cluster() bool {
 	_, ok := b.client.(*redis.ClusterClient)
 	return ok
 }
+
+// slow reports whether a call takes several times as long as on a server: a
+// cluster's client costs more, and the embedded server's scripts do.
+func (b backend) slow() bool { return b.embedded || b.cluster() }
 
 var (
 	inOneSlot = []variant{{Mode: store.ConjunctionSets}, {Mode: store.InsideOut}, {Mode: store.ConjunctionSets, identified: true}, {Mode: store.InsideOut, identified: true}}
@@ -96,7 +101,7 @@ func onEachOf(t *testing.T, modes []variant, test func(t *testing.T, b backend))
 			}
 			t.Run(fmt.Sprintf("%v/%s", mode, name), func(t *testing.T) {
 				t.Parallel()
-				test(t, backend{client: client, mode: mode})
+				test(t, backend{client: client, mode: mode, embedded: name == "embedded"})
 			})
 		}
 	}

@@ -355,6 +355,7 @@ func TestTheModelHoldsOverSentinel(t *testing.T) {
 	client := testenv.StartSentinel(t).Client(t)
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
 			b := backend{client: client, mode: mode}
 			runs(t, b, false)
 			runs(t, b, true)
