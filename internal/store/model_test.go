@@ -465,7 +465,8 @@ func runs(t *testing.T, b backend, strict bool) {
 		return ""
 	}
 	if b.slow() {
-		for range slowRuns() {
+		// More if need be: few runs may see no hit.
+		for n := 0; n < slowRuns() || hits == 0 && n < 20*slowRuns(); n++ {
 			seed := rand.Uint64()
 			random := rand.New(rand.NewPCG(seed, 0))
 			require.Empty(t, run(t, 120, func(n int, _ string) int { return random.IntN(n) }), "seed %d", seed)
