@@ -91,6 +91,7 @@ func play(t *testing.T, s *store.Store) {
 }
 
 func TestCheck(t *testing.T) {
+	t.Parallel()
 	srv := newRealServer(t)
 	admin := srv.Client(t)
 	const access = "~{shop* &{shop*e:"
@@ -178,8 +179,10 @@ func rulesOf(refusals []store.Refusal) (rules []string) {
 }
 
 func TestCheckOfAServerWithRenamedCommands(t *testing.T) {
+	t.Parallel()
 	for command, required := range map[string]bool{"unlink": true, "evalsha": true, "hget": true, "rename": true, "info": false, "publish": false} {
 		t.Run(command, func(t *testing.T) {
+			t.Parallel()
 			client := newRealServer(t, "--rename-command", command, "").Client(t)
 			info, err := backend{client: client}.open(t).Check(t.Context())
 			if required {

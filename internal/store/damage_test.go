@@ -13,6 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cacheplugin/cacheplugin/internal/store"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
 func rawOf(t testing.TB, client redis.UniversalClient, s *store.Store, name string) string {
@@ -45,10 +46,12 @@ func TestAnotherKeysValueIsNotServed(t *testing.T) {
 	})
 }
 
-// Of each bit, each length, and a byte more.
+// Of each bit (in a short run one of each byte), each length, and a byte more.
 func TestEveryAlterationOfAValueIsRefused(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
 			client := realRedis(t)
 			s := backend{client: client, mode: mode}.open(t)
 			deps := []store.Dependency{on("a", "1")}
@@ -58,10 +61,12 @@ func TestEveryAlterationOfAValueIsRefused(t *testing.T) {
 			for n := range len(intact) {
 				altered = append(altered, intact[:n])
 			}
-			for bit := range 8 * len(intact) {
-				text := []byte(intact)
-				text[bit/8] ^= 1 << (bit % 8)
-				altered = append(altered, string(text))
+			for i := range intact {
+				for bit := range testenv.Times(8, 1) {
+					text := []byte(intact)
+					text[i] ^= 1 << ((i + bit) % 8)
+					altered = append(altered, string(text))
+				}
 			}
 			for _, text := range altered {
 				require.NoError(t, client.Set(t.Context(), key, text, ttl).Err())
@@ -81,8 +86,10 @@ func TestEveryAlterationOfAValueIsRefused(t *testing.T) {
 // The sets and stamps vouch for the entry of the lease that they know, not for one
 // that had the same key before.
 func TestAnOldDumpUnderItsOwnKeyIsNotServed(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
 			client := realRedis(t)
 			s := backend{client: client, mode: mode}.open(t)
 			deps := []store.Dependency{on("a", "1")}
@@ -122,7 +129,8 @@ func peek(t testing.TB, s *store.Store, name string, deps ...store.Dependency) s
 //
 // CACHEPLUGIN_MUTATIONS sets how many there are, of all modes together.
 func TestDamage(t *testing.T) {
-	mutations := 4000
+	t.Parallel()
+	mutations := testenv.Times(4000, 1000)
 	if text := os.Getenv("CACHEPLUGIN_MUTATIONS"); text != "" {
 		var err error
 		mutations, err = strconv.Atoi(text)

@@ -59,6 +59,7 @@ func TestDeadlineFollowsTheCaller(t *testing.T) {
 }
 
 func TestAnExhaustedPoolDoesNotHoldReads(t *testing.T) {
+	t.Parallel()
 	srv := newRealServer(t)
 	client := redis.NewClient(&redis.Options{Addr: srv.Addr, PoolSize: 1, PoolTimeout: time.Hour, PipelinePoolSize: -1})
 	t.Cleanup(func() { _ = client.Close() })

@@ -79,6 +79,7 @@ func TestTheSecondReaderIsBusyAndKnowsTheHolder(t *testing.T) {
 }
 
 func TestALeaseEndsWithItsTime(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		b := backend{client: realRedis(t), mode: mode}
 		s := b.open(t, func(o *store.Options) { o.LeaseTTL = 20 * time.Millisecond })

@@ -46,6 +46,7 @@ func limit(t *testing.T, client redis.UniversalClient, policy string) {
 
 func TestNothingOldIsServedWhileRedisEvicts(t *testing.T) {
 	testenv.NeedLong(t)
+	t.Parallel()
 	srv := newRealServer(t)
 	client := srv.Client(t)
 	for _, policy := range []string{"allkeys-lru", "allkeys-lfu", "allkeys-random", "volatile-lru", "volatile-lfu", "volatile-random", "volatile-ttl"} {
@@ -83,6 +84,7 @@ func TestNothingOldIsServedWhileRedisEvicts(t *testing.T) {
 // A server that is full and must not evict takes nothing new, no fence either,
 // and every invalidation.
 func TestAFullServerIsToldOfEveryWrite(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
 			t.Parallel()

@@ -166,8 +166,10 @@ func TestAFenceAroundEverything(t *testing.T) {
 // The writer dies: its fences run out by the server's clock, and what is left
 // of them is cleared away.
 func TestTheFencesOfADeadWriterRunOut(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.String()+"/embedded", func(t *testing.T) {
+			t.Parallel()
 			server := miniredis.RunT(t)
 			now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 			server.SetTime(now)
@@ -186,6 +188,7 @@ func TestTheFencesOfADeadWriterRunOut(t *testing.T) {
 			require.NotContains(t, client.HKeys(t.Context(), s.TableName("a")).Val(), "f:w")
 		})
 		t.Run(mode.String()+"/redis", func(t *testing.T) {
+			t.Parallel()
 			s := backend{client: realRedis(t), mode: mode}.open(t)
 			_, err := s.Fence(t.Context(), "w", []store.Change{changed("a", row{"1", "1"})}, 50*time.Millisecond)
 			require.NoError(t, err)
@@ -195,6 +198,7 @@ func TestTheFencesOfADeadWriterRunOut(t *testing.T) {
 }
 
 func TestAFenceClearsThoseThatHaveRunOut(t *testing.T) {
+	t.Parallel()
 	server := miniredis.RunT(t)
 	now := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	server.SetTime(now)
@@ -244,6 +248,7 @@ func TestGarbageInAFencesPlace(t *testing.T) {
 }
 
 func TestAFullServerRefusesFencesAndTakesInvalidations(t *testing.T) {
+	t.Parallel()
 	srv := newRealServer(t, "--maxmemory-policy", "noeviction")
 	client := srv.Client(t)
 	for _, mode := range modes {

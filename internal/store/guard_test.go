@@ -27,6 +27,8 @@ type outage struct {
 	drained   chan []store.Report
 }
 
+// newOutage starts the server. Its tests don't run beside others: the store is to
+// find out soon that the server is gone, and a busy machine must not look like that.
 func newOutage(t *testing.T, mode variant, o store.GuardOptions) *outage {
 	t.Helper()
 	srv := newRealServer(t)
@@ -67,6 +69,7 @@ func (x *outage) await(t *testing.T, tables ...string) {
 func TestAnInvalidationThatRedisCantTakeIsQueuedAndCarriedOutLater(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
 			x := newOutage(t, mode, store.GuardOptions{RetryFor: 20 * time.Millisecond})
 			fill(t, x.store, "a", "old", on("a", "1"))
 			fill(t, x.store, "a2", "kept", on("a", "2"))
@@ -202,6 +205,7 @@ func TestCloseEndsTheWorkerOfAServerThatStaysAway(t *testing.T) {
 func TestNoInvalidationIsLostInOutages(t *testing.T) {
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
 			x := newOutage(t, mode, store.GuardOptions{RetryFor: 5 * time.Millisecond, MaxPending: 7})
 			tables := []string{"a", "b", "c", "d", "e", "f"}
 			// Only reads before the outage fill the cache.
@@ -256,11 +260,13 @@ func TestNoInvalidationIsLostInOutages(t *testing.T) {
 type otherClient struct{ redis.UniversalClient }
 
 func TestAHungServerDoesNotHoldReads(t *testing.T) {
+	t.Parallel()
 	for name, wrap := range map[string]func(redis.UniversalClient) redis.UniversalClient{
 		"client":         func(c redis.UniversalClient) redis.UniversalClient { return c },
 		"another client": func(c redis.UniversalClient) redis.UniversalClient { return otherClient{c} },
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			srv := newRealServer(t)
 			// The client alone would wait for a minute.
 			client := redis.NewClient(&redis.Options{Addr: srv.Addr, ReadTimeout: time.Minute, DialerRetries: 1, PipelinePoolSize: -1})

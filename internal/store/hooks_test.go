@@ -40,6 +40,7 @@ func (h *argumentTypes) ProcessPipelineHook(next redis.ProcessPipelineHook) redi
 
 // Tracers print what they are shown.
 func TestHooksAreShownTextsNotPointers(t *testing.T) {
+	t.Parallel()
 	client := testenv.Redis(t)
 	seen := &argumentTypes{}
 	client.AddHook(seen)
@@ -55,6 +56,7 @@ func TestHooksAreShownTextsNotPointers(t *testing.T) {
 
 // Its batches are executed in any order, as calls on different connections are.
 func TestTheProtocolNeedsNoOrderOfCommands(t *testing.T) {
+	t.Parallel()
 	client := redis.NewClient(testenv.RedisOptions(t))
 	t.Cleanup(func() { _ = client.Close() })
 	o := redis.DefaultBlockingAutoPipelineOptions()

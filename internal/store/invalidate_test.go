@@ -168,6 +168,7 @@ func TestManyKeysAreDroppedInChunks(t *testing.T) {
 }
 
 func TestASetOfManyEntriesIsDroppedAtOnce(t *testing.T) {
+	t.Parallel()
 	b := backend{client: realRedis(t)}
 	s := b.open(t)
 	const n = 3000
@@ -208,6 +209,7 @@ func TestWhatCouldNotBeInvalidatedIsNamed(t *testing.T) {
 }
 
 func TestOnlyTheTablesThatFailedAreLeft(t *testing.T) {
+	t.Parallel()
 	// A cluster's node that does not serve a key, a proxy, an access list: any
 	// of them may refuse one call and take the next.
 	srv := newRealServer(t)
@@ -235,8 +237,10 @@ func TestOnlyTheTablesThatFailedAreLeft(t *testing.T) {
 }
 
 func TestAFullServerRefusesLeasesButTakesInvalidations(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
 			srv := newRealServer(t, "--maxmemory-policy", "noeviction")
 			client := srv.Client(t)
 			s := backend{client: client, mode: mode}.open(t)
@@ -263,6 +267,7 @@ func TestAFullServerRefusesLeasesButTakesInvalidations(t *testing.T) {
 }
 
 func TestOneSlotOfAClusterHoldsANamespace(t *testing.T) {
+	t.Parallel()
 	srv := newRealServer(t, "--cluster-enabled", "yes")
 	ctx := t.Context()
 	require.NoError(t, srv.Client(t).Do(ctx, "CLUSTER", "ADDSLOTSRANGE", 0, 16383).Err())
@@ -291,6 +296,7 @@ func TestOneSlotOfAClusterHoldsANamespace(t *testing.T) {
 }
 
 func TestAReplicaIsRefused(t *testing.T) {
+	t.Parallel()
 	master := newRealServer(t)
 	replica := newRealServer(t)
 	host, port := splitAddr(t, master.Addr)

@@ -340,6 +340,7 @@ func TestAnEntryAnswersOnlyThoseWhoJoinTheSameTables(t *testing.T) {
 }
 
 func TestModesThatAreMixedDropEachOthersJoinedEntries(t *testing.T) {
+	t.Parallel()
 	deps := []store.Dependency{on("a", "1"), joinedTo("b")}
 	for _, mode := range inOneSlot {
 		b := backend{client: realRedis(t), mode: mode}
@@ -378,7 +379,8 @@ func (b between) ProcessPipelineHook(redis.ProcessPipelineHook) redis.ProcessPip
 	}
 }
 
-// R stores between two calls of an invalidation that takes several.
+// R stores between two calls of an invalidation that takes several. Not beside tests
+// that have the server forget its scripts: there would be more calls.
 func TestASaveBetweenTheCallsOfAnInvalidationIsRefusedOrDropped(t *testing.T) {
 	for _, mode := range modes {
 		b := backend{client: realRedis(t), mode: mode}

@@ -16,6 +16,7 @@ import (
 func slack(life time.Duration) time.Duration { return time.Second + (life+time.Second)/8 }
 
 func TestWhatAResultDependsOnLivesAsLong(t *testing.T) {
+	t.Parallel()
 	for name, c := range map[string]struct {
 		ttl, leaseTTL time.Duration
 		deps          []store.Dependency
@@ -30,6 +31,7 @@ func TestWhatAResultDependsOnLivesAsLong(t *testing.T) {
 		"of a table's own lock": {ttl: time.Second, leaseTTL: time.Minute, deps: []store.Dependency{on("a", "1")}},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			client := realRedis(t)
 			for _, mode := range inOneSlot[:2] {
 				ns := newNamespace()
@@ -87,9 +89,10 @@ func TestASetLivesAsLongAsItsLongestLivedMember(t *testing.T) {
 
 // A crowd of short-lived results is gone soon, with all that was kept for it.
 func TestNothingOutlivesShortResults(t *testing.T) {
+	t.Parallel()
 	client, ns := realRedis(t), newNamespace()
 	s := backend{client: client}.open(t, in(ns))
-	const short = 2 * time.Second
+	const short = 200 * time.Millisecond
 	for i := range 200 {
 		group := strings.Repeat("g", i+1)
 		l, err := s.Acquire(t.Context(), entry(group[:min(i+1, 15)]+string(rune('a'+i%26))+string(rune('a'+i/26))), []store.Dependency{on("a", group)}, short)

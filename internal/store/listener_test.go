@@ -74,12 +74,14 @@ func (g *gate) dial(ctx context.Context, network, addr string) (net.Conn, error)
 }
 
 func TestAFollowerIsToldThatItMayHaveMissedSomething(t *testing.T) {
-	shared := realRedis(t)
+	t.Parallel()
+	srv := newRealServer(t) // all of whose subscriptions are ended
+	own := srv.Client(t)
 	var g gate
-	client := redis.NewClient(&redis.Options{Addr: shared.(*redis.Client).Options().Addr, Dialer: g.dial})
+	client := redis.NewClient(&redis.Options{Addr: srv.Addr, Dialer: g.dial})
 	defer client.Close()
 	ns := newNamespace()
-	s := backend{client: shared}.open(t, in(ns))
+	s := backend{client: own}.open(t, in(ns))
 	failed := make(chan error, 100)
 	l := store.NewListener(client, ns, store.ListenerOptions{OnError: func(err error) { failed <- err }})
 	defer closeListener(t, l)
@@ -89,7 +91,7 @@ func TestAFollowerIsToldThatItMayHaveMissedSomething(t *testing.T) {
 	require.Nil(t, f.next(t))
 
 	g.shut.Store(true)
-	killed, err := shared.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Int()
+	killed, err := own.Do(t.Context(), "CLIENT", "KILL", "TYPE", "pubsub").Int()
 	require.NoError(t, err)
 	require.Positive(t, killed)
 	require.Error(t, <-failed)
@@ -102,6 +104,7 @@ func TestAFollowerIsToldThatItMayHaveMissedSomething(t *testing.T) {
 
 // A server that no longer answers is found out though its connection stands.
 func TestASilentConnectionIsGivenUp(t *testing.T) {
+	t.Parallel()
 	shared := realRedis(t)
 	var deaf atomic.Bool
 	client := redis.NewClient(&redis.Options{Addr: shared.(*redis.Client).Options().Addr, Dialer: func(ctx context.Context, network, addr string) (net.Conn, error) {

@@ -81,9 +81,13 @@ func identityOf(t *testing.T, client redis.UniversalClient) string {
 
 func onBothDirect(t *testing.T, test func(t *testing.T, mode variant)) {
 	t.Helper()
+	t.Parallel()
 	for _, mode := range inOneSlot {
 		if mode.identified {
-			t.Run(mode.String(), func(t *testing.T) { test(t, mode) })
+			t.Run(mode.String(), func(t *testing.T) {
+				t.Parallel()
+				test(t, mode)
+			})
 		}
 	}
 }
@@ -180,6 +184,7 @@ func TestManyConnectionsAreNamedInTheEnd(t *testing.T) {
 
 // An access list may forbid names: nothing but the script is sent then.
 func TestAServerThatRefusesNamesIsAskedByTheScript(t *testing.T) {
+	t.Parallel()
 	for _, forbidden := range [][]string{{"-client|setname"}, {"-client|getname"}, {"-client|setname", "-client|getname"}} {
 		t.Run(strings.Join(forbidden, " "), func(t *testing.T) {
 			onBothDirect(t, func(t *testing.T, mode variant) {
@@ -218,6 +223,7 @@ func TestAServerThatRefusesNamesIsAskedByTheScript(t *testing.T) {
 }
 
 func TestAnEmbeddedServerHasNoIdentity(t *testing.T) {
+	t.Parallel()
 	client := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr(), PipelinePoolSize: -1})
 	defer client.Close()
 	s := backend{client: client, mode: variant{Mode: store.InsideOut, identified: true}}.open(t)
@@ -258,9 +264,11 @@ func TestAServerThatTakesAnotherIdentityIsAskedAgain(t *testing.T) {
 }
 
 func TestAReplicaAnswersNoLookUp(t *testing.T) {
+	t.Parallel()
 	ctx := t.Context()
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
 			srv, other := newRealServer(t), newRealServer(t)
 			client := srv.Client(t)
 			s := backend{client: client, mode: mode}.open(t)

@@ -75,6 +75,7 @@ func TestAMessageThatIsNotUnderstoodSaysEverything(t *testing.T) {
 
 // A user who may not publish invalidates all the same.
 func TestAUserWithoutTheChannelInvalidates(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		b := backend{client: realRedis(t), mode: mode}
 		ns := newNamespace()

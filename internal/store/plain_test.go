@@ -18,9 +18,13 @@ import (
 // counted.
 func onEachIdentified(t *testing.T, test func(t *testing.T, b backend)) {
 	t.Helper()
+	t.Parallel()
 	for _, mode := range inOneSlot {
 		if mode.identified {
-			t.Run(mode.String(), func(t *testing.T) { test(t, backend{client: newRealServer(t).Client(t), mode: mode}) })
+			t.Run(mode.String(), func(t *testing.T) {
+				t.Parallel()
+				test(t, backend{client: newRealServer(t).Client(t), mode: mode})
+			})
 		}
 	}
 }

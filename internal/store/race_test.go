@@ -278,6 +278,7 @@ func TestFlushedScriptsAreSentAgain(t *testing.T) {
 }
 
 func TestFlushAllOnlyMisses(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		client := testenv.StartRedis(t).Client(t)
 		s := backend{client: client, mode: mode}.open(t)
@@ -293,9 +294,11 @@ func TestFlushAllOnlyMisses(t *testing.T) {
 
 // A replica that had not heard of an invalidation is promoted.
 func TestAPromotionOfALaggingReplicaOnlyMisses(t *testing.T) {
+	t.Parallel()
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
-			master, replica := newRealServer(t, "--repl-diskless-sync-delay", "0"), newRealServer(t)
+			t.Parallel()
+			master, replica := newRealServer(t), newRealServer(t)
 			ctx := t.Context()
 			ns := newNamespace()
 			before := backend{client: master.Client(t), mode: mode}.open(t, in(ns))
@@ -319,6 +322,7 @@ func TestAPromotionOfALaggingReplicaOnlyMisses(t *testing.T) {
 }
 
 func TestModesThatAreMixedDropEachOthersEntries(t *testing.T) {
+	t.Parallel()
 	for _, mode := range inOneSlot {
 		b := backend{client: testenv.Redis(t), mode: mode}
 		ns := newNamespace()

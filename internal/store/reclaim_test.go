@@ -12,10 +12,12 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/cacheplugin/cacheplugin/internal/store"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
-// many is more than an invalidation unlinks itself.
-const many = 700
+// many entries are more than an invalidation unlinks itself; few are where the store
+// is told to unlink fewer.
+const many, few = 510, 30
 
 // onEachWithSets runs a test on each server in mode ConjunctionSets.
 func onEachWithSets(t *testing.T, test func(t *testing.T, b backend)) {
@@ -30,10 +32,22 @@ func byHand(t testing.TB, s *store.Store) *store.Store {
 	return s
 }
 
-// crowd stores many entries that depend on group 1 of a, and group 2 besides.
-func crowd(t testing.TB, s *store.Store) {
+// crowd stores entries that depend on group 1 of a, and group 2 besides: more than an
+// invalidation by the store unlinks itself. It returns how many.
+func (b backend) crowd(t testing.TB, s *store.Store) int {
 	t.Helper()
-	for i := range many {
+	n := many
+	if b.slow() {
+		n = few
+		store.SetUnlinked(s, strconv.Itoa(few-10))
+	}
+	crowd(t, s, n)
+	return n
+}
+
+func crowd(t testing.TB, s *store.Store, n int) {
+	t.Helper()
+	for i := range n {
 		fill(t, s, strconv.Itoa(i), "old", on("a", "1"), on("b", "2"))
 	}
 }
@@ -58,13 +72,13 @@ func TestALargeSetIsTakenAwayAndReclaimed(t *testing.T) {
 		ns := newNamespace()
 		s := byHand(t, b.open(t, in(ns)))
 		deps := []store.Dependency{on("a", "1"), on("b", "2")}
-		crowd(t, s)
+		n := b.crowd(t, s)
 		fill(t, s, "other", "kept", on("a", "3"), on("b", "2"))
 		late := lease(t, s, "late", deps...)
 
 		reports := invalidate(t, s, changed("a", row{"1", "1"}))
 		require.Len(t, reports, 1)
-		require.Equal(t, many+1, reports[0].Dropped)
+		require.Equal(t, n+1, reports[0].Dropped)
 		require.Len(t, reports[0].Garbage, 1)
 		garbage := reports[0].Garbage[0]
 		ttl, err := b.client.PTTL(ctx, garbage).Result()
@@ -73,7 +87,7 @@ func TestALargeSetIsTakenAwayAndReclaimed(t *testing.T) {
 		require.LessOrEqual(t, ttl, 10*time.Minute)
 
 		require.Empty(t, invalidate(t, s, changed("a", row{"1", "1"}))[0].Garbage, "it is gone")
-		for i := range many {
+		for i := range n {
 			name := strconv.Itoa(i)
 			l, err := s.Peek(ctx, entry(name), deps)
 			require.NoError(t, err)
@@ -188,7 +202,7 @@ func TestAGuardReclaimsInTheBackground(t *testing.T) {
 			t.Run(name, func(t *testing.T) {
 				ns := newNamespace()
 				s := b.open(t, in(ns))
-				crowd(t, s)
+				b.crowd(t, s)
 				g := store.NewGuard(s, store.GuardOptions{Logger: quiet})
 				require.NoError(t, drop(g))
 				require.NoError(t, g.Close(t.Context()), "which waits for it")
@@ -196,7 +210,7 @@ func TestAGuardReclaimsInTheBackground(t *testing.T) {
 				require.Empty(t, keysOf(t, b.client, ns, "x"))
 
 				commit(t, s, "w", store.Change{Table: "a"})
-				crowd(t, s)
+				b.crowd(t, s)
 				_, err := g.Invalidate(t.Context(), []store.Change{changed("a", row{"1", "1"})}, "w")
 				require.NoError(t, err, "it still drops, and reclaims no more")
 				require.NoError(t, g.Close(t.Context()))
@@ -215,6 +229,7 @@ func (x *outage) another(t *testing.T) *store.Store {
 
 // Who goes past the guard, as the repair of an outbox does, leaves nothing either.
 func TestWhatTheStoreTakesAwayIsReclaimed(t *testing.T) {
+	t.Parallel()
 	const results = 1500
 	for name, drop := range map[string]func(ctx context.Context, s *store.Store) error{
 		"invalidation": func(ctx context.Context, s *store.Store) error {
@@ -227,6 +242,7 @@ func TestWhatTheStoreTakesAwayIsReclaimed(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			client, ns := realRedis(t), newNamespace()
 			s := backend{client: client}.open(t, in(ns))
 			for i := range results {
@@ -244,7 +260,7 @@ func TestWhatTheStoreTakesAwayIsReclaimed(t *testing.T) {
 
 func TestAGuardReclaimsAfterAnOutage(t *testing.T) {
 	x := newOutage(t, variant{Mode: store.ConjunctionSets}, store.GuardOptions{RetryFor: -1})
-	crowd(t, x.store)
+	crowd(t, x.store, many)
 	reports := invalidate(t, x.another(t), changed("a", row{"1", "1"}))
 	x.srv.Pause(t)
 	store.AddGarbage(x.store, reports)
@@ -258,7 +274,7 @@ func TestAGuardReclaimsAfterAnOutage(t *testing.T) {
 
 func TestACloseDoesNotWaitForAServerThatIsGone(t *testing.T) {
 	x := newOutage(t, variant{Mode: store.ConjunctionSets}, store.GuardOptions{RetryFor: -1})
-	crowd(t, x.store)
+	crowd(t, x.store, many)
 	reports := invalidate(t, x.another(t), changed("a", row{"1", "1"}))
 	x.srv.Stop(t)
 	store.AddGarbage(x.store, reports)
@@ -272,19 +288,22 @@ func TestACloseDoesNotWaitForAServerThatIsGone(t *testing.T) {
 }
 
 // Names whose entries have expired must not fill the sets: here each entry is gone
-// after 200 others have come, as if it had expired.
+// after that many others have come, as if it had expired.
 //
 // RPR-01.
 func TestNamesOfExpiredEntriesLeaveTheSets(t *testing.T) {
-	const live = 200
-	for what, deps := range map[string][]store.Dependency{
-		"known":  {on("a", "1")},
-		"joined": {on("a", "2"), joinedTo("b")},
-	} {
-		onEachWithSets(t, func(t *testing.T, b backend) {
-			if b.cluster() {
-				t.Skip("the same scripts, and slower")
-			}
+	onEachWithSets(t, func(t *testing.T, b backend) {
+		live := testenv.Times(200, 100)
+		if b.embedded {
+			live = 50
+		}
+		if b.cluster() {
+			t.Skip("the same scripts, and slower")
+		}
+		for what, deps := range map[string][]store.Dependency{
+			"known":  {on("a", "1")},
+			"joined": {on("a", "2"), joinedTo("b")},
+		} {
 			t.Run(what, func(t *testing.T) {
 				s := b.open(t)
 				set := setOf(s, "1")
@@ -309,13 +328,15 @@ func TestNamesOfExpiredEntriesLeaveTheSets(t *testing.T) {
 					requireHit(t, s, name(i), name(i), deps...)
 				}
 			})
-		})
-	}
+		}
+	})
 }
 
 // A day's worth of entries comes and goes, of which few live at a time.
 func TestMemoryStaysFlatWhileEntriesComeAndGo(t *testing.T) {
-	const live, lifetimes = 200, 50
+	t.Parallel()
+	const live = 200
+	lifetimes := testenv.Times(50, 10)
 	client := newRealServer(t).Client(t)
 	s := backend{client: client}.open(t)
 	used := func() int {
@@ -346,7 +367,9 @@ end
 return redis.call('EXPIRE', KEYS[1], 3600)`
 
 func TestASetOfManyLiveEntriesLosesNone(t *testing.T) {
-	const entries, more = 100_000, 1000
+	t.Parallel()
+	const more = 1000
+	entries := testenv.Times(100_000, 20_000)
 	client := realRedis(t)
 	s := byHand(t, backend{client: client}.open(t))
 	set, first := setOf(s, "1"), s.EntryName(entry(""))
@@ -363,9 +386,10 @@ func TestASetOfManyLiveEntriesLosesNone(t *testing.T) {
 }
 
 func TestAFullServerLetsLargeSetsBeTakenAwayAndReclaimed(t *testing.T) {
+	t.Parallel()
 	client := newRealServer(t).Client(t)
 	s := byHand(t, backend{client: client}.open(t))
-	crowd(t, s)
+	crowd(t, s, many)
 	limit(t, client, "noeviction")
 	require.NoError(t, client.ConfigSet(t.Context(), "maxmemory", "1").Err())
 	report := invalidate(t, s, changed("a", row{"1", "1"}))[0]

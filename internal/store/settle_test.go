@@ -159,6 +159,7 @@ func TestAWriterThatSettlesForLessCutsNothingShort(t *testing.T) {
 }
 
 func TestAFullServerTakesInvalidationsThoughItCantSettle(t *testing.T) {
+	t.Parallel()
 	srv := newRealServer(t, "--maxmemory-policy", "noeviction")
 	client := srv.Client(t)
 	for _, mode := range modes {

@@ -18,12 +18,16 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
-func TestMain(m *testing.M) { testenv.Main(m) }
+func TestMain(m *testing.M) {
+	testenv.AtATime(4) // most of them wait for a server
+	testenv.Main(m)
+}
 
 // backend is a server or cluster and a mode to test with.
 type backend struct {
-	client redis.UniversalClient
-	mode   variant
+	client   redis.UniversalClient
+	mode     variant
+	embedded bool
 }
 
 // variant is a mode, a layout of keys, and whether connections are
@@ -49,11 +53,15 @@ func (v variant) on(client redis.UniversalClient) bool {
 	return ok || !v.identified
 }
 
-// cluster reports whether the backend is one, whose client costs more per call.
+// cluster reports whether the backend is one.
 func (b backend) cluster() bool {
 	_, ok := b.client.(*redis.ClusterClient)
 	return ok
 }
+
+// slow reports whether a call takes several times as long as on a server: a
+// cluster's client costs more, and the embedded server's scripts do.
+func (b backend) slow() bool { return b.embedded || b.cluster() }
 
 var (
 	inOneSlot = []variant{{Mode: store.ConjunctionSets}, {Mode: store.InsideOut}, {Mode: store.ConjunctionSets, identified: true}, {Mode: store.InsideOut, identified: true}}
@@ -76,6 +84,7 @@ func onEachInOneSlot(t *testing.T, test func(t *testing.T, b backend)) {
 
 func onEachOf(t *testing.T, modes []variant, test func(t *testing.T, b backend)) {
 	t.Helper()
+	t.Parallel() // the servers are shared, namespaces are not
 	embedded := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr(), PipelinePoolSize: -1})
 	t.Cleanup(func() { _ = embedded.Close() })
 	servers := map[string]redis.UniversalClient{"redis": testenv.Redis(t), "embedded": embedded}
@@ -91,7 +100,8 @@ func onEachOf(t *testing.T, modes []variant, test func(t *testing.T, b backend))
 				continue
 			}
 			t.Run(fmt.Sprintf("%v/%s", mode, name), func(t *testing.T) {
-				test(t, backend{client: client, mode: mode})
+				t.Parallel()
+				test(t, backend{client: client, mode: mode, embedded: name == "embedded"})
 			})
 		}
 	}
@@ -226,9 +236,9 @@ func keysOf(t testing.TB, client redis.UniversalClient, namespace, what string) 
 	var mu sync.Mutex
 	var keys []string
 	look := func(ctx context.Context, node redis.UniversalClient) error {
-		it := node.Scan(ctx, 0, "{"+namespace+"[{}]*", 1000).Iterator()
-		for it.Next(ctx) {
-			key := it.Val()
+		// Much cheaper than SCAN, and nobody minds that the server does nothing else.
+		found, err := node.Keys(ctx, "{"+namespace+"[{}]*").Result()
+		for _, key := range found {
 			if what != "" && !strings.HasPrefix(key[strings.LastIndexByte(key, '}')+1:], what) {
 				continue
 			}
@@ -236,7 +246,7 @@ func keysOf(t testing.TB, client redis.UniversalClient, namespace, what string) 
 			keys = append(keys, key)
 			mu.Unlock()
 		}
-		return it.Err()
+		return err
 	}
 	if cluster, ok := client.(*redis.ClusterClient); ok {
 		require.NoError(t, cluster.ForEachMaster(t.Context(), func(ctx context.Context, node *redis.Client) error { return look(ctx, node) }))

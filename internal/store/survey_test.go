@@ -83,6 +83,7 @@ func TestSurveyTellsEntriesWithJoinedRows(t *testing.T) {
 }
 
 func TestSurveyStopsAtItsLimit(t *testing.T) {
+	t.Parallel()
 	s := backend{client: realRedis(t)}.open(t)
 	for i := range 2000 {
 		lease(t, s, fmt.Sprint(i), on("a", "1"))

@@ -38,6 +38,7 @@ type group struct {
 // each of its own.
 func onEachGroup(t *testing.T, test func(t *testing.T, g group, mode variant, namespace string)) {
 	t.Helper()
+	t.Parallel()
 	for _, mode := range modes {
 		starts := map[string]func(t *testing.T, names *store.Store) group{
 			"sentinel": func(t *testing.T, _ *store.Store) group { return sentinelGroup(t) },
@@ -306,6 +307,7 @@ func TestNothingOldIsServedWhenAMasterFailsUnderLoad(t *testing.T) {
 // invalidation.
 func TestARestartOnlyMisses(t *testing.T) {
 	testenv.NeedLong(t)
+	t.Parallel()
 	for name, c := range map[string]struct {
 		args   []string
 		keep   []any // keeps the present state for the restart
@@ -349,9 +351,11 @@ func TestARestartOnlyMisses(t *testing.T) {
 
 func TestTheModelHoldsOverSentinel(t *testing.T) {
 	testenv.NeedLong(t)
+	t.Parallel()
 	client := testenv.StartSentinel(t).Client(t)
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
+			t.Parallel()
 			b := backend{client: client, mode: mode}
 			runs(t, b, false)
 			runs(t, b, true)
@@ -363,6 +367,7 @@ func TestTheModelHoldsOverSentinel(t *testing.T) {
 // refused: then the database answers.
 func TestASlotOnItsWayToAnotherMasterServesNothingOld(t *testing.T) {
 	testenv.NeedLong(t)
+	t.Parallel()
 	c := testenv.StartCluster(t)
 	client := c.Client(t)
 	ctx := t.Context()
@@ -427,6 +432,7 @@ func TestASlotOnItsWayToAnotherMasterServesNothingOld(t *testing.T) {
 // Over and over, there and back, while the namespace is read and written.
 func TestNothingOldIsServedWhileASlotMovesUnderLoad(t *testing.T) {
 	testenv.NeedLong(t)
+	t.Parallel()
 	for _, mode := range modes {
 		if mode.identified {
 			continue // not on a cluster

@@ -68,7 +68,7 @@ func newCluster(args ...string) (*RedisCluster, error) {
 	c := &RedisCluster{}
 	args = append([]string{
 		"--cluster-node-timeout", "2000", "--cluster-replica-validity-factor", "0",
-		"--repl-diskless-sync-delay", "0", "--cluster-require-full-coverage", "no",
+		"--cluster-require-full-coverage", "no",
 	}, args...)
 	for range 2 * clusterMasters {
 		node, err := newRedisServer(redisNode, args...)

@@ -38,9 +38,14 @@ func limitProperties() {
 	if Long() || flag.Lookup("rapid.checks") == nil {
 		return
 	}
-	said := false
-	flag.Visit(func(f *flag.Flag) { said = said || f.Name == "rapid.checks" })
-	if !said {
+	if !given("rapid.checks") {
 		_ = flag.Set("rapid.checks", fewChecks) // the flag is there, and 20 a number
 	}
+}
+
+// given reports whether the command line sets a flag.
+func given(name string) bool {
+	found := false
+	flag.Visit(func(f *flag.Flag) { found = found || f.Name == name })
+	return found
 }

@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strconv"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -25,6 +26,18 @@ func Main(m *testing.M, stops ...func()) {
 		}
 	}
 	os.Exit(code)
+}
+
+// AtATime has up to n tests that say t.Parallel run at a time, unless the command
+// line says how many (-parallel). For tests that mostly wait for servers, of which
+// Go would run no more at a time than there are processors. Call it before Main.
+func AtATime(n int) {
+	if !flag.Parsed() {
+		flag.Parse()
+	}
+	if !given("test.parallel") {
+		_ = flag.Set("test.parallel", strconv.Itoa(n)) // the flag is there, and n a number
+	}
 }
 
 // gormsOwn is a goroutine that GORM starts for each cache of prepared statements

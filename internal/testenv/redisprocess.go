@@ -88,7 +88,8 @@ func (r *redisProcess) start() error {
 	if r.kind == redisSentinel {
 		args = append([]string{r.sentinelFile(), "--sentinel"}, args...)
 	} else {
-		args = append(args, "--save", "", "--appendonly", "no")
+		// A replica is served at once: a master would wait for more of them.
+		args = append(args, "--save", "", "--appendonly", "no", "--repl-diskless-sync-delay", "0")
 	}
 	if r.kind == redisNode {
 		args = append(args, "--cluster-enabled", "yes", "--cluster-port", strconv.Itoa(r.busPort))

@@ -35,7 +35,6 @@ func StartSentinel(tb testing.TB, args ...string) *RedisSentinel {
 		tb.Cleanup(server.own.discard)
 		return server
 	}
-	args = append([]string{"--repl-diskless-sync-delay", "0"}, args...)
 	for range 3 {
 		s.Servers = append(s.Servers, start(redisServer, args...))
 	}

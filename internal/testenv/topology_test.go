@@ -9,6 +9,7 @@ import (
 )
 
 func TestSentinelsPromoteAReplicaOfAKilledMaster(t *testing.T) {
+	t.Parallel() // with one another: they wait for elections
 	ctx := context.Background()
 	s := StartSentinel(t)
 	client := s.Client(t)
@@ -27,6 +28,7 @@ func TestSentinelsPromoteAReplicaOfAKilledMaster(t *testing.T) {
 }
 
 func TestAClusterSurvivesAMasterAndMovesSlots(t *testing.T) {
+	t.Parallel() // with one another: they wait for elections
 	ctx := context.Background()
 	c := StartCluster(t)
 	client := c.Client(t)
