@@ -124,9 +124,9 @@ func TestWhatWritesCostTheDatabase(t *testing.T) {
 		env := testdb.ByName(name)
 		for _, shelves := range []bool{false, true} {
 			t.Run(fmt.Sprintf("%s/by shelf %v", name, shelves), func(t *testing.T) {
-				o, sent := watched(fixture.Options{Models: []any{&ware{}, &stocked{}, &retired{}, &crate{}, &lot{}}})
+				o, sent := watched(t, fixture.Options{Models: []any{&ware{}, &stocked{}, &retired{}, &crate{}, &lot{}}})
 				f := fixture.New(t, env, o)
-				o, bare := watched(fixture.Options{})
+				o, bare := watched(t, fixture.Options{})
 				plain := env.Reopen(t, f.Plain, &o.Gorm)
 				fillWares(t, f.Plain, uint(5*len(costs)+5))
 				read := func() {
@@ -268,9 +268,9 @@ func TestWritesOfWhatNobodyCachesCostTheDatabaseNothing(t *testing.T) {
 	for _, name := range []string{testenv.SQLite, testenv.Postgres, testenv.MariaDB} {
 		env := testdb.ByName(name)
 		t.Run(name, func(t *testing.T) {
-			o, sent := watched(fixture.Options{Models: []any{&ware{}, &stocked{}, &retired{}, &crate{}, &lot{}}})
+			o, sent := watched(t, fixture.Options{Models: []any{&ware{}, &stocked{}, &retired{}, &crate{}, &lot{}}})
 			f := fixture.New(t, env, o)
-			o, bare := watched(fixture.Options{})
+			o, bare := watched(t, fixture.Options{})
 			plain := env.Reopen(t, f.Plain, &o.Gorm)
 			fillWares(t, f.Plain, uint(5*len(costs)+5))
 			for n, c := range costs {

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"sync"
+	"testing"
 
 	"gorm.io/gorm"
 
@@ -14,6 +15,7 @@ import (
 // statements is a GORM plugin that stands before a handle's pool and remembers
 // what is sent to the database.
 type statements struct {
+	t     testing.TB
 	mu    sync.Mutex
 	texts []string
 }
@@ -25,7 +27,9 @@ func (s *statements) Initialize(db *gorm.DB) error {
 	if err != nil {
 		return err
 	}
-	db.ConnPool = sql.OpenDB(&notingConnector{opened, s})
+	noting := sql.OpenDB(&notingConnector{opened, s})
+	s.t.Cleanup(func() { _ = noting.Close() })
+	db.ConnPool = noting
 	db.Statement.ConnPool = db.ConnPool
 	return nil
 }
@@ -52,6 +56,9 @@ type notingConnector struct {
 }
 
 func (c *notingConnector) Driver() driver.Driver { return c.opened.Driver() }
+
+// Close implements io.Closer, for sql.DB.Close.
+func (c *notingConnector) Close() error { return c.opened.Close() }
 
 func (c *notingConnector) Connect(ctx context.Context) (driver.Conn, error) {
 	held, err := c.opened.Conn(ctx)
@@ -114,8 +121,8 @@ func (n *notingConn) CheckNamedValue(v *driver.NamedValue) error {
 }
 
 // watched are options with a plugin that notes what is sent.
-func watched(o fixture.Options) (fixture.Options, *statements) {
-	s := &statements{}
+func watched(t testing.TB, o fixture.Options) (fixture.Options, *statements) {
+	s := &statements{t: t}
 	o.Gorm.Plugins = map[string]gorm.Plugin{"statements": s}
 	return o, s
 }
