@@ -54,6 +54,7 @@ func Main(in io.Reader, out io.Writer) error {
 type process struct {
 	job    Job
 	db     *gorm.DB
+	beside *gorm.DB // on the same pool, without the plugin
 	plugin *cacheplugin.Plugin
 	client redis.UniversalClient
 	wire   *wire
@@ -146,7 +147,7 @@ func (p *process) serve(random *rand.Rand, log *history.Writer) error {
 		p.count(Stats{Failures: failures, Busy: max(0, r.tally.missed-r.tally.leased), Fenced: r.tally.fenced})
 		return nil
 	}
-	w := &writer{job: p.job, db: p.db, random: random, log: log}
+	w := &writer{job: p.job, db: p.db, beside: p.beside, random: random, log: log}
 	var mine Stats
 	for !p.done.Load() {
 		o, err := w.one()
@@ -297,7 +298,8 @@ func (p *process) open() error {
 		return fmt.Errorf("work: use the plugin: %w", err)
 	}
 	p.db = db
-	return nil
+	p.beside, err = besideOf(db, p.job.Dialect, dsn)
+	return err
 }
 
 // Enter runs a process and exits if this program was started as one.

@@ -17,6 +17,7 @@ import (
 type writer struct {
 	job    Job
 	db     *gorm.DB
+	beside *gorm.DB // on the same pool, without the plugin
 	random *rand.Rand
 	log    *history.Writer
 	seq    uint32
@@ -70,23 +71,23 @@ func (w *writer) one() (outcome, error) {
 	w.seq++
 	t := &transaction{log: w.log, seq: w.seq}
 	ctx := context.WithValue(context.Background(), transactionKey{}, t)
-	tx := w.db.WithContext(ctx).Begin()
-	if tx.Error != nil {
+	open, err := w.begin(ctx)
+	if err != nil {
 		return failed, nil
 	}
-	states, err := w.change(tx)
+	states, err := w.change(open.tx)
 	if err == nil && (len(states) == 0 || w.random.IntN(12) == 0) {
 		err = errNothing // or all is taken back
 	}
 	if err != nil {
-		_ = tx.Rollback() // what it has done is not asked for
+		_ = open.rollback() // what it has done is not asked for
 		if errors.Is(err, errNothing) {
 			return rolledBack, nil
 		}
 		return failed, nil
 	}
 	t.note(history.Record{Kind: history.WriteBegin, Start: history.Now(), States: states})
-	err = tx.Commit().Error
+	err = open.commit()
 	switch {
 	case err == nil:
 		t.note(history.Record{Kind: history.WriteReturn, Start: history.Now(), Untold: t.untold})
