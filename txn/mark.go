@@ -10,6 +10,8 @@ type markKey struct{}
 type mark struct {
 	probes  bool
 	assumes Where // what somebody who knows of the statement takes for granted
+	reads   bool  // it is a query of which is asked whether it strayed
+	strayed bool  // it came to a connection that is in a transaction
 	found   *Conn // by a probe
 	where   Where
 	tx      *Tx
@@ -40,6 +42,21 @@ func Known(ctx context.Context, at Where) context.Context {
 		return context.WithValue(ctx, markKey{}, knownAutocommit)
 	}
 	return context.WithValue(ctx, markKey{}, known)
+}
+
+// Reading returns a context for a query that is known, and whose result shall be what
+// is committed; and a function that reports, once it was sent, that it strayed: it
+// came to a connection that is in a transaction, begun by text, which may have written.
+func Reading(ctx context.Context) (reading context.Context, strayed func() bool) {
+	m := &mark{reads: true}
+	return context.WithValue(ctx, markKey{}, m), func() bool { return m.strayed }
+}
+
+// arrive notes where a query was sent.
+func (m *mark) arrive(c *Conn) {
+	if m != nil && m.reads {
+		m.strayed = c.tx != nil || c.unsure
+	}
 }
 
 // knows reports whether somebody knows of a statement on a connection.

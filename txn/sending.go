@@ -26,6 +26,7 @@ func (c *Conn) begin(ctx context.Context, m *mark, query string, t *traits, args
 	if c.options == nil {
 		return sending{}, nil
 	}
+	m.arrive(c)
 	s := sending{conn: c, tx: c.tx, known: m.knows(c)}
 	if t != nil {
 		s.traits = *t

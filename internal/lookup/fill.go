@@ -36,7 +36,8 @@ func (r *Read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 	// A lease outlives a cancelled query no longer than its own time, but
 	// others wait for it under Lock: give it back, whatever became of ctx.
 	after := context.WithoutCancel(ctx)
-	rows, err := r.filler.QueryContext(txn.Known(ctx, txn.InTx), r.query, r.args...)
+	reading, strayed := txn.Reading(ctx)
+	rows, err := r.filler.QueryContext(reading, r.query, r.args...)
 	if err != nil {
 		r.release(after, lease)
 		return nil, err
@@ -49,6 +50,9 @@ func (r *Read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 		Row:    joined.add(),
 		Done: func(rec rowset.Recording) {
 			reason := rec.Reason
+			if strayed() {
+				reason = inTextTransaction
+			}
 			if outdated {
 				reason = "the connection has not met a change of the table's definition yet"
 			}

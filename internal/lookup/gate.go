@@ -13,6 +13,10 @@ import (
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
+// inTextTransaction is why nothing is read, or stored, beside a transaction that was
+// begun by text: which statements belong to it shows at the connection only.
+const inTextTransaction = "a connection of the pool is in a transaction that was begun by text"
+
 // gate says why nothing that is read through a pool may come from the cache,
 // whatever it is; empty if it may.
 func (h *Handle) gate(ctx context.Context, pool gorm.ConnPool, where txn.Where, tx *txn.Tx) string {
@@ -28,7 +32,7 @@ func (h *Handle) gate(ctx context.Context, pool gorm.ConnPool, where txn.Where, 
 	case txn.Rewritten:
 		return "another plugin's pool may rewrite the query"
 	case txn.Unsettled:
-		return "a connection of the pool is in a transaction that was begun by text"
+		return inTextTransaction
 	case txn.InTx:
 		return h.transactionGate(ctx, pool, tx)
 	}
