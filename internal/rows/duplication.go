@@ -10,15 +10,15 @@ import (
 )
 
 // duplication is MySQL's INSERT .. ON DUPLICATE KEY UPDATE. A new row may meet
-// one that is there already in any unique index, and it can't be asked before
-// which rows these will be: a query that locks finds rows that aren't there to
-// lock the gaps in which others insert, and one that doesn't fixes what all later
-// ones of the transaction see.
+// one that is there already in any unique index, and above READ COMMITTED it
+// can't be asked before which these will be. A query that locks would lock the
+// gap in which a row would be that isn't there, where others insert; one that
+// doesn't fixes what all later ones of the transaction see.
 //
-// So the rows are locked before that are sure to be looked up without a gap, and
-// afterwards the session's counter of updated rows says whether there were
-// others. Each row that isn't accounted for makes the change one of the whole
-// table.
+// So those rows are locked before whose number the program knows, as most of them
+// are there. Afterwards the session's counter of updated rows says whether there
+// were others. Each one that isn't accounted for makes the change one of the
+// whole table.
 type duplication struct {
 	insertion
 	certain bool           // the images say all, whatever the statement does
@@ -93,9 +93,7 @@ func (u *duplication) lock(ctx context.Context) {
 	gaps := !u.statement.readCommitted(ctx)
 	u.locked = map[string]int{}
 	for _, index := range u.table.UniqueIndexes {
-		// A row whose number the program knows is there. With gap locks no
-		// other may be looked for.
-		if gaps && !slices.Equal(index.Columns, []int{u.table.AutoIncrement}) {
+		if gaps && (!slices.Equal(index.Columns, []int{u.table.AutoIncrement}) || u.statement.session.Absent(u.table.Table)) {
 			continue
 		}
 		lists, _ := u.sentValues(index.Columns)
@@ -106,6 +104,11 @@ func (u *duplication) lock(ctx context.Context) {
 		if err != nil {
 			u.fail(ctx, "old rows could not be read", err)
 			return
+		}
+		if gaps && len(rows.keys) < len(lists) {
+			// A program that chooses new numbers will do so again. Those who
+			// insert in each other's gaps would meet in deadlocks.
+			u.statement.session.NoteAbsent(u.table.Table)
 		}
 		for i, key := range rows.keys {
 			name := listName(key)
@@ -276,9 +279,17 @@ func (u *duplication) inserted(ctx context.Context, o Outcome) []conj.Image {
 // Integers are equal only if they are the same.
 func (u *duplication) met(key []any) bool {
 	columns := u.table.Columns()
+	same := make([]conj.Value, len(key))
+	for i, k := range u.table.PrimaryKey {
+		v, err := conj.NormalizeArg(key[i])
+		if err != nil || columns[k].Kind != conj.Integer {
+			return false
+		}
+		same[i] = columns[k].FromParam(conj.MySQL, v)
+	}
 	return slices.ContainsFunc(u.old, func(row duplicate) bool {
 		for i, k := range u.table.PrimaryKey {
-			if columns[k].Kind != conj.Integer || row.image[k] != columns[k].FromParam(conj.MySQL, key[i]) {
+			if row.image[k] != same[i] {
 				return false
 			}
 		}

@@ -68,6 +68,24 @@ func TestDuplicates(t *testing.T) {
 			sent:  [][]any{{int64(1)}, {int64(1)}},
 			want:  []string{"rows owners (1 10 5 null) (1 11 5 null)"},
 		},
+		"a_number_after_one_that_was_not_there": {
+			arrange: func(s *session, o *rows.Options) {
+				repeatable(s, o)
+				s.absent = true
+			},
+			text: `INSERT INTO owners (id, code) VALUES (1, 11)` + onDuplicate, outcome: affected(2),
+			want: []string{"table owners"},
+		},
+		"a_number_after_one_that_was_not_there_without_gap_locks": {
+			arrange: func(s *session, o *rows.Options) {
+				indexed(sql.LevelReadUncommitted)(s, o)
+				s.absent = true
+			},
+			text:    `INSERT INTO owners (id, code) VALUES (1, 11)` + onDuplicate,
+			answers: answers(table{owner(1, 10, 1)}, table{}, table{owner(1, 11, 2)}), outcome: affected(2),
+			asked: []string{summed + "(?) FOR UPDATE", summedCode + "(?) FOR UPDATE", summed + "(?) FOR UPDATE"},
+			want:  []string{"rows owners (1 10 5 null) (1 11 5 null)"},
+		},
 		"a_row_that_was_there_and_is_not_found_before": {
 			arrange: repeatable, text: `INSERT INTO owners (code) VALUES (11)` + onDuplicate, outcome: affected(2),
 			want: []string{"table owners"},
@@ -215,7 +233,7 @@ func TestDuplicates(t *testing.T) {
 			want: nothing,
 		},
 		"do_nothing_for_rows_that_are_returned": {
-			arrange: repeatable, text: `INSERT INTO owners (id, code) VALUES (1, 11), (2, 12)` + nothingNew + " RETURNING id",
+			arrange: repeatable, text: `INSERT INTO owners (id, code) VALUES (?, 11), (?, 12)` + nothingNew + " RETURNING id", args: []any{1, 2},
 			answers: answers(table{bare(1, 10)}), outcome: returned([]any{int64(1)}, []any{int64(2)}),
 			asked: []string{list + " FROM `owners` FORCE INDEX (`PRIMARY`) WHERE `id` IN (?, ?) FOR UPDATE"},
 			want:  []string{"rows owners (2 12 null null)"},
