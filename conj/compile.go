@@ -141,6 +141,7 @@ func (c *compiler) reads(on []string) error {
 		}
 		c.plan.reads = append(c.plan.reads, newTableRead(r.table, c.plan.lim, absorbed(r.narrowed)))
 	}
+	c.plan.LongLists = n.long
 	return n.pins.check()
 }
 
