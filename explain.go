@@ -34,6 +34,10 @@ type Explanation struct {
 	// Volatile is what makes the result change by itself, such as now(). If
 	// the query is cached all the same, it was asked for.
 	Volatile string
+	// LongLists say of lists of values, such as a preload's IN, that they are
+	// longer than Config.MaxInValues: any row of the table that the other
+	// conditions don't rule out drops the result.
+	LongLists []string
 }
 
 // Dependency is a table that a query reads, and the conjunctions one of which
@@ -62,6 +66,9 @@ func (x Explanation) String() string {
 	}
 	if len(x.DependsOn) > 0 {
 		fmt.Fprintf(&b, "  said to depend on %s\n", strings.Join(x.DependsOn, ", "))
+	}
+	for _, list := range x.LongLists {
+		fmt.Fprintf(&b, "  %s\n", list)
 	}
 	for _, d := range x.Dependencies {
 		for _, c := range d.Conjunctions {
@@ -99,7 +106,7 @@ func Explain(db *gorm.DB) (Explanation, error) {
 	}
 	x.Op, x.Table, x.Key = found.Op, found.Table, found.Key
 	x.Cached, x.Reason = found.Reason == "", found.Reason
-	x.On, x.DependsOn, x.Volatile = found.On, found.DependsOn, found.Volatile
+	x.On, x.DependsOn, x.Volatile, x.LongLists = found.On, found.DependsOn, found.Volatile, found.LongLists
 	for _, d := range found.Dependencies {
 		x.Dependencies = append(x.Dependencies, Dependency(d))
 	}

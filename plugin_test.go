@@ -321,6 +321,41 @@ func TestCallsThatDropNothingAreTold(t *testing.T) {
 	}
 }
 
+// TestLongListsAreTold: a list that is too long to narrow, by the log and by
+// Explain.
+func TestLongListsAreTold(t *testing.T) {
+	var log bytes.Buffer
+	db := testenv.NeedSQLite(t).Open(t, nil)
+	require.NoError(t, db.AutoMigrate(&testmodel.Stock{}))
+	require.NoError(t, db.Use(newPlugin(t, func(c *cacheplugin.Config) {
+		c.Logger, c.MaxInValues = slog.New(slog.NewTextHandler(&log, nil)), 3
+	})))
+	in := func(n int) *gorm.DB {
+		ids := make([]int, n)
+		for i := range ids {
+			ids[i] = i + 1
+		}
+		return db.Where("qty IN ?", ids)
+	}
+	read := func(n int) { require.NoError(t, in(n).Find(&[]testmodel.Stock{}).Error) }
+	const told = "is longer than MaxInValues and does not narrow"
+	read(3)
+	require.Empty(t, log.String())
+	x, err := cacheplugin.Explain(in(3).Model(&testmodel.Stock{}))
+	require.NoError(t, err)
+	require.Empty(t, x.LongLists)
+	read(4)
+	read(5)
+	require.Equal(t, 1, strings.Count(log.String(), told), log.String())
+	require.Contains(t, log.String(), "a list of 4 values for main.tbl_stock.qty "+told)
+	x, err = cacheplugin.Explain(in(5).Model(&testmodel.Stock{}))
+	require.NoError(t, err)
+	require.Equal(t, []string{"a list of 5 values for main.tbl_stock.qty " + told}, x.LongLists)
+	require.Contains(t, x.String(), told)
+	require.Len(t, x.Dependencies, 1)
+	require.Equal(t, []string{"any value"}, x.Dependencies[0].Conjunctions)
+}
+
 func TestCloseEndsOnce(t *testing.T) {
 	env := testenv.NeedSQLite(t)
 	require.NoError(t, cacheplugin.New(cacheplugin.Config{}).Close(t.Context()), "never used")

@@ -141,6 +141,7 @@ func (c *compiler) reads(on []string) error {
 		}
 		c.plan.reads = append(c.plan.reads, newTableRead(r.table, c.plan.lim, absorbed(r.narrowed)))
 	}
+	c.plan.LongLists = n.long
 	return n.pins.check()
 }
 
@@ -237,7 +238,7 @@ func (c *compiler) writes() error {
 	for _, w := range c.parser.writes {
 		out := Write{
 			Name: w.name, Statement: w.statement, Wide: w.wide, HasReturning: w.returning,
-			OnConflictDoNothing: w.doNothing, Cascade: w.cascade, Temporary: w.temporary, d: c.d, lim: c.plan.lim,
+			OnConflictDoNothing: w.doNothing, Ignore: w.ignore, Cascade: w.cascade, Temporary: w.temporary, d: c.d, lim: c.plan.lim,
 		}
 		if !isSystem(c.d, w.name) {
 			t, err := c.table(w.name)

@@ -61,6 +61,8 @@ type narrower struct {
 
 	pins pins // if not nil, only they count
 	lost bool // in this SELECT something was left out that may be about them
+
+	long []LongList // that were left out
 }
 
 // maxAtoms bounds the length of a conjunction: terms beyond it are left out.
@@ -199,6 +201,9 @@ func (n *narrower) expr(c *selectCore, e *expr, lo, hi int) []conjunct {
 			return always()
 		}
 		pinned := n.pins.ask(c.entries[entry].table, col)
+		if table := c.entries[entry].table; len(e.values) > n.lim.MaxInValues {
+			n.noteLong(LongList{table, table.columns[col].Name, len(e.values)})
+		}
 		if len(e.values) > n.lim.MaxInValues || slices.ContainsFunc(e.values, func(o Operand) bool { return o.cast != Opaque && o.cast != kind }) {
 			n.lost = n.lost || pinned
 			return always()
@@ -209,6 +214,13 @@ func (n *narrower) expr(c *selectCore, e *expr, lo, hi int) []conjunct {
 		}}}
 	}
 	return always()
+}
+
+// noteLong notes a list once, as a condition may be looked at several times.
+func (n *narrower) noteLong(list LongList) {
+	if !slices.Contains(n.long, list) {
+		n.long = append(n.long, list)
+	}
 }
 
 func (n *narrower) join(c *selectCore, e *expr, lo, hi int) []conjunct {

@@ -20,6 +20,7 @@ type parsedWrite struct {
 	columns   []string // of an INSERT; nil if it names none
 	rows      [][]Operand
 	doNothing bool
+	ignore    bool // MySQL's INSERT IGNORE
 	conflict  *parsedConflict
 	cascade   bool // of a TRUNCATE
 	temporary bool // a CREATE TEMPORARY TABLE
@@ -79,7 +80,8 @@ func (p *parser) insert(s Statement) Statement {
 	}
 	p.orAction(w)
 	for p.d == MySQL && p.peek().anyOf("low_priority", "delayed", "high_priority", "ignore") {
-		w.doNothing = p.advance().word == "ignore" || w.doNothing
+		w.ignore = p.advance().word == "ignore" || w.ignore
+		w.doNothing = w.ignore
 	}
 	if !p.accept("into") && p.d != MySQL {
 		p.unexpected()
@@ -266,7 +268,7 @@ func (p *parser) onConflict(w *parsedWrite) {
 				p.assignments(w)
 				continue
 			}
-			if w.doNothing { // IGNORE makes errors of the update warnings
+			if w.ignore { // which makes errors of the update warnings
 				w.setWide("upsert")
 			}
 			w.conflict = &parsedConflict{sets: p.assignments(w)}

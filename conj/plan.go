@@ -150,6 +150,10 @@ type Plan struct {
 	// as "string_agg()"; empty if there is nothing. What depends on it may differ
 	// between two runs on the same data.
 	OrderDependent string
+	// LongLists are the lists of more than MaxInValues values, which narrow
+	// nothing. Those inside of views, and of an array that is an argument, are
+	// not among them.
+	LongLists []LongList
 	// Settings are what the text changes of the session, calls of PostgreSQL's
 	// set_config included. They are told of every text; of one that is Unknown
 	// they are what it may change.
@@ -166,6 +170,13 @@ type Plan struct {
 	reads   []*tableRead
 	joined  []*Joined
 	binders sync.Pool // of *binder
+}
+
+// LongList is a list of values that a column is compared with.
+type LongList struct {
+	Table  *Table
+	Column string
+	Values int
 }
 
 // HiddenKind is what a Hidden is.

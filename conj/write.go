@@ -26,6 +26,9 @@ type Write struct {
 	// OnConflictDoNothing is true of an INSERT that leaves out rows which
 	// exist already.
 	OnConflictDoNothing bool
+	// Ignore is true of MySQL's INSERT IGNORE, which changes values that don't
+	// fit instead of refusing them.
+	Ignore bool
 	// Upsert is true of an INSERT that updates rows which exist already: those
 	// that equal a new one in all of the Target's columns or, without a Target
 	// (MySQL), in those of any unique index.

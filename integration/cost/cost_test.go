@@ -3,6 +3,7 @@ package cost
 import (
 	"crypto/rand"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -107,17 +108,19 @@ var costs = []cost{
 	}},
 	{name: "upsert by key", write: func(db *gorm.DB, n uint) error {
 		return db.Clauses(clause.OnConflict{UpdateAll: true}).Create(&ware{ID: n, Code: fmt.Sprint("code ", n), Shelf: 3}).Error
-	}, byShelf: [3]int{3, 2, 0}},
+	}, byID: [3]int{0, 0, 3}, byShelf: [3]int{3, 2, 3}},
 	{name: "insert or do nothing", write: func(db *gorm.DB, n uint) error {
 		return db.Clauses(clause.OnConflict{DoNothing: true}).Create(&ware{ID: 1000 + n, Code: fmt.Sprint("nothing ", n), Shelf: 3}).Error
-	}, byID: [3]int{0, 0, 1}, byShelf: [3]int{0, 0, 1}},
+	}},
 	{name: "append to an association", write: func(db *gorm.DB, n uint) error {
 		return db.Model(&crate{ID: n}).Association("Lots").Append(&lot{Shelf: 1})
-	}, byID: [3]int{1, 1, 0}, byShelf: [3]int{1, 1, 0}},
+	}, byID: [3]int{1, 1, 2}, byShelf: [3]int{1, 1, 2}},
 	{name: "replace an association", write: func(db *gorm.DB, n uint) error {
 		return db.Model(&crate{ID: n}).Association("Lots").Replace(&lot{Shelf: 1})
-	}, byID: [3]int{3, 2, 1}, byShelf: [3]int{3, 2, 1}},
+	}, byID: [3]int{3, 2, 3}, byShelf: [3]int{3, 2, 3}},
 }
+
+var checksum = regexp.MustCompile("CRC32\\(`\\w+`\\)")
 
 func TestWhatWritesCostTheDatabase(t *testing.T) {
 	for i, name := range []string{testenv.SQLite, testenv.Postgres, testenv.MariaDB} {
@@ -161,6 +164,7 @@ func TestWhatWritesCostTheDatabase(t *testing.T) {
 						// No image has a text that no query narrows by, nor all columns.
 						if !slices.Contains(without, text) && strings.HasPrefix(text, "SELECT") {
 							list, _, _ := strings.Cut(text, " FROM ")
+							list = checksum.ReplaceAllString(list, "") // a number
 							assert.NotRegexp(t, `\*|["\x60](text|code|state)`, list, c.name)
 						}
 					}

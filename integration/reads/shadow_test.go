@@ -3,9 +3,11 @@ package reads
 import (
 	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
 
@@ -66,6 +68,55 @@ func TestAShadowReadFindsAWriteThatThePluginHasNotSeen(t *testing.T) {
 		}
 		require.Positive(t, f.Plugin.Stats().ShadowReads)
 	})
+}
+
+// late is a hook by which the replies to one command come late.
+type late struct {
+	command string
+	by      time.Duration
+	asked   atomic.Int64
+}
+
+func (l *late) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (l *late) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return next
+}
+
+func (l *late) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
+	return func(ctx context.Context, cmd redis.Cmder) error {
+		err := next(ctx, cmd)
+		if strings.EqualFold(cmd.Name(), l.command) {
+			l.asked.Add(1)
+			time.Sleep(l.by) // the fault
+		}
+		return err
+	}
+}
+
+// TestAShadowReadFindsAStaleResultHoweverLateItsAgeIs: a reply that is long on
+// its way makes the entry seem younger than the hit, and it is the same one.
+func TestAShadowReadFindsAStaleResultHoweverLateItsAgeIs(t *testing.T) {
+	slow := &late{command: "pttl", by: 2 * time.Second}
+	client := testenv.Redis(t)
+	client.AddHook(slow)
+	o := shadowing()
+	o.Config.Redis = struct{ redis.UniversalClient }{client} // else it is cloned, without its hooks
+	f := fixture.New(t, testenv.NeedSQLite(t), o)
+	require.NoError(t, f.Plain.Create(&fixture.Brand{Name: "old", Kind: 1}).Error)
+	read := func() { require.NoError(t, f.DB.Find(&[]fixture.Brand{}).Error) }
+	f.Misses(t, read)
+	require.NoError(t, f.Plain.Model(&fixture.Brand{}).Where("id = 1").Update("name", "new").Error)
+	require.Equal(t, "hit", f.Outcome(read), "the hazard")
+	require.Eventually(t, func() bool { return slow.asked.Load() > 0 && f.Plugin.Stats().Stale == 1 }, 10*time.Second, time.Millisecond, "%+v", f.Plugin.Stats())
+	require.Eventually(t, func() bool {
+		for _, e := range f.Events.Take() {
+			if e.Kind == cacheplugin.EventStale {
+				return e.Age >= 0 && e.Age < time.Hour
+			}
+		}
+		return false
+	}, time.Minute, time.Millisecond)
 }
 
 // A result that the rows don't determine may differ from the database's and be

@@ -46,6 +46,25 @@ func (postgresDriver) DSN(dialector gorm.Dialector) (string, bool) {
 // startPostgres makes and starts a database cluster. Durability is off: the
 // data never outlive the process.
 func startPostgres() (*server, error) {
+	made, err := makePostgres()
+	if err != nil {
+		return nil, err
+	}
+	started, err := process.OnFreePort(func(port int) (*server, error) { return made.launch(port) })
+	if err != nil {
+		_ = os.RemoveAll(made.dir)
+		return nil, err
+	}
+	return started, nil
+}
+
+// madePostgres is a cluster in a directory of its own, which may run.
+type madePostgres struct {
+	bin, dir, data string
+	owner          *process.Account
+}
+
+func makePostgres() (*madePostgres, error) {
 	initdb, err := process.Program([]string{"initdb"}, "/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/opt/homebrew/opt/postgresql*/bin")
 	if err != nil {
 		return nil, err
@@ -77,19 +96,13 @@ func startPostgres() (*server, error) {
 		_ = os.RemoveAll(dir)
 		return nil, errors.Join(failures...)
 	}
-	started, err := process.OnFreePort(func(port int) (*server, error) {
-		return launchPostgres(postgres, dir, data, port, owner)
-	})
-	if err != nil {
-		_ = os.RemoveAll(dir)
-		return nil, err
-	}
-	return started, nil
+	return &madePostgres{postgres, dir, data, owner}, nil
 }
 
-func launchPostgres(bin, dir, data string, port int, owner *process.Account) (*server, error) {
+// launch starts the cluster. Later settings count.
+func (m *madePostgres) launch(port int, more ...string) (*server, error) {
 	settings := []string{
-		"-D", data, "-h", "127.0.0.1", "-p", strconv.Itoa(port),
+		"-D", m.data, "-h", "127.0.0.1", "-p", strconv.Itoa(port),
 		"-c", "unix_socket_directories=",
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
 		"-c", "wal_level=minimal", "-c", "max_wal_senders=0",
@@ -97,7 +110,10 @@ func launchPostgres(bin, dir, data string, port int, owner *process.Account) (*s
 		"-c", "max_connections=1000", "-c", "shared_buffers=64MB",
 		"-c", "timezone=UTC", "-c", "jit=off",
 	}
-	p, err := process.Launch("postgres", dir, dir, owner, bin, settings...)
+	for _, setting := range more {
+		settings = append(settings, "-c", setting)
+	}
+	p, err := process.Launch("postgres", m.dir, m.dir, m.owner, m.bin, settings...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,12 +124,12 @@ func launchPostgres(bin, dir, data string, port int, owner *process.Account) (*s
 		return nil, err
 	}
 	err = p.Ready(func(ctx context.Context) error {
-		return sameDirectory(ctx, db, "SHOW data_directory", data)
+		return sameDirectory(ctx, db, "SHOW data_directory", m.data)
 	})
 	if err != nil {
 		_ = db.Close()
 		p.End(process.Kill)
 		return nil, fmt.Errorf("postgres: %w", err)
 	}
-	return &server{admin: admin, db: db, process: p, dir: dir}, nil
+	return &server{admin: admin, db: db, process: p, dir: m.dir}, nil
 }

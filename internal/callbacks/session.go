@@ -43,6 +43,10 @@ func (n session) ViewPlan(ctx context.Context, text string) (*conj.Plan, error) 
 
 func (n session) NoteTemporary(name string) { n.s.database.NoteTemporary(name) }
 
+func (n session) Absent(table *conj.Table) bool { return n.s.database.Absent(table.ID) }
+
+func (n session) NoteAbsent(table *conj.Table) { n.s.database.NoteAbsent(table.ID) }
+
 func (n session) Schemes(ctx context.Context, table *conj.Table) ([]conj.Scheme, bool) {
 	h := n.s.handlers
 	space, _, err := h.Namespaces.Of(ctx, n.s.database, n.s.pool, table.Name)

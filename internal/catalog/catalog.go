@@ -28,6 +28,12 @@ const (
 	Generated
 )
 
+// UniqueIndex is an index in which no two rows have the same values.
+type UniqueIndex struct {
+	Name    string
+	Columns []int // by index in the table
+}
+
 // Table is a table as the database has it. It is not changed once made.
 type Table struct {
 	// Table is what the parser needs of it. Its ID is schema.table in
@@ -38,6 +44,9 @@ type Table struct {
 	// if there is none. SQLite lets a key's columns hold NULL unless they are
 	// declared NOT NULL.
 	PrimaryKey []int
+	// UniqueIndexes are MySQL's unique indexes, the primary key's among them,
+	// without those of expressions and of parts of columns.
+	UniqueIndexes []UniqueIndex
 	// AutoIncrement is the index of the column that the database numbers
 	// (serial, identity, AUTO_INCREMENT, SQLite's rowid), -1 if none.
 	AutoIncrement int

@@ -24,6 +24,7 @@ type definition struct {
 	triggers    string // names
 	hidden      bool   // triggers can't be seen
 	foldedIndex bool
+	unique      []UniqueIndex
 	columns     []columnDefinition
 }
 
@@ -42,7 +43,7 @@ func (d *definition) table(keys *foreignKeys) *Table {
 	t := &Table{
 		AutoIncrement: -1, Base: d.base, Temporary: d.temporary,
 		Triggers: d.triggers, TriggersHidden: d.hidden && d.triggers == "",
-		FoldedIndex: d.foldedIndex, Defaults: make([]ColumnDefault, len(d.columns)),
+		FoldedIndex: d.foldedIndex, UniqueIndexes: d.unique, Defaults: make([]ColumnDefault, len(d.columns)),
 		onUpdate: make([]bool, len(d.columns)), referenced: make([]bool, len(d.columns)),
 	}
 	for i, c := range d.columns {

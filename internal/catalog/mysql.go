@@ -3,6 +3,7 @@ package catalog
 import (
 	"context"
 	"database/sql"
+	"slices"
 	"strings"
 
 	"github.com/cacheplugin/cacheplugin/conj"
@@ -24,9 +25,12 @@ JOIN information_schema.COLUMNS c
 WHERE t.TABLE_SCHEMA = DB AND t.TABLE_NAME = ?
 ORDER BY c.ORDINAL_POSITION`
 
-const mysqlPrimaryKey = `
-SELECT COLUMN_NAME, SEQ_IN_INDEX FROM information_schema.STATISTICS
-WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND INDEX_NAME = 'PRIMARY' AND CAST(TABLE_NAME AS BINARY) = CAST(? AS BINARY)`
+// mysqlUnique reads the columns of the unique indexes. An expression has no
+// column's name, a part of a column has a length.
+const mysqlUnique = `
+SELECT INDEX_NAME, COLUMN_NAME, SEQ_IN_INDEX, SUB_PART FROM information_schema.STATISTICS
+WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND NON_UNIQUE = 0 AND CAST(TABLE_NAME AS BINARY) = CAST(? AS BINARY)
+ORDER BY INDEX_NAME, SEQ_IN_INDEX`
 
 var (
 	mysqlOwnTable   = strings.ReplaceAll(mysqlTable, "= DB ", "= DATABASE() ")
@@ -95,7 +99,7 @@ func readMySQL(ctx context.Context, q Querier, name conj.TableName) (*definition
 	if err != nil || def == nil || !def.base {
 		return def, err
 	}
-	if err := readMySQLPrimaryKey(ctx, q, in, def); err != nil || def.triggers != "" {
+	if err := readMySQLUnique(ctx, q, in, def); err != nil || def.triggers != "" {
 		return def, err
 	}
 	def.hidden, err = mysqlHidesTriggers(ctx, q, in, def.name.Name)
@@ -127,22 +131,32 @@ func readMySQLView(ctx context.Context, q Querier, schema string, def *definitio
 	}, mysqlView, schema, def.name.Name)
 }
 
-func readMySQLPrimaryKey(ctx context.Context, q Querier, schema string, def *definition) error {
-	return each(ctx, q, func(rows *sql.Rows) error {
+func readMySQLUnique(ctx context.Context, q Querier, schema string, def *definition) error {
+	partial := map[string]bool{}
+	err := each(ctx, q, func(rows *sql.Rows) error {
 		var (
-			column   string
+			name     string
+			column   sql.NullString
 			position int
+			part     sql.NullInt64
 		)
-		if err := rows.Scan(&column, &position); err != nil {
+		if err := rows.Scan(&name, &column, &position, &part); err != nil {
 			return err
 		}
-		for i := range def.columns {
-			if def.columns[i].name == column {
-				def.columns[i].key = position
-			}
+		i := slices.IndexFunc(def.columns, func(c columnDefinition) bool { return column.Valid && c.name == column.String })
+		if name == "PRIMARY" && i >= 0 {
+			def.columns[i].key = position
 		}
+		partial[name] = partial[name] || i < 0 || part.Valid
+		if n := len(def.unique); n == 0 || def.unique[n-1].Name != name {
+			def.unique = append(def.unique, UniqueIndex{Name: name})
+		}
+		last := &def.unique[len(def.unique)-1]
+		last.Columns = append(last.Columns, i)
 		return nil
-	}, mysqlPrimaryKey, schema, def.name.Name, def.name.Name)
+	}, mysqlUnique, schema, def.name.Name, def.name.Name)
+	def.unique = slices.DeleteFunc(def.unique, func(index UniqueIndex) bool { return partial[index.Name] })
+	return err
 }
 
 func mysqlUncacheable(schema, tableType, engine string) string {

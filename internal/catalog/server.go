@@ -68,6 +68,14 @@ func (c *Catalog) Server(ctx context.Context, q Querier) (Server, error) {
 	return s, nil
 }
 
+// postgresIdentity reads the cluster's identifier, which a physical backup has,
+// too, and its timeline, which begins with each recovery to a point in time and
+// each promotion. The checkpoint has the new one only when it is done, which may
+// take minutes; until then it is where recovery has ended.
+const postgresIdentity = `
+SELECT s.system_identifier::text, GREATEST(c.timeline_id, r.min_recovery_end_timeline)::text
+FROM pg_catalog.pg_control_system() s, pg_catalog.pg_control_checkpoint() c, pg_catalog.pg_control_recovery() r`
+
 func readPostgresServer(ctx context.Context, q Querier) (Server, error) {
 	s := Server{Strict: true}
 	var database string
@@ -78,7 +86,7 @@ func readPostgresServer(ctx context.Context, q Querier) (Server, error) {
 SELECT pg_catalog.current_database()::text, pg_catalog.current_setting('server_version'),
        pg_catalog.current_setting('default_transaction_isolation'), pg_catalog.current_setting('search_path'),
        COALESCE((SELECT pg_catalog.bool_and(pg_catalog.has_function_privilege(oid, 'execute')) FROM pg_catalog.pg_proc
-                 WHERE proname = 'pg_control_system' AND pronamespace = 'pg_catalog'::pg_catalog.regnamespace), false)`)
+                 WHERE proname IN ('pg_control_system', 'pg_control_checkpoint', 'pg_control_recovery') AND pronamespace = 'pg_catalog'::pg_catalog.regnamespace), false)`)
 	if err != nil {
 		return s, err
 	}
@@ -89,13 +97,13 @@ SELECT pg_catalog.current_database()::text, pg_catalog.current_setting('server_v
 	}
 	// A query of its own: that of a function one may not execute fails.
 	err = each(ctx, q, func(rows *sql.Rows) error {
-		var identifier string
-		if err := rows.Scan(&identifier); err != nil {
+		var identifier, timeline string
+		if err := rows.Scan(&identifier, &timeline); err != nil {
 			return err
 		}
-		s.Database = identifier + "/" + database
+		s.Database, s.Instance = identifier+"/"+database, "timeline "+timeline
 		return nil
-	}, `SELECT system_identifier::text FROM pg_catalog.pg_control_system()`)
+	}, postgresIdentity)
 	return s, err
 }
 

@@ -119,6 +119,9 @@ type Database struct {
 	// temporary are the lower-case names of temporary tables that were made on
 	// some connection of the pool: what they mean differs from then on.
 	temporary sync.Map // string -> struct{}
+	// absent are the IDs of the tables in which a row was looked for that wasn't
+	// there, by a number that the program has chosen.
+	absent sync.Map // string -> struct{}
 }
 
 // Lasting reports whether what is read of the catalog may be remembered: not
@@ -185,6 +188,16 @@ func (d *Database) BarePlan(text string) (*conj.Plan, error) {
 func (d *Database) Redefined() {
 	d.Catalog.Drop()
 	d.plans.Drop()
+}
+
+// NoteAbsent notes that a row was looked for in a table by a number that the
+// program has chosen, and wasn't there.
+func (d *Database) NoteAbsent(id string) { d.absent.Store(id, struct{}{}) }
+
+// Absent reports whether NoteAbsent was called for a table.
+func (d *Database) Absent(id string) bool {
+	_, absent := d.absent.Load(id)
+	return absent
 }
 
 // NoteTemporary notes a temporary table that a statement has made.

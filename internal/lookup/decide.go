@@ -102,6 +102,10 @@ func (h *Handle) read(ctx context.Context, q *Query) (*Read, string, error) {
 	case adm.reason != "":
 		return nil, adm.reason, nil
 	}
+	for _, list := range d.plan.LongLists {
+		h.Report.WarnOnce(ctx, "long list "+list.Table.ID+"."+list.Column, longList(list)+": the other conditions alone say which rows of the table drop the result; ask in smaller batches, such as by FindInBatches, or raise MaxInValues",
+			"query", conj.Mask(h.dialect, q.Text))
+	}
 	r, err := h.newRead(ctx, &d, adm)
 	if err != nil {
 		return nil, "", err
@@ -110,6 +114,11 @@ func (h *Handle) read(ctx context.Context, q *Query) (*Read, string, error) {
 		return nil, reason, nil
 	}
 	return r, "", nil
+}
+
+// longList says what becomes of a list of values.
+func longList(list conj.LongList) string {
+	return fmt.Sprintf("a list of %d values for %s.%s is longer than MaxInValues and does not narrow", list.Values, list.Table.ID, list.Column)
 }
 
 // admission says whether, and how, a query that can be cached is.

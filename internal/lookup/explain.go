@@ -20,6 +20,7 @@ type Explanation struct {
 	Dependencies  []Dependency
 	On, DependsOn []string
 	Volatile      string
+	LongLists     []string
 }
 
 // Dependency is a table that a query reads, and the conjunctions one of which a
@@ -64,6 +65,9 @@ func (h *Handle) Explain(ctx context.Context, q Query) (Explanation, error) {
 	}
 	if d.plan != nil {
 		x.On = d.plan.On
+		for _, list := range d.plan.LongLists {
+			x.LongLists = append(x.LongLists, longList(list))
+		}
 		for _, volatile := range [...]string{d.unknown, d.plan.Volatile, d.volatile} {
 			if volatile != "" {
 				x.Volatile = volatile

@@ -47,6 +47,8 @@ func (r *Read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 	kept, err := rowset.Tee(rows, rowset.TeeOptions{
 		Limits: r.limits(),
 		Drain:  r.drain,
+		Peek:   r.scans,
+		Stops:  r.database.Dialect == conj.SQLite,
 		Row:    joined.add(),
 		Done: func(rec rowset.Recording) {
 			reason := rec.Reason

@@ -5,6 +5,7 @@ import (
 
 	"gorm.io/gorm"
 	"gorm.io/gorm/clause"
+	"gorm.io/gorm/logger"
 
 	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/conj"
@@ -21,6 +22,8 @@ type Query struct {
 	// Streams is set if the caller may read the rows as they come: Row, Rows,
 	// Scan and the migrator.
 	Streams bool
+	// Scans is set if it is GORM's Scan, which reads all rows or the first.
+	Scans bool
 
 	settings   *cache.Settings // of the call site, nil if it says nothing
 	table      string          // that the statement names
@@ -39,6 +42,8 @@ func (h *Handle) NewQuery(db *gorm.DB, pool gorm.ConnPool, text string, args []a
 	}
 	place := h.databases.Place(pool)
 	q.where, q.tx = place.Where, place.Tx
+	// Scan has its SQL recorded, as it traces the query itself.
+	q.Scans = streams && reflect.TypeOf(db.Logger) == reflect.TypeOf(logger.Recorder.New())
 	return q
 }
 

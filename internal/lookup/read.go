@@ -33,6 +33,7 @@ type Read struct {
 	near    nearRead
 	peek    bool // a clean transaction: look up, but store nothing
 	drain   bool // complete the copy of a result that is read in part
+	scans   bool // the reader may stop after the first row, if there is one more or not
 	atOnce  bool // store the result before going on, whatever StoreQueue says
 
 	space  *namespace.Namespace
@@ -60,7 +61,7 @@ func (h *Handle) newRead(ctx context.Context, d *decision, adm admission) (*Read
 	r := &Read{
 		cache: h.Cache, pool: d.pool, filler: d.pool, query: q.Text, args: q.Args,
 		table: d.table, op: d.op, timeout: adm.timeout, lock: adm.lock,
-		peek: q.tx != nil, drain: !q.Streams,
+		peek: q.tx != nil, drain: !q.Streams, scans: q.Scans,
 		space: d.space, key: d.key,
 		database: d.database, version: d.version, joined: d.joined,
 	}

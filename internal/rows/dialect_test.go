@@ -321,14 +321,14 @@ func TestMySQL(t *testing.T) {
 		"an_update_by_an_expression_in_the_text_protocol": {
 			tables: shop, cached: []string{byCode}, text: `UPDATE owners SET code = code + 1 WHERE id = ?`, args: []any{1},
 			answers: answers(one, text), outcome: affected(1),
-			asked: []string{lock, list + "`owners` WHERE `id` IN (?)"},
+			asked: []string{lock, list + "`owners` WHERE `id` IN (?) LOCK IN SHARE MODE"},
 			want:  []string{"rows owners (1 10 5 null) (1 11 5 set)"},
 		},
 		"an_update_if_values_that_do_not_fit_are_changed": {
 			tables: shop, cached: []string{byCode}, text: update, args: []any{11, 1},
 			arrange: func(s *session, _ *rows.Options) { s.server.Strict = false },
 			answers: answers(one, text), outcome: affected(1),
-			asked: []string{lock, list + "`owners` WHERE `id` IN (?)"},
+			asked: []string{lock, list + "`owners` WHERE `id` IN (?) LOCK IN SHARE MODE"},
 			want:  []string{"rows owners (1 10 5 null) (1 11 5 set)"},
 		},
 		"an_update_at_read_committed": {
@@ -400,26 +400,6 @@ func TestMySQL(t *testing.T) {
 			tables: shop, cached: []string{byCode, `SELECT * FROM owners WHERE id = 1`}, text: `INSERT INTO owners (code) VALUES (?), (?) RETURNING id`, args: []any{11, 12},
 			outcome: rows.Outcome{Affected: 2, LastInsertID: 8, WrittenKeys: func(*catalog.Table, []int) [][]any { return [][]any{{int64(8)}, {int64(9)}} }},
 			want:    []string{"rows owners (8 11 null null) (9 12 null null)"},
-		},
-		"an_upsert_of_a_new_row": {
-			tables: shop, cached: []string{byCode}, text: `INSERT INTO owners (id, code) VALUES (?, ?)` + onDuplicate, args: []any{1, 11},
-			outcome: affected(1),
-			want:    []string{"rows owners (1 11 null null)"},
-		},
-		"an_upsert_of_a_row_that_was_there": {
-			tables: shop, cached: []string{byCode}, text: `INSERT INTO owners (id, code) VALUES (?, ?)` + onDuplicate, args: []any{1, 11},
-			outcome: affected(2),
-			want:    []string{"table owners"},
-		},
-		"an_upsert_of_several_rows": {
-			tables: shop, cached: []string{byCode}, text: `INSERT INTO owners (id, code) VALUES (1, 2), (3, 4)` + onDuplicate,
-			outcome: affected(2),
-			want:    []string{"table owners"},
-		},
-		"an_upsert_outside_of_a_transaction": {
-			tables: shop, cached: []string{byCode}, text: `INSERT INTO owners (id, code) VALUES (1, 2)` + onDuplicate,
-			arrange: func(_ *session, o *rows.Options) { o.InTransaction = false }, outcome: affected(1),
-			want: []string{"table owners"},
 		},
 		"an_error_that_rolls_the_transaction_back": {
 			tables: shop, cached: []string{byCode}, text: update, args: []any{11, 1},

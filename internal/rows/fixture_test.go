@@ -34,6 +34,7 @@ type session struct {
 	touches     map[string][]string      // by the table's ID
 	unknown     []string                 // names that Table doesn't find
 	broken      []string                 // names that Table fails on
+	absent      bool                     // of every table
 	viewsBroken bool                     // ViewPlan fails
 	edit        func(*catalog.Table)     // changes a copy of each table that is looked up
 	refuse      func(query string) error // called before each query
@@ -115,6 +116,10 @@ func (s *session) Touches(table *catalog.Table, _ bool) ([]string, bool) {
 	tables, said := s.touches[table.ID]
 	return tables, said
 }
+
+func (s *session) Absent(*conj.Table) bool { return s.absent }
+
+func (s *session) NoteAbsent(*conj.Table) { s.absent = true }
 
 func (s *session) NoteTemporary(name string) { s.temporary = append(s.temporary, name) }
 

@@ -39,22 +39,29 @@ func (n *insertion) complete(ctx context.Context, o Outcome) {
 	if (known || certain) && covers(n.images, need) {
 		return
 	}
-	if !slices.ContainsFunc(n.images, func(img conj.Image) bool { return slices.Contains(img, "") }) {
-		return // the rows would say no more
+	n.images = n.filled(ctx, n.images, keys, o.Affected)
+}
+
+// filled are the images of new rows as they are in the database, where they lack
+// something that their keys lead to. At least so many rows must be found; -1 if
+// that isn't known.
+func (n *insertion) filled(ctx context.Context, images []conj.Image, keys [][]any, atLeast int64) []conj.Image {
+	if !slices.ContainsFunc(images, func(img conj.Image) bool { return slices.Contains(img, "") }) {
+		return images // the rows would say no more
 	}
 	if keys == nil {
-		return // Keys of images that lack a column drop the table whole.
+		return images // Keys of images that lack a column drop the table whole.
 	}
-	images, err := n.reader().readBack(ctx, keys)
+	read, err := n.reader().readBack(ctx, keys)
 	if err != nil {
 		n.fail(ctx, "new rows could not be read", err)
-		return
+		return nil
 	}
-	if o.Affected < 0 || int64(len(images)) < o.Affected {
+	if atLeast < 0 || int64(len(read)) < atLeast {
 		n.widen("the new rows were not found")
-		return
+		return nil
 	}
-	n.images = images
+	return read
 }
 
 // withNumbers are the images of new rows with the keys that the database has
@@ -147,7 +154,7 @@ func (n *insertion) sentRow(row []conj.Operand, columns []int) ([]any, bool) {
 				continue
 			}
 			v, known := row[i].Resolve(n.statement.args.Normal)
-			if !known || v == nil || n.table.Generated(k) {
+			if !known || v == nil || n.table.Generated(k) || n.numbers(k, v) {
 				return nil, false
 			}
 			if row[i].Kind == conj.ParamOperand {

@@ -18,6 +18,8 @@ type reader struct {
 	table     *catalog.Table
 	name      conj.TableName // as the queries name the table
 	lead      []int          // columns whose values are read besides the images
+	sums      []int          // columns of which a checksum is read
+	index     string         // the index that MySQL must find the rows by; empty: any
 }
 
 // found are rows that were read. The lists are aligned with each other.
@@ -25,6 +27,7 @@ type found struct {
 	images []conj.Image
 	keys   [][]any // the values of the primary key
 	lead   [][]any // the values of the reader's lead columns
+	sums   [][]any // the checksums of its sums columns
 	fresh  []bool  // set by readFresh only
 }
 
@@ -51,12 +54,15 @@ func (r *reader) columns(ctx context.Context) []int {
 // selectList reads the value of the columns that can narrow by one, and of
 // the others whether they are null.
 func (r *reader) selectList(columns []int) string {
-	list := make([]string, len(columns))
+	list := make([]string, len(columns), len(columns)+len(r.sums))
 	for n, i := range columns {
 		list[n] = r.quote(i)
 		if r.nullnessOnly(i) {
 			list[n] = "(" + list[n] + " IS NULL)"
 		}
+	}
+	for _, i := range r.sums {
+		list = append(list, "CRC32("+r.quote(i)+")")
 	}
 	return strings.Join(list, ", ")
 }
@@ -80,8 +86,18 @@ func (r *reader) readBack(ctx context.Context, keys [][]any) ([]conj.Image, erro
 		// The query would fail, and a failed query ends PostgreSQL's transactions.
 		return nil, fmt.Errorf("%d keys are more than a query can name", len(keys))
 	}
-	rows, err := r.readBy(ctx, r.table.PrimaryKey, keys, "")
+	rows, err := r.readBy(ctx, r.table.PrimaryKey, keys, r.own())
 	return rows.images, err
+}
+
+// own is the end of a query for rows that the transaction has written. In MySQL
+// it must lock them, which it has done already: a reading that doesn't would fix
+// what all later ones of the transaction see.
+func (r *reader) own() string {
+	if r.statement.options.Dialect == conj.MySQL && r.statement.options.InTransaction {
+		return " LOCK IN SHARE MODE"
+	}
+	return ""
 }
 
 // readBy reads the rows that have in some columns one of some lists of values.
@@ -124,7 +140,11 @@ func (r *reader) from(by []int, lists [][]any) (from string, args []any, err err
 		args = append(args, values...)
 	}
 	d := r.statement.options.Dialect
-	from = " FROM " + dialect.QuoteTable(d, r.name) + " WHERE "
+	from = " FROM " + dialect.QuoteTable(d, r.name)
+	if r.index != "" {
+		from += " FORCE INDEX (" + dialect.Quote(d, r.index) + ")"
+	}
+	from += " WHERE "
 	// SQLite takes no disjunction of a thousand terms.
 	if len(by) == 1 {
 		return from + r.quote(by[0]) + " IN (" + dialect.Placeholders(d, len(args)) + ")", args, nil
@@ -162,8 +182,8 @@ func (r *reader) read(ctx context.Context, query string, args []any, columns []i
 
 func (r *reader) scan(result *sql.Rows, columns []int, fresh *bool) (found, error) {
 	var rows found
-	values := make([]any, len(columns))
-	pointers := make([]any, len(columns), len(columns)+1)
+	values := make([]any, len(columns)+len(r.sums))
+	pointers := make([]any, len(values), len(values)+1)
 	for i := range values {
 		pointers[i] = &values[i]
 	}
@@ -177,6 +197,7 @@ func (r *reader) scan(result *sql.Rows, columns []int, fresh *bool) (found, erro
 		rows.images = append(rows.images, r.image(columns, values))
 		rows.keys = append(rows.keys, pick(columns, values, r.table.PrimaryKey))
 		rows.lead = append(rows.lead, pick(columns, values, r.lead))
+		rows.sums = append(rows.sums, slices.Clone(values[len(columns):]))
 		if fresh != nil {
 			rows.fresh = append(rows.fresh, *fresh)
 		}

@@ -33,6 +33,11 @@ type Definitions interface {
 	ViewPlan(ctx context.Context, text string) (*conj.Plan, error)
 	// NoteTemporary notes that a name may mean a temporary table from now on.
 	NoteTemporary(name string)
+	// Absent reports whether NoteAbsent was called for a table.
+	Absent(table *conj.Table) bool
+	// NoteAbsent notes that a row was looked for by a number that the program
+	// has chosen, and wasn't there.
+	NoteAbsent(table *conj.Table)
 }
 
 // Policy is what is cached of a table, and what its profile says.

@@ -3,6 +3,7 @@ package rows
 import (
 	"context"
 	"database/sql"
+	"strings"
 
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/catalog"
@@ -189,4 +190,21 @@ func (s *Statement) gapLocks(ctx context.Context) bool {
 		return err == nil && (server.DefaultIsolation == "repeatable read" || server.DefaultIsolation == "serializable")
 	}
 	return false
+}
+
+// readCommitted reports whether locking reads are sure to lock the rows alone
+// that they find, and no gaps between them.
+func (s *Statement) readCommitted(ctx context.Context) bool {
+	if !s.options.InTransaction || s.options.IsolationUnknown {
+		return false
+	}
+	level := strings.ToLower(s.options.Isolation.String())
+	if s.options.Isolation == sql.LevelDefault {
+		server, err := s.session.Server(ctx)
+		if err != nil {
+			return false
+		}
+		level = server.DefaultIsolation
+	}
+	return level == "read committed" || level == "read uncommitted"
 }

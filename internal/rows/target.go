@@ -61,6 +61,8 @@ func (t *target) begin(ctx context.Context, table *catalog.Table, granular bool)
 		t.widen("several tables or unknown parameters")
 	case w.Wide != "":
 		t.widen(w.Wide)
+	case t.statement.options.Dialect == conj.MySQL && (w.Upsert || w.OnConflictDoNothing && !w.Ignore):
+		t.form = &duplication{insertion: insertion{target: t}}
 	case w.Upsert:
 		t.form = &upsertion{insertion: insertion{target: t}}
 	case w.Statement == conj.Insert:
@@ -131,9 +133,12 @@ func (t *target) assignedValue(ctx context.Context, column int, o conj.Operand) 
 	if !known || t.table.Generated(column) {
 		return ""
 	}
+	if t.numbers(column, v) {
+		return ""
+	}
 	if v == nil {
 		// MySQL turns NULL into a default where its mode is not strict.
-		if t.nonStrictSQLMode(ctx) || column == t.table.AutoIncrement {
+		if t.nonStrictSQLMode(ctx) {
 			return ""
 		}
 		return conj.Null
@@ -146,6 +151,15 @@ func (t *target) assignedValue(ctx context.Context, column int, o conj.Operand) 
 		return ""
 	}
 	return col.FromParam(t.statement.options.Dialect, v)
+}
+
+// numbers reports whether the database may put a number of its own in the place
+// of a value: in that of NULL, and MySQL in that of zero as well.
+func (t *target) numbers(column int, v any) bool {
+	if column != t.table.AutoIncrement {
+		return false
+	}
+	return v == nil || t.statement.options.Dialect == conj.MySQL && (v == int64(0) || v == false)
 }
 
 // storedAsSent reports whether a strict database stores a value as it is, or
@@ -176,5 +190,5 @@ func (t *target) nonStrictSQLMode(ctx context.Context) bool {
 		return false
 	}
 	server, err := t.statement.session.Server(ctx)
-	return err != nil || !server.Strict || t.write.OnConflictDoNothing
+	return err != nil || !server.Strict || t.write.Ignore
 }

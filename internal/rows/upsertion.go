@@ -9,15 +9,9 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/dialect"
 )
 
-// upsertion is an INSERT that updates rows which exist already. In PostgreSQL
-// and SQLite these are the rows that equal a new one in the columns of the
-// conflict's target, as any other conflict is an error; they are read and
-// locked.
-//
-// In MySQL a conflict may be with a row of any unique index, and to look for
-// rows that are not there yet under a lock would lock the gaps in which others
-// insert. There the statement's own count says of a single row whether it was
-// new.
+// upsertion is an INSERT that updates rows which exist already, in PostgreSQL
+// and SQLite: those that equal a new one in the columns of the conflict's
+// target, as any other conflict is an error. They are read and locked.
 type upsertion struct {
 	insertion
 	certain bool    // the images are those of the text, whatever the statement does
@@ -33,9 +27,7 @@ func (u *upsertion) begin(ctx context.Context) {
 		u.widen(reason)
 		return
 	}
-	if u.statement.options.Dialect != conj.MySQL {
-		u.lock(ctx)
-	}
+	u.lock(ctx)
 }
 
 // unreadable says why the images of an upsert can't be had; it is empty if they
@@ -44,10 +36,6 @@ func (u *upsertion) unreadable() string {
 	switch {
 	case !u.statement.options.InTransaction:
 		return "an upsert outside of a transaction"
-	case u.statement.options.Dialect == conj.MySQL:
-		if len(u.write.Rows) != 1 || u.write.HasReturning {
-			return "an upsert whose count does not say what it did"
-		}
 	case len(u.table.PrimaryKey) == 0:
 		return "no primary key"
 	case !u.comparable():
@@ -101,7 +89,7 @@ func (u *upsertion) lockSuffix() string {
 // nothing is said.
 func (u *upsertion) byTarget(ctx context.Context) bool {
 	by := u.write.Target
-	if len(by) == 0 || u.statement.options.Dialect == conj.MySQL || !u.comparable() {
+	if len(by) == 0 || !u.comparable() {
 		return false
 	}
 	need, _ := u.statement.needed(ctx, u.table)
@@ -148,21 +136,9 @@ func (u *upsertion) numbered() bool {
 
 // complete reads the rows that the upsert has made or updated.
 func (u *upsertion) complete(ctx context.Context, o Outcome) {
-	switch {
-	case u.certain:
+	if u.certain {
 		return
-	case u.statement.options.Dialect != conj.MySQL:
-		u.readNew(ctx, o)
-	case o.Affected != 1:
-		// 1 is a new row, or one that was there and stays as it was; 2 is one
-		// that was changed, and what it was isn't known.
-		u.widen("an upsert that updates")
-	default:
-		u.insertion.complete(ctx, o)
 	}
-}
-
-func (u *upsertion) readNew(ctx context.Context, o Outcome) {
 	by := u.write.Target
 	keys, known := u.sentValues(by)
 	if !known {

@@ -32,6 +32,15 @@ type TeeOptions struct {
 	// met there is Close's error, as it is with drivers that themselves read to the end on Close (pgx, MySQL's).
 	Drain bool
 
+	// Peek has the second row asked for when the first is read, so that the copy is complete where there is none and
+	// the reader stops after the first. Where there is one nothing more is read. An error met there is Close's error,
+	// unless the reader comes to it.
+	Peek bool
+
+	// Stops is set if the driver's Close doesn't read on, as SQLite's: an error that Peek has met and the reader hasn't
+	// is nobody's then.
+	Stops bool
+
 	// Row is called with each row that goes into the copy, in order. It must not keep or change the slice.
 	Row func([]any)
 
@@ -92,6 +101,9 @@ type tee struct {
 	reason string   // why it was
 	ended  bool     // the end of the first result set was seen
 	closed bool
+
+	peeked bool // live was moved on already, for the next row
+	more   bool // to which, if it was
 }
 
 // begin reads the columns of the current result set.
@@ -147,7 +159,7 @@ func (t *tee) Next(dest []driver.Value) error {
 
 // read reads a live row into t.values and adds it to the copy.
 func (t *tee) read() error {
-	if !t.live.Next() {
+	if !t.advance() {
 		if err := t.live.Err(); err != nil {
 			t.giveUp(ReasonError)
 			return err
@@ -168,7 +180,19 @@ func (t *tee) read() error {
 		return err
 	}
 	t.keep()
+	if t.o.Peek && t.copy != nil && t.copy.rows == 1 {
+		t.peeked, t.more = true, t.live.Next()
+	}
 	return nil
+}
+
+// advance moves live on to the next row.
+func (t *tee) advance() bool {
+	if t.peeked {
+		t.peeked = false
+		return t.more
+	}
+	return t.live.Next()
 }
 
 func (t *tee) keep() {
@@ -199,8 +223,13 @@ func (t *tee) Close() error {
 	}
 	t.closed = true
 	var err error
-	if t.o.Drain {
+	switch {
+	case t.o.Drain:
 		err = t.drain()
+	case t.peeked && !t.more:
+		if err = t.read(); err == io.EOF || t.o.Stops {
+			err = nil
+		}
 	}
 	if closeErr := t.live.Close(); err == nil {
 		err = closeErr

@@ -319,6 +319,35 @@ func TestErrorsOfLiveRowsSurfaceAsTheyAre(t *testing.T) {
 			requireIdentical(t, failure, rows.Close())
 			require.Equal(t, []Recording{{Reason: ReasonError}}, *recordings)
 		})
+		t.Run("of peeking: "+failure.Error(), func(t *testing.T) {
+			rows, recordings := teed(t, &scripted{sets: values(int64(1)), nextErr: failure}, TeeOptions{Peek: true})
+			require.True(t, rows.Next())
+			requireIdentical(t, failure, rows.Close())
+			require.Equal(t, []Recording{{Reason: ReasonError}}, *recordings)
+		})
+		t.Run("of peeking, where Close doesn't read on: "+failure.Error(), func(t *testing.T) {
+			rows, recordings := teed(t, &scripted{sets: values(int64(1)), nextErr: failure}, TeeOptions{Peek: true, Stops: true})
+			require.True(t, rows.Next())
+			require.NoError(t, rows.Close())
+			require.NoError(t, rows.Err())
+			require.Equal(t, []Recording{{Reason: ReasonError}}, *recordings)
+		})
+		t.Run("of peeking, where the reader comes to it: "+failure.Error(), func(t *testing.T) {
+			rows, recordings := teed(t, &scripted{sets: values(int64(1)), nextErr: failure}, TeeOptions{Peek: true, Stops: true})
+			require.Len(t, scanAll(t, rows), 1)
+			requireIdentical(t, failure, rows.Err())
+			require.Equal(t, []Recording{{Reason: ReasonError}}, *recordings)
+		})
+		t.Run("of Close after peeking: "+failure.Error(), func(t *testing.T) {
+			for _, n := range []int{1, 2} {
+				live := &scripted{sets: values([]driver.Value{int64(1), int64(2)}[:n]...), closeErr: failure}
+				rows, recordings := teed(t, live, TeeOptions{Peek: true})
+				require.True(t, rows.Next())
+				requireIdentical(t, failure, rows.Close())
+				require.Equal(t, []Recording{{Reason: ReasonError}}, *recordings)
+				require.Equal(t, 1, live.closed)
+			}
+		})
 		t.Run("of a single row: "+failure.Error(), func(t *testing.T) {
 			live, err := Rows(&scripted{sets: values(), nextErr: failure})
 			require.NoError(t, err)
@@ -329,6 +358,46 @@ func TestErrorsOfLiveRowsSurfaceAsTheyAre(t *testing.T) {
 			requireIdentical(t, failure, row.Scan(new(int)))
 		})
 	}
+}
+
+func TestTeePeeksOneRowAhead(t *testing.T) {
+	for n, want := range []Recording{
+		{Reason: ReasonClosedEarly}, // nothing was read
+		{Rows: 1, Complete: true},
+		{Reason: ReasonClosedEarly},
+		{Reason: ReasonClosedEarly},
+	} {
+		list := make([]driver.Value, n)
+		for i := range list {
+			list[i] = int64(i)
+		}
+		live := &scripted{sets: values(list...)}
+		rows, recordings := teed(t, live, TeeOptions{Peek: true})
+		if n > 0 {
+			require.True(t, rows.Next())
+			var got int64
+			require.NoError(t, rows.Scan(&got))
+			require.Zero(t, got)
+		}
+		require.NoError(t, rows.Close())
+		require.LessOrEqual(t, live.calls, 2)
+		got := (*recordings)[0]
+		require.Equal(t, want.Complete, got.Payload != nil)
+		got.Payload = nil
+		require.Equal(t, want, got, n)
+
+		again := &scripted{sets: values(append([]driver.Value{}, list...)...)}
+		rows, recordings = teed(t, again, TeeOptions{Peek: true})
+		require.Len(t, scanAll(t, rows), n)
+		require.True(t, (*recordings)[0].Complete)
+		require.Equal(t, n, (*recordings)[0].Rows)
+	}
+	t.Run("of several result sets", func(t *testing.T) {
+		rows, recordings := teed(t, &scripted{sets: [][]driver.Value{{int64(1)}, {int64(2)}}}, TeeOptions{Peek: true})
+		require.True(t, rows.Next())
+		require.NoError(t, rows.Close())
+		require.Equal(t, []Recording{{Reason: ReasonSeveralResultSets}}, *recordings)
+	})
 }
 
 func TestTeeKeepsNothingOfSeveralResultSets(t *testing.T) {
