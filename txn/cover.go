@@ -15,7 +15,7 @@ type cover struct {
 	outer     *sql.DB
 	connector *Connector
 	source    *under
-	limit     int // that was set on the pool below
+	limit     int              // that was set on the pool below
 	group     background.Group // of run: it lives as long as the pools do
 }
 

@@ -25,6 +25,11 @@ type traits struct {
 	ddl          bool   // a table definition is changed
 }
 
+// moves reports whether a text may begin or end a transaction, or part of one.
+func (t *traits) moves() bool {
+	return t.begins+t.ends > 0 || t.commits || t.detaches || t.savepoint != "" || t.release != "" || t.back != ""
+}
+
 // scan reads the leading words of each statement in query. It is no parser:
 // what it does not know is taken to leave the transaction alone. Errors are
 // on the side of seeing too much.
