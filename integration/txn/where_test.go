@@ -120,6 +120,13 @@ func TestBeginByTextMakesThePoolUnsettled(t *testing.T) {
 			defer conn.Close()
 			return w.where(w.on(t, conn))
 		}
+		if w.database.Dialect == "postgres" {
+			require.NoError(t, w.db.Exec("/* by hand */ begin").Error)
+			require.Equal(t, txn.Unsettled, w.where(w.db))
+			require.Equal(t, txn.Autocommit, onConnection(), "the driver closes a connection that comes back in a transaction")
+			require.Equal(t, txn.Autocommit, w.where(w.db))
+			return
+		}
 		for id := range uint(2) { // the second time as a statement that is prepared already
 			require.NoError(t, w.db.Exec("/* by hand */ begin").Error)
 			require.Equal(t, txn.Unsettled, w.where(w.db))
