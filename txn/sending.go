@@ -105,13 +105,10 @@ func (s *sending) finish(ctx context.Context, o Outcome) error {
 // rows passes on the rows of a query: as they are, unless somebody waits for their
 // end, or it moves the connection into or out of a transaction.
 func (s sending) rows(ctx context.Context, rows driver.Rows, err error) (driver.Rows, error) {
-	if err != nil || s.watched == nil && !s.traits.moves() {
-		if err := s.done(ctx, unknown(err)); err != nil {
-			if rows != nil {
-				err = both(err, rows.Close())
-			}
-			return nil, err
-		}
+	switch {
+	case err != nil:
+		return nil, s.done(ctx, unknown(err)) // drivers may give rows of no use with it
+	case s.watched == nil && !s.traits.moves():
 		return rows, nil
 	}
 	return &watchedRows{Full: rowset.Full{Rows: rows}, ctx: ctx, sending: s}, nil
@@ -185,4 +182,7 @@ type stmtRows struct {
 	stmt driver.Stmt
 }
 
-func (r *stmtRows) Close() error { return errors.Join(r.Full.Close(), r.stmt.Close()) }
+func (r *stmtRows) Close() error {
+	defer r.stmt.Close() //nolint:errcheck // as database/sql does
+	return r.Full.Close()
+}

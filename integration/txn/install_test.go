@@ -71,7 +71,10 @@ func TestInstallOnThePoolBelowFindsTheOneAbove(t *testing.T) {
 		require.NoError(t, err)
 		require.NoError(t, p.pools.Install(second, txn.Options{NewJournal: w.recorder.newJournal}))
 		require.Same(t, bottom(below), bottom(second))
-		require.ErrorIs(t, p.pools.Install(second, txn.Options{NewJournal: w.recorder.newJournal, Owner: "someone else"}), txn.ErrOwner)
+		third, err := gorm.Open(onPool(w.database.Dialect, opened), &gorm.Config{Logger: logger.Discard})
+		require.NoError(t, err)
+		require.ErrorIs(t, p.pools.Install(third, txn.Options{NewJournal: w.recorder.newJournal, Owner: "someone else"}), txn.ErrOwner)
+		require.Same(t, opened, third.ConnPool)
 	})
 }
 
