@@ -139,6 +139,16 @@ func values[T any](args []T) string {
 	return strings.Join(list, ", ")
 }
 
+// first returns the first error.
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // fakeConn has none of the optional interfaces.
 type fakeConn struct {
 	driver  *fake
@@ -201,7 +211,7 @@ func (e *execs) ExecContext(ctx context.Context, query string, args []driver.Nam
 		return nil, driver.ErrSkip
 	}
 	e.conn.driver.say("exec %s: %s", query, values(args))
-	return driver.RowsAffected(len(args)), errors.Join(ctx.Err(), e.conn.driver.outcome(query))
+	return driver.RowsAffected(len(args)), first(ctx.Err(), e.conn.driver.outcome(query))
 }
 
 type queries struct{ conn *fakeConn }
@@ -212,7 +222,7 @@ func (q *queries) QueryContext(ctx context.Context, query string, args []driver.
 		return nil, driver.ErrSkip
 	}
 	q.conn.driver.say("query %s: %s", query, values(args))
-	if err := errors.Join(ctx.Err(), q.conn.driver.outcome(query)); err != nil {
+	if err := first(ctx.Err(), q.conn.driver.outcome(query)); err != nil {
 		return nil, err
 	}
 	return q.conn.rows(query), nil
@@ -272,7 +282,7 @@ func (c *everything) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx
 
 func (c *everything) Ping(ctx context.Context) error {
 	c.driver.say("ping")
-	return errors.Join(ctx.Err(), c.driver.outcome("bad"))
+	return first(ctx.Err(), c.driver.outcome("bad"))
 }
 
 func (c *everything) ResetSession(context.Context) error {
@@ -347,12 +357,12 @@ type fullStmt struct{ *fakeStmt }
 
 func (s *fullStmt) ExecContext(ctx context.Context, args []driver.NamedValue) (driver.Result, error) {
 	s.conn.driver.say("exec prepared %s: %s", s.query, values(args))
-	return driver.RowsAffected(len(args)), errors.Join(ctx.Err(), s.conn.driver.outcome(s.query))
+	return driver.RowsAffected(len(args)), first(ctx.Err(), s.conn.driver.outcome(s.query))
 }
 
 func (s *fullStmt) QueryContext(ctx context.Context, args []driver.NamedValue) (driver.Rows, error) {
 	s.conn.driver.say("query prepared %s: %s", s.query, values(args))
-	if err := errors.Join(ctx.Err(), s.conn.driver.outcome(s.query)); err != nil {
+	if err := first(ctx.Err(), s.conn.driver.outcome(s.query)); err != nil {
 		return nil, err
 	}
 	return s.conn.rows(s.query), nil
