@@ -64,7 +64,7 @@ func (c *Conn) ExecContext(ctx context.Context, query string, args []driver.Name
 		// database/sql would prepare it now, and send it in a second call.
 		result, err = c.execPrepared(ctx, query, args)
 	}
-	return result, s.done(ctx, outcomeOf(result, err))
+	return result, s.executed(ctx, result, err)
 }
 
 // exec sends a statement as the driver can.

@@ -44,6 +44,9 @@ func scan(query, dialect string) traits {
 		switch {
 		case first == "":
 		case is(first, "select"), is(first, "insert"), is(first, "update"), is(first, "delete"), is(first, "with"):
+			if strings.IndexByte(query, ';') < 0 {
+				return t // the usual case: nothing can follow
+			}
 		default:
 			if !t.add(&s, first) {
 				return t

@@ -64,11 +64,11 @@ func plain(args []driver.NamedValue) []any {
 	return values
 }
 
-// outcomeOf reads what a statement has returned.
-func outcomeOf(r driver.Result, err error) Outcome {
+// executed is done for a statement without rows.
+func (s *sending) executed(ctx context.Context, r driver.Result, err error) error {
 	o := unknown(err)
-	if err != nil || r == nil {
-		return o
+	if s.watched == nil || err != nil || r == nil {
+		return s.done(ctx, o) // nobody asks the driver
 	}
 	if n, err := r.RowsAffected(); err == nil {
 		o.Affected = n
@@ -76,7 +76,7 @@ func outcomeOf(r driver.Result, err error) Outcome {
 	if id, err := r.LastInsertId(); err == nil {
 		o.LastInsertID = id
 	}
-	return o
+	return s.done(ctx, o)
 }
 
 // done is called when a statement has returned, and its rows are closed. It returns

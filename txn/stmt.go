@@ -73,7 +73,7 @@ func (s *Stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 		return nil, err
 	}
 	result, err := execStmt(ctx, s.inner, args)
-	return result, sent.done(ctx, outcomeOf(result, err))
+	return result, sent.executed(ctx, result, err)
 }
 
 // QueryContext implements driver.StmtQueryContext.
