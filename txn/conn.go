@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"slices"
 
 	"github.com/cacheplugin/cacheplugin/internal/rowset"
@@ -47,6 +48,13 @@ func (c *Conn) ExecContext(ctx context.Context, query string, args []driver.Name
 	if m.answer(c) {
 		return driver.ResultNoRows, nil
 	}
+	if !c.execs() {
+		return nil, driver.ErrSkip // it is seen when it is executed, prepared
+	}
+	args, err := c.convert(args)
+	if err != nil {
+		return nil, err
+	}
 	s, err := c.begin(ctx, m, query, nil, args)
 	if err != nil {
 		return nil, err
@@ -56,7 +64,7 @@ func (c *Conn) ExecContext(ctx context.Context, query string, args []driver.Name
 		// database/sql would prepare it now, and send it in a second call.
 		result, err = c.execPrepared(ctx, query, args)
 	}
-	return result, s.done(ctx, outcomeOf(result, err))
+	return result, s.executed(ctx, result, err)
 }
 
 // exec sends a statement as the driver can.
@@ -75,17 +83,24 @@ func (c *Conn) exec(ctx context.Context, query string, args []driver.NamedValue)
 	return e.Exec(query, values)
 }
 
-func (c *Conn) execPrepared(ctx context.Context, query string, args []driver.NamedValue) (_ driver.Result, err error) {
+func (c *Conn) execPrepared(ctx context.Context, query string, args []driver.NamedValue) (driver.Result, error) {
 	stmt, args, err := c.prepareWith(ctx, query, args)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { err = errors.Join(err, stmt.Close()) }()
+	defer stmt.Close() //nolint:errcheck // as database/sql does
 	return execStmt(ctx, stmt, args)
 }
 
 // QueryContext implements driver.QueryerContext.
 func (c *Conn) QueryContext(ctx context.Context, query string, args []driver.NamedValue) (driver.Rows, error) {
+	if !c.queries() {
+		return nil, driver.ErrSkip
+	}
+	args, err := c.convert(args)
+	if err != nil {
+		return nil, err
+	}
 	s, err := c.begin(ctx, markOf(ctx), query, nil, args)
 	if err != nil {
 		return nil, err
@@ -120,7 +135,8 @@ func (c *Conn) queryPrepared(ctx context.Context, query string, args []driver.Na
 	}
 	rows, err := queryStmt(ctx, stmt, args)
 	if err != nil {
-		return nil, errors.Join(err, stmt.Close())
+		_ = stmt.Close() // as database/sql does
+		return nil, err
 	}
 	return &stmtRows{rowset.Full{Rows: rows}, stmt}, nil
 }
@@ -228,21 +244,58 @@ func (c *Conn) IsValid() bool {
 	return !ok || v.IsValid()
 }
 
-// CheckNamedValue implements driver.NamedValueChecker.
-func (c *Conn) CheckNamedValue(v *driver.NamedValue) error {
-	if ch, ok := c.inner.(driver.NamedValueChecker); ok {
-		return ch.CheckNamedValue(v)
+// CheckNamedValue implements driver.NamedValueChecker. It leaves arguments as they
+// are: how database/sql converts them depends on how they are going to be sent, which
+// convert and Stmt know.
+func (c *Conn) CheckNamedValue(*driver.NamedValue) error { return nil }
+
+// convert converts, in their place, arguments that are sent without being prepared,
+// as database/sql does.
+func (c *Conn) convert(args []driver.NamedValue) ([]driver.NamedValue, error) {
+	checker, checks := c.inner.(driver.NamedValueChecker)
+	converted := args[:0]
+	for _, arg := range args {
+		converted = append(converted, arg)
+		a := &converted[len(converted)-1]
+		a.Ordinal = len(converted)
+		err := driver.ErrSkip
+		if checks {
+			err = checker.CheckNamedValue(a)
+		}
+		if err == driver.ErrSkip { //nolint:errorlint // database/sql compares so
+			a.Value, err = driver.DefaultParameterConverter.ConvertValue(a.Value)
+		}
+		switch {
+		case err == driver.ErrRemoveArgument: //nolint:errorlint // database/sql compares so
+			converted = converted[:len(converted)-1]
+		case err != nil:
+			return nil, conversionError(*a, err)
+		}
 	}
-	if !c.sendsTexts() {
-		return nil // it is going to be prepared, and the statement converts
-	}
-	return driver.ErrSkip
+	return converted, nil
 }
 
-// sendsTexts reports whether the driver sends any statement without preparing it.
-func (c *Conn) sendsTexts() bool {
+// conversionError is what database/sql says of an argument.
+func conversionError(a driver.NamedValue, err error) error {
+	if a.Name != "" {
+		return fmt.Errorf("sql: converting argument with name %q type: %w", a.Name, err)
+	}
+	return fmt.Errorf("sql: converting argument $%d type: %w", a.Ordinal, err)
+}
+
+// execs reports whether the driver executes statements without preparing them.
+func (c *Conn) execs() bool {
 	switch c.inner.(type) {
-	case driver.ExecerContext, driver.QueryerContext, driver.Execer, driver.Queryer: //nolint:staticcheck // old drivers have only these
+	case driver.ExecerContext, driver.Execer: //nolint:staticcheck // old drivers have only this
+		return true
+	}
+	return false
+}
+
+// queries is execs of queries.
+func (c *Conn) queries() bool {
+	switch c.inner.(type) {
+	case driver.QueryerContext, driver.Queryer: //nolint:staticcheck // old drivers have only this
 		return true
 	}
 	return false
@@ -305,6 +358,9 @@ func (c *Conn) follow(ctx context.Context, t *traits, outcome error) error {
 	if t.begins+t.ends > 0 {
 		return c.followEnds(ctx, t, outcome)
 	}
+	if t.commits && c.tx != nil {
+		return c.doubt(ctx, c.tx) // MySQL ends a transaction by a definition, unless it refuses it
+	}
 	if outcome != nil || c.options.Dialect != sqlite || c.unsure {
 		return nil
 	}
@@ -326,7 +382,7 @@ func (c *Conn) followEnds(ctx context.Context, t *traits, outcome error) error {
 	}
 	c.unsure = false
 	c.setTx(nil)
-	if t.begins > t.ends || t.begins == t.ends && ended != nil {
+	if t.leaves {
 		c.setTx(newTextualTx(ctx, c, ""))
 	}
 	switch {

@@ -108,12 +108,12 @@ func (u *under) open(ctx context.Context) (driver.Conn, func() error, error) {
 	}
 	inner, err := driverConn(held)
 	if err != nil {
-		return nil, nil, errors.Join(err, held.Close())
+		return nil, nil, both(err, held.Close())
 	}
 	return inner, func() error {
 		// Closed for good: the pool above is the one that keeps connections.
 		if err := held.Raw(func(any) error { return driver.ErrBadConn }); !errors.Is(err, driver.ErrBadConn) {
-			return errors.Join(err, held.Close())
+			return both(err, held.Close())
 		}
 		return nil
 	}, nil

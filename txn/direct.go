@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
-	"fmt"
 
 	"gorm.io/gorm"
 
@@ -36,7 +35,7 @@ func (d *Direct) PrepareContext(context.Context, string) (*sql.Stmt, error) { re
 
 // ExecContext implements gorm.ConnPool.
 func (d *Direct) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	values, err := d.convert(args)
+	values, err := d.convert(args, d.conn.execs())
 	if err != nil {
 		return nil, err
 	}
@@ -66,7 +65,7 @@ func (d *Direct) QueryRowContext(ctx context.Context, query string, args ...any)
 }
 
 func (d *Direct) query(ctx context.Context, query string, args []any) (driver.Rows, error) {
-	values, err := d.convert(args)
+	values, err := d.convert(args, d.conn.queries())
 	if err != nil {
 		return nil, err
 	}
@@ -77,19 +76,15 @@ func (d *Direct) query(ctx context.Context, query string, args []any) (driver.Ro
 	return rows, err
 }
 
-// convert converts arguments as database/sql does.
-func (d *Direct) convert(args []any) ([]driver.NamedValue, error) {
+// convert converts arguments that are sent without preparing the statement; those of
+// others are converted when it is prepared.
+func (d *Direct) convert(args []any, asText bool) ([]driver.NamedValue, error) {
 	values := make([]driver.NamedValue, len(args))
 	for i, a := range args {
-		v := driver.NamedValue{Ordinal: i + 1, Value: a}
-		err := d.conn.CheckNamedValue(&v)
-		if err == driver.ErrSkip { //nolint:errorlint // database/sql compares so
-			v.Value, err = driver.DefaultParameterConverter.ConvertValue(v.Value)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("sql: converting argument $%d type: %w", i+1, err)
-		}
-		values[i] = v
+		values[i] = driver.NamedValue{Ordinal: i + 1, Value: a}
+	}
+	if asText {
+		return d.conn.convert(values)
 	}
 	return values, nil
 }

@@ -238,15 +238,15 @@ const resolverCallback = "gorm:db_resolver"
 
 // installOn returns the pool that is watched in the place of one.
 func (p *Pools) installOn(db *gorm.DB, opened *sql.DB, o *Options) (*sql.DB, error) {
+	if over, ok := p.over.Load(opened); ok {
+		opened = over.(*sql.DB) //nolint:forcetypeassert // only these are stored
+	}
 	if c, ok := p.connectors.Load(opened); ok {
 		return opened, c.(*Connector).watch(opened, o) //nolint:forcetypeassert // only these are stored
 	}
 	// Not by db.Plugins: sources that dbresolver opens share that map.
 	if db.Callback().Query().Get(resolverCallback) != nil {
 		return nil, ErrResolverFirst
-	}
-	if over, ok := p.over.Load(opened); ok {
-		return over.(*sql.DB), nil //nolint:forcetypeassert // only these are stored
 	}
 	if c := connectorOf(db.Statement.Context, opened); c != nil {
 		if err := c.watch(opened, o); err != nil {

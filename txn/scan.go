@@ -16,13 +16,19 @@ const (
 // statements.
 type traits struct {
 	begins, ends int    // transactions begun and ended by text
+	leaves       bool   // the last of these was a begin
 	commits      bool   // what was done before is committed, or may be
-	savepoint    string // the name of one that is set, lower case
-	release      string // the name of one that is released, lower case
-	back         string // the name of one that is rolled back to, lower case
+	savepoint    string // on SQLite, the name of one that is set, lower case
+	release      string // on SQLite, the name of one that is released, lower case
+	back         string // on SQLite, the name of one that is rolled back to, lower case
 	detaches     bool   // from now on begin and end can't be told from texts
 	session      bool   // a setting of session or transaction is changed
 	ddl          bool   // a table definition is changed
+}
+
+// moves reports whether a text may begin or end a transaction, or part of one.
+func (t *traits) moves() bool {
+	return t.begins+t.ends > 0 || t.commits || t.detaches || t.savepoint != "" || t.release != "" || t.back != ""
 }
 
 // scan reads the leading words of each statement in query. It is no parser:
@@ -38,6 +44,9 @@ func scan(query, dialect string) traits {
 		switch {
 		case first == "":
 		case is(first, "select"), is(first, "insert"), is(first, "update"), is(first, "delete"), is(first, "with"):
+			if strings.IndexByte(query, ';') < 0 {
+				return t // the usual case: nothing can follow
+			}
 		default:
 			if !t.add(&s, first) {
 				return t
@@ -61,11 +70,11 @@ func (t *traits) add(s *statements, first string) bool {
 			t.begin(onMySQL)
 		}
 	case is(first, "commit"), is(first, "end"):
-		t.ends++
+		t.end()
 		t.commits = true
 		t.chained(s)
 	case is(first, "abort"):
-		t.ends++
+		t.end()
 		t.chained(s)
 	case is(first, "rollback"):
 		second := s.word()
@@ -74,20 +83,20 @@ func (t *traits) add(s *statements, first string) bool {
 		}
 		// To a savepoint is no end.
 		if is(second, "to") {
-			t.noteName(&t.back, s.savepoint())
+			t.noteName(s, &t.back, s.savepoint())
 			break
 		}
-		t.ends++
+		t.end()
 		t.chainedAfter(s, second)
 	case is(first, "savepoint"):
-		t.noteName(&t.savepoint, s.name())
+		t.noteName(s, &t.savepoint, s.name())
 	case is(first, "release"):
-		t.noteName(&t.release, s.savepoint())
+		t.noteName(s, &t.release, s.savepoint())
 	case is(first, "prepare"):
 		// Two-phase commit: the session's transaction ends, and is committed
 		// at another time, maybe by others.
 		if is(s.word(), "transaction") {
-			t.ends++
+			t.end()
 			t.commits = true
 		}
 	case is(first, "xa"):
@@ -124,8 +133,12 @@ func (t *traits) add(s *statements, first string) bool {
 	return true
 }
 
-// noteName notes a savepoint's name. Of several in one text the order would be lost.
-func (t *traits) noteName(into *string, name string) {
+// noteName notes a savepoint's name. Of several in one text the order would be lost,
+// which matters where they begin and end transactions.
+func (t *traits) noteName(s *statements, into *string, name string) {
+	if !s.onSQLite {
+		return
+	}
 	if t.savepoint != "" || t.release != "" || t.back != "" || name == "" {
 		t.detaches = true
 	}
@@ -134,7 +147,13 @@ func (t *traits) noteName(into *string, name string) {
 
 func (t *traits) begin(commits bool) {
 	t.begins++
+	t.leaves = true
 	t.commits = t.commits || commits
+}
+
+func (t *traits) end() {
+	t.ends++
+	t.leaves = false
 }
 
 func (t *traits) definition(commits bool) {
@@ -156,6 +175,7 @@ func (t *traits) chainedAfter(s *statements, word string) {
 	switch {
 	case is(word, "and") && is(s.word(), "chain"):
 		t.begins++
+		t.leaves = true
 	case is(word, "prepared"):
 		t.ends--
 	}
@@ -167,10 +187,11 @@ func is(word, keyword string) bool {
 
 // statements walks over a text of one or more statements.
 type statements struct {
-	text    string
-	tokens  sqltoken.Scanner
-	next    sqltoken.Token
-	onMySQL bool
+	text     string
+	tokens   sqltoken.Scanner
+	next     sqltoken.Token
+	onMySQL  bool
+	onSQLite bool
 }
 
 func newStatements(query, dialect string) statements {
@@ -181,7 +202,7 @@ func newStatements(query, dialect string) statements {
 	case sqlite:
 		d = sqltoken.SQLite
 	}
-	s := statements{text: query, tokens: sqltoken.NewGuessingScanner(d, query), onMySQL: d == sqltoken.MySQL}
+	s := statements{text: query, tokens: sqltoken.NewGuessingScanner(d, query), onMySQL: d == sqltoken.MySQL, onSQLite: d == sqltoken.SQLite}
 	s.advance()
 	return s
 }

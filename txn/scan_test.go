@@ -8,7 +8,7 @@ import (
 
 func TestScanReadsWhatATextDoesToTheTransaction(t *testing.T) {
 	const postgres = "postgres"
-	begun := traits{begins: 1}
+	begun := traits{begins: 1, leaves: true}
 	ended := traits{ends: 1}
 	committed := traits{ends: 1, commits: true}
 	session := traits{session: true}
@@ -45,19 +45,20 @@ func TestScanReadsWhatATextDoesToTheTransaction(t *testing.T) {
 		{"an identifier that ends in e", postgres, `SELECT type'x\'; COMMIT; `, committed},
 
 		{"begin", postgres, "begin isolation level serializable", begun},
-		{"begin commits on MySQL", mysql, "BEGIN", traits{begins: 1, commits: true}},
+		{"begin commits on MySQL", mysql, "BEGIN", traits{begins: 1, leaves: true, commits: true}},
 		{"begin immediate", sqlite, "BEGIN IMMEDIATE", begun},
 		{"start transaction", postgres, "START TRANSACTION READ ONLY", begun},
 		{"start something else", mysql, "START SLAVE", traits{}},
 		{"commit", postgres, "Commit", committed},
 		{"end", sqlite, "END TRANSACTION", committed},
-		{"commit and chain", postgres, "COMMIT WORK AND CHAIN", traits{begins: 1, ends: 1, commits: true}},
+		{"commit and chain", postgres, "COMMIT WORK AND CHAIN", traits{begins: 1, ends: 1, leaves: true, commits: true}},
 		{"commit and no chain", postgres, "COMMIT AND NO CHAIN", committed},
 		{"rollback", postgres, "ROLLBACK", ended},
 		{"abort", postgres, "ABORT", ended},
-		{"rollback and chain", mysql, "ROLLBACK AND CHAIN", traits{begins: 1, ends: 1}},
-		{"rollback to", postgres, "ROLLBACK TO SAVEPOINT a", traits{back: "a"}},
-		{"rollback work to", mysql, "ROLLBACK WORK TO a", traits{back: "a"}},
+		{"rollback and chain", mysql, "ROLLBACK AND CHAIN", traits{begins: 1, ends: 1, leaves: true}},
+		{"rollback to", sqlite, "ROLLBACK TO SAVEPOINT a", traits{back: "a"}},
+		{"savepoints matter on SQLite only", postgres, "ROLLBACK TO SAVEPOINT a; RELEASE a", traits{}},
+		{"rollback work to", mysql, "ROLLBACK WORK TO a", traits{}},
 		{"rollback transaction to", sqlite, "rollback transaction to a", traits{back: "a"}},
 		{"savepoint", sqlite, "SAVEPOINT A", traits{savepoint: "a"}},
 		{"quoted savepoint", sqlite, `SAVEPOINT "B c"`, traits{savepoint: "b c"}},
@@ -85,6 +86,7 @@ func TestScanReadsWhatATextDoesToTheTransaction(t *testing.T) {
 		{"create, then commit", postgres, "CREATE TABLE t (a int); COMMIT", traits{ends: 1, commits: true, ddl: true}},
 		{"call may commit", mysql, "CALL p()", traits{commits: true}},
 		{"call", postgres, "CALL p()", traits{}},
+		{"commit and begin", postgres, "COMMIT; BEGIN", traits{begins: 1, ends: 1, leaves: true, commits: true}},
 		{"several", postgres, "BEGIN; INSERT INTO t VALUES (1); COMMIT;", traits{begins: 1, ends: 1, commits: true}},
 	} {
 		t.Run(test.name, func(t *testing.T) {

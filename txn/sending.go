@@ -18,7 +18,12 @@ type sending struct {
 	commits bool    // what was done in tx before
 	known   bool    // somebody else flushes what it commits
 	watched Watched // nil if nothing is to be done
+	unread  bool    // its rows were closed before their end
 }
+
+// errUnread is the outcome of a query whose rows were not read to their end: SQLite
+// executes it while they are read.
+var errUnread = errors.New("the rows were not read to their end")
 
 // begin looks at a statement before it is sent. After an error it must not be. t is
 // what was read from its text before, if it was.
@@ -60,11 +65,11 @@ func plain(args []driver.NamedValue) []any {
 	return values
 }
 
-// outcomeOf reads what a statement has returned.
-func outcomeOf(r driver.Result, err error) Outcome {
+// executed is done for a statement without rows.
+func (s *sending) executed(ctx context.Context, r driver.Result, err error) error {
 	o := unknown(err)
-	if err != nil || r == nil {
-		return o
+	if s.watched == nil || err != nil || r == nil {
+		return s.done(ctx, o) // nobody asks the driver
 	}
 	if n, err := r.RowsAffected(); err == nil {
 		o.Affected = n
@@ -72,7 +77,7 @@ func outcomeOf(r driver.Result, err error) Outcome {
 	if id, err := r.LastInsertId(); err == nil {
 		o.LastInsertID = id
 	}
-	return o
+	return s.done(ctx, o)
 }
 
 // done is called when a statement has returned, and its rows are closed. It returns
@@ -84,32 +89,35 @@ func (s *sending) finish(ctx context.Context, o Outcome) error {
 	if s.conn == nil || o.Err == driver.ErrSkip { //nolint:errorlint // database/sql compares so
 		return nil // nothing was sent
 	}
-	err := s.conn.follow(ctx, &s.traits, o.Err)
+	executed := o.Err
+	if executed == nil && s.unread {
+		executed = errUnread
+	}
+	err := s.conn.follow(ctx, &s.traits, executed)
 	switch {
 	case s.watched != nil:
 		return both(err, s.watched.Done(ctx, o))
 	case s.commits && !s.known:
-		return both(err, s.tx.FlushCommitted(ctx, o.Err))
+		return both(err, s.tx.FlushCommitted(ctx, executed))
 	}
 	return err
 }
 
 // rows passes on the rows of a query: as they are, unless somebody waits for their
-// end.
+// end, or it moves the connection into or out of a transaction.
 func (s sending) rows(ctx context.Context, rows driver.Rows, err error) (driver.Rows, error) {
-	if s.watched == nil || err != nil {
-		if err := s.done(ctx, unknown(err)); err != nil {
-			if rows != nil {
-				err = both(err, rows.Close())
-			}
-			return nil, err
-		}
+	switch {
+	case err != nil:
+		return nil, s.done(ctx, unknown(err)) // drivers may give rows of no use with it
+	case s.watched == nil && !s.traits.moves():
 		return rows, nil
 	}
 	return &watchedRows{Full: rowset.Full{Rows: rows}, ctx: ctx, sending: s}, nil
 }
 
-// watchedRows are the rows of a statement that writes.
+// watchedRows are the rows of a statement that is done when they are closed, or at
+// their end: what comes of it is an error of the rows then, which database/sql would
+// not tell of the Close that it calls there.
 type watchedRows struct {
 	rowset.Full
 	ctx     context.Context //nolint:containedctx // the query's, for its end
@@ -117,6 +125,7 @@ type watchedRows struct {
 	count   int64
 	whole   bool  // read to the end
 	err     error // met on the way
+	closed  bool
 }
 
 func (r *watchedRows) Next(dest []driver.Value) error {
@@ -124,25 +133,38 @@ func (r *watchedRows) Next(dest []driver.Value) error {
 	switch {
 	case err == nil:
 		r.count++
-	case errors.Is(err, io.EOF):
-		r.whole = true
-	default:
+	case !errors.Is(err, io.EOF):
 		r.err = err
+	case !r.HasNextResultSet():
+		r.whole = true
+		if failed := r.Close(); failed != nil {
+			return failed
+		}
 	}
 	return err
 }
+
+// HasNextResultSet implements driver.RowsNextResultSet.
+func (r *watchedRows) HasNextResultSet() bool { return !r.closed && r.Full.HasNextResultSet() }
 
 // NextResultSet implements driver.RowsNextResultSet: of several sets it isn't known
 // which rows were written.
 func (r *watchedRows) NextResultSet() error {
 	err := r.Full.NextResultSet()
-	if err == nil {
+	switch {
+	case err == nil:
 		r.count = -1
+	case !errors.Is(err, io.EOF):
+		r.err = err
 	}
 	return err
 }
 
 func (r *watchedRows) Close() error {
+	if r.closed {
+		return nil
+	}
+	r.closed = true
 	err := r.Full.Close()
 	o := unknown(r.err)
 	if r.whole && r.count >= 0 && err == nil {
@@ -151,6 +173,7 @@ func (r *watchedRows) Close() error {
 	if o.Err == nil {
 		o.Err = err
 	}
+	r.sending.unread = !r.whole
 	return both(err, r.sending.finish(r.ctx, o))
 }
 
@@ -160,4 +183,7 @@ type stmtRows struct {
 	stmt driver.Stmt
 }
 
-func (r *stmtRows) Close() error { return errors.Join(r.Full.Close(), r.stmt.Close()) }
+func (r *stmtRows) Close() error {
+	defer r.stmt.Close() //nolint:errcheck // as database/sql does
+	return r.Full.Close()
+}

@@ -73,7 +73,7 @@ func (s *Stmt) ExecContext(ctx context.Context, args []driver.NamedValue) (drive
 		return nil, err
 	}
 	result, err := execStmt(ctx, s.inner, args)
-	return result, sent.done(ctx, outcomeOf(result, err))
+	return result, sent.executed(ctx, result, err)
 }
 
 // QueryContext implements driver.StmtQueryContext.
@@ -145,40 +145,61 @@ func named(args []driver.Value) []driver.NamedValue {
 
 // prepareWith prepares a statement and converts its arguments, as database/sql does
 // for a driver that wants statements with arguments prepared.
-func (c *Conn) prepareWith(ctx context.Context, query string, args []driver.NamedValue) (_ driver.Stmt, _ []driver.NamedValue, err error) {
+func (c *Conn) prepareWith(ctx context.Context, query string, args []driver.NamedValue) (driver.Stmt, []driver.NamedValue, error) {
 	stmt, err := c.prepare(ctx, query)
 	if err != nil {
 		return nil, nil, err
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, stmt.Close())
-		}
-	}()
-	if want := stmt.NumInput(); want >= 0 && want != len(args) {
-		return nil, nil, fmt.Errorf("sql: expected %d arguments, got %d", want, len(args))
-	}
-	check := (&Stmt{inner: stmt, conn: c}).CheckNamedValue
-	converted := make([]driver.NamedValue, len(args))
-	for i, a := range args {
-		err := check(&a)
-		if err == driver.ErrSkip { //nolint:errorlint // database/sql compares so
-			a.Value, err = converter(stmt, i).ConvertValue(a.Value)
-		}
-		if err != nil {
-			return nil, nil, fmt.Errorf("sql: converting argument $%d type: %w", i+1, err)
-		}
-		converted[i] = a
+	converted, err := (&Stmt{inner: stmt, conn: c}).convert(args)
+	if err != nil {
+		_ = stmt.Close() // as database/sql does
+		return nil, nil, err
 	}
 	return stmt, converted, nil
 }
 
-// converter is what converts an argument that no checker has taken.
-func converter(s driver.Stmt, i int) driver.ValueConverter {
-	if c, ok := s.(driver.ColumnConverter); ok { //nolint:staticcheck // drivers have it
-		return c.ColumnConverter(i)
+// convert converts arguments as database/sql does for a prepared statement.
+func (s *Stmt) convert(args []driver.NamedValue) ([]driver.NamedValue, error) {
+	converted := make([]driver.NamedValue, 0, len(args))
+	for _, a := range args {
+		a.Ordinal = len(converted) + 1
+		err := s.CheckNamedValue(&a)
+		if err == driver.ErrSkip { //nolint:errorlint // database/sql compares so
+			err = s.convertByColumn(&a)
+		}
+		switch {
+		case err == driver.ErrRemoveArgument: //nolint:errorlint // database/sql compares so
+		case err != nil:
+			return nil, conversionError(a, err)
+		default:
+			converted = append(converted, a)
+		}
 	}
-	return driver.DefaultParameterConverter
+	if want := s.NumInput(); want >= 0 && want != len(converted) {
+		return nil, fmt.Errorf("sql: expected %d arguments, got %d", want, len(converted))
+	}
+	return converted, nil
+}
+
+// convertByColumn converts an argument that no checker has taken.
+func (s *Stmt) convertByColumn(a *driver.NamedValue) (err error) {
+	c, ok := s.inner.(driver.ColumnConverter) //nolint:staticcheck // drivers have it
+	if _, valuer := a.Value.(driver.Valuer); valuer || !ok {
+		if a.Value, err = driver.DefaultParameterConverter.ConvertValue(a.Value); err != nil || !ok {
+			return err
+		}
+	}
+	if s.NumInput() < a.Ordinal {
+		return nil // no column of its own
+	}
+	from := a.Value
+	if a.Value, err = c.ColumnConverter(a.Ordinal - 1).ConvertValue(from); err != nil {
+		return err
+	}
+	if !driver.IsValue(a.Value) {
+		return fmt.Errorf("driver ColumnConverter error converted %T to unsupported type %T", from, a.Value)
+	}
+	return nil
 }
 
 // beginTx begins a transaction as the driver can.

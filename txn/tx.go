@@ -80,8 +80,8 @@ func over() *Tx { return &Tx{options: &Options{}, ctx: context.Background(), rol
 func (t *Tx) Options() *sql.TxOptions { return t.begun }
 
 // Err returns nil while statements can be sent, sql.ErrTxDone after COMMIT or
-// ROLLBACK, and the context's error when the transaction ended with its
-// context. A result from a cache must not be served in a transaction in which
+// ROLLBACK, and the context's error when its context has ended and database/sql
+// has not rolled it back yet. A result from a cache must not be served in a transaction in which
 // the database would have refused the query.
 func (t *Tx) Err() error {
 	t.mu.Lock()

@@ -3,6 +3,7 @@ package reads
 import (
 	"context"
 	"errors"
+	"slices"
 	"testing"
 	"time"
 
@@ -132,12 +133,21 @@ func TestASavedInstanceIsFoundWithoutAQuery(t *testing.T) {
 				require.Equal(t, name, got.Name)
 			}
 		}
+		// It is read in the background. Nobody else reads meanwhile.
+		saved := func(write error) {
+			t.Helper()
+			require.NoError(t, write)
+			require.Eventually(t, func() bool {
+				return slices.ContainsFunc(f.Events.Take(), func(e cacheplugin.Event) bool { return e.Kind == cacheplugin.EventStore })
+			}, 20*time.Second, time.Millisecond, "stored without a read of ours")
+		}
 		b := fixture.Brand{Name: "new"}
-		require.NoError(t, f.DB.Create(&b).Error)
+		f.Events.Take()
+		saved(f.DB.Create(&b).Error)
 		f.Hits(t, first(b.ID, "new"), "MIS-01")
-		require.NoError(t, f.DB.Model(&b).Update("name", "changed").Error)
+		saved(f.DB.Model(&b).Update("name", "changed").Error)
 		f.Hits(t, first(b.ID, "changed"))
-		require.NoError(t, f.DB.Transaction(func(tx *gorm.DB) error {
+		saved(f.DB.Transaction(func(tx *gorm.DB) error {
 			return tx.Model(&b).Update("name", "again").Error
 		}))
 		f.Hits(t, first(b.ID, "again"))

@@ -22,22 +22,19 @@ import (
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
+// bottom returns the pool below GORM's prepared statements.
+func bottom(db *gorm.DB) *sql.DB {
+	pool, _ := txn.Bare(db.ConnPool).(*sql.DB)
+	return pool
+}
+
 func TestInstallIsInnermostAndIdempotent(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
 		o := txn.Options{NewJournal: w.recorder.newJournal}
-		bottom := func(db *gorm.DB) *txn.Pool {
-			pool := db.ConnPool
-			for {
-				prepared, ok := pool.(*gorm.PreparedStmtDB)
-				if !ok {
-					return pool.(*txn.Pool)
-				}
-				pool = prepared.ConnPool
-			}
-		}
 		want := bottom(w.db)
+		require.NotNil(t, want)
 		for range 2 {
-			require.NoError(t, txn.Install(w.db, o))
+			require.NoError(t, w.plugin.pools.Install(w.db, o))
 			require.Same(t, want, bottom(w.db))
 		}
 		_, prepared := w.db.ConnPool.(*gorm.PreparedStmtDB)
@@ -46,22 +43,38 @@ func TestInstallIsInnermostAndIdempotent(t *testing.T) {
 		// Another *gorm.DB on the same pool.
 		second, err := gorm.Open(onPool(w.database.Dialect, want), &gorm.Config{Logger: logger.Discard})
 		require.NoError(t, err)
-		require.NoError(t, txn.Install(second, o))
+		require.NoError(t, w.plugin.pools.Install(second, o))
 		require.Same(t, want, bottom(second))
 		o.Owner = "someone else"
-		require.ErrorIs(t, txn.Install(second, o), txn.ErrOwner)
+		require.ErrorIs(t, w.plugin.pools.Install(second, o), txn.ErrOwner)
+		require.ErrorIs(t, new(txn.Pools).Install(second, o), txn.ErrOwner, "as another plugin")
+		require.Same(t, want, bottom(second))
 
-		pool, err := w.db.DB()
-		require.NoError(t, err)
-		stats, err := want.GetDBConn()
-		require.NoError(t, err)
-		require.Same(t, pool, stats)
+		require.Same(t, want, w.pool(t))
 		require.NoError(t, want.Ping())
 		require.NoError(t, w.db.Transaction(func(tx *gorm.DB) error {
-			inside, err := tx.DB()
-			require.Same(t, pool, inside)
-			return err
+			require.Same(t, want, w.of(tx).DB())
+			return nil
 		}))
+	})
+}
+
+func TestInstallOnThePoolBelowFindsTheOneAbove(t *testing.T) {
+	each(t, func(t *testing.T, w *world) {
+		below := w.database.Reopen(t, w.db, nil)
+		opened, err := below.DB()
+		require.NoError(t, err)
+		p := &plugin{recorder: w.recorder}
+		require.NoError(t, below.Use(p))
+		require.NotSame(t, opened, bottom(below))
+		second, err := gorm.Open(onPool(w.database.Dialect, opened), &gorm.Config{Logger: logger.Discard})
+		require.NoError(t, err)
+		require.NoError(t, p.pools.Install(second, txn.Options{NewJournal: w.recorder.newJournal}))
+		require.Same(t, bottom(below), bottom(second))
+		third, err := gorm.Open(onPool(w.database.Dialect, opened), &gorm.Config{Logger: logger.Discard})
+		require.NoError(t, err)
+		require.ErrorIs(t, p.pools.Install(third, txn.Options{NewJournal: w.recorder.newJournal, Owner: "someone else"}), txn.ErrOwner)
+		require.Same(t, opened, third.ConnPool)
 	})
 }
 
@@ -76,71 +89,69 @@ func onPool(dialect string, pool gorm.ConnPool) gorm.Dialector {
 	return sqlite.New(sqlite.Config{Conn: pool})
 }
 
-func TestPoolIsNoTransactionToGORM(t *testing.T) {
-	var pool any = &txn.Pool{}
-	require.Implements(t, (*gorm.ConnPool)(nil), pool)
-	require.Implements(t, (*gorm.ConnPoolBeginner)(nil), pool)
-	require.Implements(t, (*gorm.GetDBConnector)(nil), pool)
-	_, committer := pool.(gorm.TxCommitter)
-	require.False(t, committer)
-	_, beginner := pool.(gorm.TxBeginner)
-	require.False(t, beginner)
-
-	var tx any = &txn.Tx{}
-	require.Implements(t, (*gorm.Tx)(nil), tx)
-	require.Implements(t, (*gorm.GetDBConnector)(nil), tx)
-	_, nested := tx.(gorm.ConnPoolBeginner)
-	require.False(t, nested)
-}
-
 func TestInstallRefusesOptionsWithoutJournal(t *testing.T) {
-	require.ErrorIs(t, txn.Install(&gorm.DB{}, txn.Options{}), txn.ErrNoJournal)
+	require.ErrorIs(t, new(txn.Pools).Install(&gorm.DB{}, txn.Options{}), txn.ErrNoJournal)
 }
 
 func TestInstallLeavesADatabaseWithoutPoolAlone(t *testing.T) {
 	db, err := gorm.Open(tests.DummyDialector{}, &gorm.Config{DryRun: true})
 	require.NoError(t, err)
-	require.NoError(t, txn.Install(db, txn.Options{NewJournal: (&recorder{}).newJournal}))
+	require.NoError(t, new(txn.Pools).Install(db, txn.Options{NewJournal: (&recorder{}).newJournal}))
 	require.Nil(t, db.ConnPool)
 	require.NoError(t, db.Find(&[]Account{}).Error)
 }
 
 func TestInstallLeavesADatabaseInATransactionAlone(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		pool, err := w.db.DB()
-		require.NoError(t, err)
-		sqlTx, err := pool.Begin()
-		require.NoError(t, err)
-		db, err := gorm.Open(onPool(w.database.Dialect, sqlTx), &gorm.Config{Logger: logger.Discard})
-		require.NoError(t, err)
-		require.NoError(t, db.Use(&plugin{recorder: w.recorder}))
-		require.Same(t, sqlTx, db.ConnPool)
-		require.Equal(t, txn.Foreign, whereIs(db))
-		require.NoError(t, db.Transaction(func(tx *gorm.DB) error { return tx.Create(&Account{ID: 1}).Error }))
-		require.NoError(t, sqlTx.Rollback())
-		require.Zero(t, w.visible(t))
+		for _, watched := range []*gorm.DB{w.db, w.other} {
+			pool, err := watched.DB()
+			require.NoError(t, err)
+			sqlTx, err := pool.Begin()
+			require.NoError(t, err)
+			db, err := gorm.Open(onPool(w.database.Dialect, sqlTx), &gorm.Config{Logger: logger.Discard})
+			require.NoError(t, err)
+			p := &plugin{recorder: w.recorder}
+			require.NoError(t, db.Use(p))
+			require.Same(t, sqlTx, db.ConnPool)
+			where, _ := p.of(db)
+			if watched == w.db {
+				require.Equal(t, txn.InTx, where, "its connection is one that is watched")
+			} else {
+				require.Equal(t, txn.Foreign, where)
+			}
+			require.NoError(t, db.Transaction(func(tx *gorm.DB) error { return tx.Create(&Account{ID: 1}).Error }))
+			require.NoError(t, sqlTx.Rollback())
+			require.Zero(t, w.recorder.count())
+			require.Zero(t, w.visible(t))
+		}
 	})
 }
 
 func TestDatabaseOnOneConnection(t *testing.T) {
 	each(t, func(t *testing.T, w *world) {
-		pool, err := w.db.DB()
-		require.NoError(t, err)
-		conn, err := pool.Conn(t.Context())
+		conn, err := w.pool(t).Conn(t.Context())
 		require.NoError(t, err)
 		defer conn.Close()
 		db, err := gorm.Open(onPool(w.database.Dialect, conn), &gorm.Config{Logger: logger.Discard})
 		require.NoError(t, err)
 		_, bare := db.DB()
-		require.NoError(t, db.Use(&plugin{recorder: w.recorder}))
-		_, wrapped := db.DB()
-		require.Equal(t, bare, wrapped)
-		require.Equal(t, txn.Foreign, whereIs(db), "its owner may have begun a transaction")
+		require.NoError(t, db.Use(w.plugin))
+		require.Same(t, conn, db.ConnPool)
+		_, watched := db.DB()
+		require.Equal(t, bare, watched)
+		require.Equal(t, txn.Autocommit, w.where(db))
 		require.NoError(t, db.Transaction(func(tx *gorm.DB) error {
-			require.Equal(t, txn.InTx, whereIs(tx))
+			require.Equal(t, txn.InTx, w.where(tx))
 			return tx.Create(&Account{ID: 1}).Error
 		}))
 		require.Equal(t, 1, w.recorder.count())
+
+		// Its owner may have begun a transaction.
+		sqlTx, err := conn.BeginTx(t.Context(), nil)
+		require.NoError(t, err)
+		require.Equal(t, txn.InTx, w.where(db))
+		require.NoError(t, sqlTx.Rollback())
+		require.Equal(t, txn.Autocommit, w.where(db))
 	})
 }
 
@@ -163,49 +174,61 @@ func TestPoolsOfTheUsers(t *testing.T) {
 	database := testdb.Need(t, testenv.SQLite)
 	for _, test := range []struct {
 		name     string
-		pool     func(pool *sql.DB) gorm.ConnPool
+		pool     func(t *testing.T, pool *sql.DB) gorm.ConnPool
 		begin    error // of a transaction
 		prepared error // of one with prepared statements
-		where    txn.Where
 		flushes  int
 	}{
-		{"full transaction", func(pool *sql.DB) gorm.ConnPool {
+		{"full transaction", func(_ *testing.T, pool *sql.DB) gorm.ConnPool {
 			return &custom{pool, func() (gorm.ConnPool, error) { return pool.Begin() }}
-		}, nil, nil, txn.InTx, 1},
-		{"transaction that cannot use statements", func(pool *sql.DB) gorm.ConnPool {
+		}, nil, nil, 1},
+		{"transaction that cannot use statements", func(t *testing.T, pool *sql.DB) gorm.ConnPool {
 			return &custom{pool, func() (gorm.ConnPool, error) {
 				tx, err := pool.Begin()
 				// GORM forgets the transaction where it refuses to prepare.
 				t.Cleanup(func() { _ = tx.Rollback() })
 				return &committable{tx}, err
 			}}
-		}, nil, gorm.ErrInvalidTransaction, txn.InTx, 1},
-		{"begin fails", func(pool *sql.DB) gorm.ConnPool {
+		}, nil, gorm.ErrInvalidTransaction, 1},
+		{"begin fails", func(_ *testing.T, pool *sql.DB) gorm.ConnPool {
 			return &custom{pool, func() (gorm.ConnPool, error) { return nil, errBegin }}
-		}, errBegin, errBegin, txn.Foreign, 0},
-		{"no transactions", func(pool *sql.DB) gorm.ConnPool {
+		}, errBegin, errBegin, 0},
+		{"no transactions", func(_ *testing.T, pool *sql.DB) gorm.ConnPool {
 			return struct{ gorm.ConnPool }{pool}
-		}, gorm.ErrInvalidTransaction, gorm.ErrInvalidTransaction, txn.Foreign, 0},
+		}, gorm.ErrInvalidTransaction, gorm.ErrInvalidTransaction, 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			for _, install := range []bool{false, true} {
+			for _, pool := range []string{"bare", "hidden", "over a Connector"} {
 				w := newWorld(t, database, preparing{}, txn.Options{})
-				pool, err := w.db.DB()
+				below, err := w.other.DB()
 				require.NoError(t, err)
-				db, err := gorm.Open(onPool(w.database.Dialect, test.pool(pool)), &gorm.Config{Logger: logger.Discard})
+				watched := pool == "over a Connector"
+				if watched {
+					below = w.pool(t)
+				}
+				db, err := gorm.Open(onPool(w.database.Dialect, test.pool(t, below)), &gorm.Config{Logger: logger.Discard})
 				require.NoError(t, err)
-				if install {
+				before := db.ConnPool
+				switch pool {
+				case "hidden":
+					require.ErrorIs(t, db.Use(w.plugin), txn.ErrHidden)
+				case "over a Connector":
 					require.NoError(t, db.Use(w.plugin))
 				}
+				require.Equal(t, before, db.ConnPool)
 				err = db.Transaction(func(tx *gorm.DB) error {
-					if install {
-						require.Equal(t, test.where, whereIs(tx))
+					if watched {
+						require.Equal(t, txn.InTx, w.where(tx))
+					} else {
+						require.Equal(t, txn.Foreign, w.where(tx))
 					}
 					return tx.Create(&Account{ID: 1}).Error
 				})
 				require.Equal(t, test.begin, err)
-				if install {
+				if watched {
 					require.Equal(t, test.flushes, w.recorder.count())
+				} else {
+					require.Zero(t, w.recorder.count())
 				}
 				tx := db.Session(&gorm.Session{PrepareStmt: true}).Begin()
 				require.Equal(t, test.prepared, tx.Error)
@@ -237,10 +260,11 @@ func TestDBResolverRegisteredAfterUs(t *testing.T) {
 				require.Greater(t, w.plugin.inits, 1, "the resolver opens its sources with our plugin")
 				var wrapped int
 				require.NoError(t, resolver.SetMaxOpenConns(7).SetMaxIdleConns(2).SetConnMaxLifetime(time.Hour).SetConnMaxIdleTime(time.Hour).Call(func(pool gorm.ConnPool) error {
-					require.IsType(t, &txn.Pool{}, pool)
-					require.Equal(t, 7, pool.(*txn.Pool).Stats().MaxOpenConnections)
-					db, err := pool.(*txn.Pool).GetDBConn()
-					require.NoError(t, err)
+					db, ok := txn.Bare(pool).(*sql.DB)
+					require.True(t, ok, "%T", pool)
+					require.Equal(t, 7, db.Stats().MaxOpenConnections)
+					where, _ := w.plugin.pools.Of(db)
+					require.Equal(t, txn.Autocommit, where)
 					t.Cleanup(func() { _ = db.Close() })
 					wrapped++
 					return nil
@@ -273,7 +297,7 @@ func TestDBResolverRegisteredAfterUs(t *testing.T) {
 
 				w.recorder.reset()
 				require.NoError(t, db.Clauses(dbresolver.Use("cards"), dbresolver.Write).Transaction(func(tx *gorm.DB) error {
-					require.Equal(t, txn.InTx, whereIs(tx))
+					require.Equal(t, txn.InTx, w.where(tx))
 					return tx.Create(&Card{ID: 2, AccountID: 1}).Error
 				}))
 				require.Equal(t, 1, w.recorder.count())
@@ -296,10 +320,9 @@ func TestDBResolverRegisteredAfterUs(t *testing.T) {
 				})
 				tx := db.Clauses(dbresolver.Use("late"), dbresolver.Write).Begin()
 				require.NoError(t, tx.Error)
-				require.Equal(t, txn.InTx, whereIs(tx))
-				_, ours := txn.Of(tx.Statement.ConnPool)
-				lateDB, err := ours.GetDBConn()
-				require.NoError(t, err)
+				require.Equal(t, txn.InTx, w.where(tx))
+				lateDB := w.of(tx).DB()
+				require.NotNil(t, lateDB)
 				t.Cleanup(func() { _ = lateDB.Close() })
 				require.NoError(t, tx.Rollback().Error)
 			})

@@ -2,8 +2,10 @@ package txn
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"os"
+	"strings"
 	"sync"
 	"testing"
 
@@ -37,8 +39,9 @@ type recorder struct {
 	mu      sync.Mutex
 	made    int
 	notes   int
-	flushes [][]string // the notes of each flushed journal
-	failure error      // what Flush returns
+	flushes [][]string  // the notes of each flushed journal
+	failure error       // what Flush returns
+	alone   []txn.Where // of the writes that were watched outside of a transaction
 
 	// onFlush runs inside of Flush, before Commit returns.
 	onFlush func(ctx context.Context)
@@ -86,12 +89,13 @@ func (r *recorder) count() int {
 func (r *recorder) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.made, r.notes, r.flushes, r.failure, r.onFlush = 0, 0, nil, nil, nil
+	r.made, r.notes, r.flushes, r.failure, r.alone, r.onFlush = 0, 0, nil, nil, nil, nil
 }
 
 // plugin does what the cache plugin does with the package, in small: writes
-// are noted in the journal of the transaction behind Statement.ConnPool.
+// are noted in the journal of the transaction that they are sent in.
 type plugin struct {
+	pools    txn.Pools
 	recorder *recorder
 	options  txn.Options
 	where    func(txn.Where, *txn.Tx, *gorm.DB)
@@ -106,7 +110,10 @@ func (p *plugin) Initialize(db *gorm.DB) error {
 	if o.NewJournal == nil {
 		o.NewJournal = p.recorder.newJournal
 	}
-	if err := txn.Install(db, o); err != nil {
+	if o.Watch == nil {
+		o.Watch = p.watch
+	}
+	if err := p.pools.Install(db, o); err != nil {
 		return err
 	}
 	callbacks := db.Callback()
@@ -118,35 +125,78 @@ func (p *plugin) Initialize(db *gorm.DB) error {
 	)
 }
 
+// of tells where the statements of a handle go.
+func (p *plugin) of(db *gorm.DB) (txn.Where, *txn.Tx) { return p.pools.Of(db.Statement.ConnPool) }
+
 func (p *plugin) around(handler func(*gorm.DB)) func(*gorm.DB) {
 	return func(db *gorm.DB) {
+		where, tx := p.of(db)
+		ctx := db.Statement.Context
+		if where != txn.Unsettled {
+			db.Statement.Context = txn.Known(ctx, where)
+		}
 		handler(db)
+		db.Statement.Context = ctx
 		if db.DryRun {
 			return
 		}
-		query := db.Statement.SQL.String()
-		where, tx := txn.Of(db.Statement.ConnPool)
 		if p.where != nil {
 			p.where(where, tx, db)
 		}
 		if where != txn.InTx {
 			return
 		}
-		committed := tx.Observe(query)
+		query := db.Statement.SQL.String()
 		if query != "" && db.Error == nil && db.Statement.Table != "" {
-			tx.MarkDirty()
-			err := tx.Record(db.Statement.Context, func(j txn.Journal) {
-				p.recorder.mu.Lock()
-				p.recorder.notes++
-				p.recorder.mu.Unlock()
-				j.(*journal).notes = append(j.(*journal).notes, query)
-			})
-			_ = db.AddError(err)
+			_ = db.AddError(p.note(ctx, tx, query))
 		}
-		if committed {
-			_ = db.AddError(tx.FlushCommitted(db.Statement.Context, db.Error))
+		if tx.Observe(query) {
+			_ = db.AddError(tx.FlushCommitted(ctx, db.Error))
 		}
 	}
+}
+
+// note notes a write in its transaction.
+func (p *plugin) note(ctx context.Context, tx *txn.Tx, query string) error {
+	tx.MarkDirty()
+	return tx.Record(ctx, func(j txn.Journal) {
+		p.recorder.mu.Lock()
+		p.recorder.notes++
+		p.recorder.mu.Unlock()
+		j.(*journal).notes = append(j.(*journal).notes, query)
+	})
+}
+
+// watch notes the writes that do not come through GORM's handlers.
+func (p *plugin) watch(_ context.Context, s txn.Statement) txn.Watched {
+	word, _, _ := strings.Cut(strings.TrimSpace(s.Query), " ")
+	switch strings.ToUpper(word) {
+	case "INSERT", "UPDATE", "DELETE":
+		return &write{p, s}
+	}
+	return nil
+}
+
+// write is one that was sent by somebody else than GORM's handlers.
+type write struct {
+	plugin    *plugin
+	statement txn.Statement
+}
+
+func (w *write) Announce(context.Context) error { return nil }
+
+func (w *write) Done(ctx context.Context, o txn.Outcome) error {
+	switch {
+	case o.Err != nil:
+		return nil
+	case w.statement.Where == txn.InTx:
+		return w.plugin.note(ctx, w.statement.Tx, w.statement.Query)
+	}
+	r := w.plugin.recorder
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.alone = append(r.alone, w.statement.Where)
+	return nil
 }
 
 // preparing is a way to have GORM prepare statements.
@@ -196,6 +246,34 @@ func newWorldOn(t testing.TB, database testenv.Database, dsn string, p preparing
 		w.db = w.db.Session(&gorm.Session{PrepareStmt: true})
 	}
 	return w
+}
+
+// of returns the transaction that a handle is in; nil if it is in none.
+func (w *world) of(db *gorm.DB) *txn.Tx {
+	_, tx := w.plugin.of(db)
+	return tx
+}
+
+// where tells where the statements of a handle go.
+func (w *world) where(db *gorm.DB) txn.Where {
+	where, _ := w.plugin.of(db)
+	return where
+}
+
+// on returns a handle whose statements go to a pool.
+func (w *world) on(t testing.TB, pool gorm.ConnPool) *gorm.DB {
+	t.Helper()
+	db := w.db.Session(&gorm.Session{NewDB: true, Context: t.Context()})
+	db.Statement.ConnPool = pool
+	return db
+}
+
+// pool returns the pool that GORM has.
+func (w *world) pool(t testing.TB) *sql.DB {
+	t.Helper()
+	pool, err := w.db.DB()
+	require.NoError(t, err)
+	return pool
 }
 
 // visible counts what another connection sees.

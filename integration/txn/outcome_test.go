@@ -3,6 +3,7 @@ package txn
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"runtime"
 	"sync"
@@ -52,8 +53,7 @@ func TestCommitOfAFailedTransactionFlushes(t *testing.T) {
 		tx := w.db.Begin()
 		require.NoError(t, tx.Create(&Account{ID: 1}).Error)
 		require.Error(t, tx.Session(&gorm.Session{}).Exec("SELECT 1/0").Error)
-		_, ours := txn.Of(tx.Statement.ConnPool)
-		require.ErrorContains(t, ours.Commit(), "commit unexpectedly resulted in rollback")
+		require.ErrorContains(t, commit(tx), "commit unexpectedly resulted in rollback")
 		require.Equal(t, 1, w.recorder.count())
 		require.Zero(t, w.visible(t))
 	})
@@ -86,7 +86,7 @@ func TestCommitOnALostConnectionFlushes(t *testing.T) {
 	})
 }
 
-func TestMigratorWorksOnAWrappedPool(t *testing.T) {
+func TestMigratorWorksOnAWatchedPool(t *testing.T) {
 	type Thing struct {
 		ID   uint
 		Name string
@@ -117,7 +117,7 @@ func TestAbandonedTransactionsAreCollected(t *testing.T) {
 			defer cancel()
 			tx := w.db.WithContext(ctx).Begin()
 			require.NoError(t, tx.Create(&Account{ID: 1}).Error)
-			_, ours := txn.Of(tx.Statement.ConnPool)
+			ours := w.of(tx)
 			return weak.Make(ours)
 		}
 		abandoned := begin()
@@ -135,8 +135,9 @@ func TestRecordAfterTheCommitFlushesAtOnce(t *testing.T) {
 		note := func(j txn.Journal) { j.(*journal).notes = append(j.(*journal).notes, "late") }
 
 		tx := w.db.Begin()
-		_, ours := txn.Of(tx.Statement.ConnPool)
-		require.NoError(t, ours.Commit())
+		ours := w.of(tx)
+		require.NoError(t, commit(tx))
+		require.ErrorIs(t, ours.Err(), sql.ErrTxDone)
 		require.Zero(t, w.recorder.count())
 		require.NoError(t, ours.Record(t.Context(), note))
 		require.Equal(t, [][]string{{"late"}}, w.recorder.flushes)
@@ -145,8 +146,8 @@ func TestRecordAfterTheCommitFlushesAtOnce(t *testing.T) {
 
 		w.recorder.reset()
 		tx = w.db.Begin()
-		_, ours = txn.Of(tx.Statement.ConnPool)
-		require.NoError(t, ours.Rollback())
+		ours = w.of(tx)
+		require.NoError(t, tx.Rollback().Error)
 		require.NoError(t, ours.Record(t.Context(), note))
 		require.Zero(t, w.recorder.made)
 		require.ErrorIs(t, ours.Err(), sql.ErrTxDone)
@@ -159,7 +160,7 @@ func TestNothingRecordedIsLostWhenCommitsRace(t *testing.T) {
 	for range 200 {
 		w.recorder.reset()
 		tx := w.db.Begin()
-		_, ours := txn.Of(tx.Statement.ConnPool)
+		ours := w.of(tx)
 		const writers = 4
 		var group sync.WaitGroup
 		for range writers {
@@ -170,7 +171,7 @@ func TestNothingRecordedIsLostWhenCommitsRace(t *testing.T) {
 			})
 		}
 		for range 2 {
-			group.Go(func() { _ = ours.Commit() })
+			group.Go(func() { _ = commit(tx) })
 		}
 		group.Wait()
 		var notes int
@@ -181,50 +182,59 @@ func TestNothingRecordedIsLostWhenCommitsRace(t *testing.T) {
 	}
 }
 
-// stalled is a transaction whose COMMIT takes as long as the test wants.
+// stalled is a driver's connection whose COMMIT takes as long as the test wants.
 type stalled struct {
-	gorm.Tx
+	driver.Conn
 	reached, released chan struct{}
 }
 
-func (s *stalled) Commit() error {
-	select {
-	case <-s.released:
-		return sql.ErrTxDone
-	default:
-	}
-	select {
-	case s.reached <- struct{}{}:
-	default:
-		return sql.ErrTxDone // as database/sql, to all but the first
-	}
-	<-s.released
+func (s *stalled) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
+	tx, err := s.Conn.(driver.ConnBeginTx).BeginTx(ctx, o)
+	return stalledTx{tx, s}, err
+}
+
+type stalledTx struct {
+	driver.Tx
+	conn *stalled
+}
+
+func (s stalledTx) Commit() error {
+	s.conn.reached <- struct{}{}
+	<-s.conn.released
 	return s.Tx.Commit()
 }
+
+// connecting is a driver.Connector of a function.
+type connecting struct {
+	driver driver.Driver
+	open   func(ctx context.Context) (driver.Conn, error)
+}
+
+func (c connecting) Connect(ctx context.Context) (driver.Conn, error) { return c.open(ctx) }
+func (c connecting) Driver() driver.Driver                            { return c.driver }
 
 func TestSecondCommitDoesNotFlushWhileTheFirstIsUnderWay(t *testing.T) {
 	database := testdb.Need(t, testenv.SQLite)
 	w := newWorld(t, database, preparing{}, txn.Options{})
-	pool, err := w.db.DB()
-	require.NoError(t, err)
-	slow := &stalled{reached: make(chan struct{}, 1), released: make(chan struct{})}
-	db, err := gorm.Open(onPool("sqlite", &custom{pool, func() (gorm.ConnPool, error) {
-		tx, err := pool.Begin()
-		slow.Tx = tx
-		return slow, err
-	}}), &gorm.Config{})
+	sqlite, dsn := w.pool(t).Driver(), database.DSN(t, w.db)
+	reached, released := make(chan struct{}, 1), make(chan struct{})
+	pool := sql.OpenDB(txn.NewConnector(connecting{sqlite, func(context.Context) (driver.Conn, error) {
+		c, err := sqlite.Open(dsn)
+		return &stalled{c, reached, released}, err
+	}}))
+	t.Cleanup(func() { _ = pool.Close() })
+	db, err := gorm.Open(onPool("sqlite", pool), &gorm.Config{})
 	require.NoError(t, err)
 	require.NoError(t, db.Use(w.plugin))
 
 	tx := db.Begin()
 	require.NoError(t, tx.Create(&Account{ID: 1}).Error)
-	_, ours := txn.Of(tx.Statement.ConnPool)
 	first := make(chan error, 1)
-	go func() { first <- ours.Commit() }()
-	require.Eventually(t, func() bool { return len(slow.reached) == 1 }, waitFor, tick)
-	require.Equal(t, sql.ErrTxDone, ours.Commit())
+	go func() { first <- commit(tx) }()
+	require.Eventually(t, func() bool { return len(reached) == 1 }, waitFor, tick)
+	require.Equal(t, sql.ErrTxDone, commit(tx))
 	require.Zero(t, w.recorder.count(), "the data is not visible yet")
-	close(slow.released)
+	close(released)
 	require.NoError(t, <-first)
 	require.Equal(t, 1, w.recorder.count())
 	require.EqualValues(t, 1, w.visible(t))

@@ -17,9 +17,9 @@ import (
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
-// TestGORMBehavesAsWithoutTheWrapper runs the same actions on two fresh
-// databases, one of them wrapped, and compares all that can be seen.
-func TestGORMBehavesAsWithoutTheWrapper(t *testing.T) {
+// TestGORMBehavesAsWithoutUs runs the same actions on two fresh databases, one of
+// them watched, and compares all that can be seen.
+func TestGORMBehavesAsWithoutUs(t *testing.T) {
 	for _, database := range testdb.Databases(t) {
 		for _, p := range preparings {
 			for _, translate := range []bool{false, true} {
@@ -29,7 +29,7 @@ func TestGORMBehavesAsWithoutTheWrapper(t *testing.T) {
 						db := database.Open(t, &gorm.Config{PrepareStmt: p.config, TranslateError: translate, Logger: logger.Discard})
 						require.NoError(t, db.AutoMigrate(&Account{}, &Card{}))
 						if install {
-							require.NoError(t, txn.Install(db, txn.Options{NewJournal: (&recorder{}).newJournal}))
+							require.NoError(t, new(txn.Pools).Install(db, txn.Options{NewJournal: (&recorder{}).newJournal}))
 						}
 						if p.session {
 							db = db.Session(&gorm.Session{PrepareStmt: true})
@@ -157,12 +157,12 @@ func BenchmarkTransaction(b *testing.B) {
 		for _, install := range []bool{false, true} {
 			name := p.name + "/bare"
 			if install {
-				name = p.name + "/wrapped"
+				name = p.name + "/watched"
 			}
 			b.Run(name, func(b *testing.B) {
 				db := database.Open(b, &gorm.Config{PrepareStmt: p.config, Logger: logger.Discard})
 				if install {
-					require.NoError(b, txn.Install(db, txn.Options{NewJournal: (&recorder{}).newJournal}))
+					require.NoError(b, new(txn.Pools).Install(db, txn.Options{NewJournal: (&recorder{}).newJournal}))
 				}
 				b.ReportAllocs()
 				for b.Loop() {
