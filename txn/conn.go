@@ -6,7 +6,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
+	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/dialect"
 	"github.com/cacheplugin/cacheplugin/internal/rowset"
 )
 
@@ -352,8 +355,13 @@ func (c *Conn) follow(ctx context.Context, t *traits, outcome error) error {
 		c.lasting = true
 		return c.doubt(ctx, c.tx)
 	}
+	lost := c.tx != nil && c.endedBy(outcome)
 	if c.tx != nil && !c.tx.textual() {
-		return nil // it has noted what there is to know
+		c.tx.outlive(t, outcome, lost)
+		return nil
+	}
+	if lost {
+		return c.doubt(ctx, c.tx)
 	}
 	if t.begins+t.ends > 0 {
 		return c.followEnds(ctx, t, outcome)
@@ -365,6 +373,24 @@ func (c *Conn) follow(ctx context.Context, t *traits, outcome error) error {
 		return nil
 	}
 	return c.followSavepoints(ctx, t)
+}
+
+// endedBy reports whether an error of a statement may have ended the transaction that
+// it came in, so that the database carries out what is sent next by itself.
+// PostgreSQL refuses that instead.
+func (c *Conn) endedBy(err error) bool {
+	switch {
+	case err == nil:
+		return false
+	case c.options.Dialect == mysql:
+		return dialect.EndsTransaction(conj.MySQL, err)
+	case c.options.Dialect != sqlite:
+		return false
+	}
+	if a, ok := c.inner.(interface{ AutoCommit() bool }); ok {
+		return a.AutoCommit()
+	}
+	return !strings.Contains(err.Error(), "constraint") // which undoes the statement
 }
 
 // followEnds follows BEGIN, COMMIT and ROLLBACK.

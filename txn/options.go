@@ -103,6 +103,10 @@ type Outcome struct {
 	// rows that the statement has given; -1 where it is not known.
 	Affected, LastInsertID, Returned int64
 	Err                              error
+
+	// Begun is the transaction that the text has begun, among other statements;
+	// nil if none. What these have changed may be part of it.
+	Begun *Tx
 }
 
 func (o *Options) flushContext(ctx context.Context) (context.Context, context.CancelFunc) {

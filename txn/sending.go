@@ -96,6 +96,9 @@ func (s *sending) finish(ctx context.Context, o Outcome) error {
 	err := s.conn.follow(ctx, &s.traits, executed)
 	switch {
 	case s.watched != nil:
+		if s.conn.tx != s.tx {
+			o.Begun = s.conn.tx
+		}
 		return both(err, s.watched.Done(ctx, o))
 	case s.commits && !s.known:
 		return both(err, s.tx.FlushCommitted(ctx, executed))

@@ -36,6 +36,7 @@ type Tx struct {
 	attempted  bool // COMMIT was sent
 	rolledBack bool // ROLLBACK was sent, and was what ended the transaction
 	flushed    bool // the end was reached: what is recorded now is flushed at once
+	outlives   outlives
 }
 
 // newTx returns the state of a transaction that database/sql has begun.
@@ -139,8 +140,8 @@ func (t *Tx) journalLocked() Journal {
 
 // Record calls note with the journal, under the transaction's lock. If the
 // journal was flushed already, because COMMIT ran concurrently or the
-// transaction was ended by a statement, what is noted is flushed at once and
-// Flush's error returned. After a rollback note is not called.
+// transaction was ended by a statement or an error, what is noted is flushed at once
+// and Flush's error returned. After a rollback note is not called.
 func (t *Tx) Record(ctx context.Context, note func(Journal)) error {
 	t.mu.Lock()
 	if t.rolledBack && !t.partly.Load() {
@@ -149,11 +150,44 @@ func (t *Tx) Record(ctx context.Context, note func(Journal)) error {
 	}
 	note(t.journalLocked())
 	var j Journal
-	if t.flushed {
+	switch {
+	case t.flushed, t.outlives == surely:
 		j = t.takeLocked()
+	case t.outlives == maybe:
+		j = t.journal // and once more at the end
 	}
 	t.mu.Unlock()
 	return t.flush(ctx, j)
+}
+
+// outlives reports whether a transaction of database/sql goes on after the end of the
+// database's own, so that what is sent commits by itself.
+type outlives uint8
+
+const (
+	no outlives = iota
+	maybe
+	surely
+)
+
+// outlive notes what a statement has done to the database's transaction. It is lost
+// if an error of the statement may have ended it.
+func (t *Tx) outlive(s *traits, outcome error, lost bool) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch {
+	case s.leaves:
+		t.outlives = no // another one was begun
+		return
+	case outcome == nil && (s.ends > 0 || s.commits && s.ddl):
+		t.outlives = surely
+	case lost, s.ends > 0, s.commits:
+		t.outlives = max(t.outlives, maybe)
+	default:
+		return
+	}
+	t.partly.Store(true)
+	t.MarkOpaque()
 }
 
 // Observe notes what the text of a statement tells about the transaction: SET

@@ -132,7 +132,7 @@ func (p *plugin) around(handler func(*gorm.DB)) func(*gorm.DB) {
 	return func(db *gorm.DB) {
 		where, tx := p.of(db)
 		ctx := db.Statement.Context
-		if where != txn.Unsettled {
+		if !where.AtConnection() {
 			db.Statement.Context = txn.Known(ctx, where)
 		}
 		handler(db)

@@ -40,7 +40,7 @@ var rules = map[string]rule{
 	"conj":  {ours: []string{"internal/sqltoken"}, standardOnly: true, never: []string{"net", "os/exec"}},
 	"lua":   {never: []string{gorm, sqlStd}},
 	"cache": {never: []string{redis}},
-	"txn":   {ours: []string{"internal/background", "internal/rowset", "internal/sqltoken"}, never: []string{redis}},
+	"txn":   {ours: []string{"conj", "internal/background", "internal/dialect", "internal/rowset", "internal/sqltoken"}, never: []string{redis}},
 
 	// What stands alone.
 	"internal/sqltoken":   {standardOnly: true, never: []string{"net", "os/exec"}},

@@ -66,5 +66,11 @@ func (w watched) Done(ctx context.Context, o txn.Outcome) error {
 	if !w.concluded {
 		w.conclude(ctx)
 	}
+	if o.Begun != nil && !w.ignored {
+		o.Begun.MarkDirty()
+		if err := o.Begun.Record(ctx, func(j txn.Journal) { w.note(ctx, journal(j)) }); err != nil {
+			_ = w.db.AddError(err)
+		}
+	}
 	return w.db.Error
 }
