@@ -100,7 +100,7 @@ func Explain(db *gorm.DB) (Explanation, error) {
 		x.Reason = "the plugin is disabled"
 		return x, nil
 	}
-	found, err := h.reads.Explain(stmt.Context, h.reads.NewQuery(tx, db.Statement.ConnPool, x.SQL, stmt.Vars, false))
+	found, err := h.reads.Explain(stmt.Context, lookup.NewQuery(tx, db.Statement.ConnPool, h.databases.Place(db.Statement.ConnPool), x.SQL, stmt.Vars, false))
 	if err != nil {
 		return x, fmt.Errorf("cacheplugin: explain: %w", err)
 	}

@@ -33,13 +33,12 @@ func (h *Handlers) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
 			return
 		}
 		pool := stmt.ConnPool
-		from := pool
-		if lookup.Leased(stmt.Context) {
-			if h.Databases.Place(pool).Tx == nil {
-				from = h.Reads.Source(db, pool)
-			}
+		from, place := pool, h.Databases.Place(pool)
+		if place.Tx == nil && lookup.Leased(stmt.Context) {
+			from = h.Reads.Source(db, pool)
+			place = h.Databases.Place(from)
 		}
-		r := &readPool{ConnPool: from, handlers: h, db: db, row: row}
+		r := &readPool{ConnPool: from, place: place, handlers: h, db: db, row: row}
 		stmt.ConnPool = r
 		finished := false
 		defer func() {
@@ -99,6 +98,7 @@ func (h *Handlers) readsOnly(stmt *gorm.Statement) bool {
 // readPool answers one statement's query from the cache where it may.
 type readPool struct {
 	gorm.ConnPool
+	place    txn.Place
 	handlers *Handlers
 	db       *gorm.DB
 	row      bool // from the row processor: Scan, Row, Rows
@@ -109,28 +109,26 @@ type readPool struct {
 // writes reports whether a query that is not looked up may write, and then has a
 // writePool for it.
 func (r *readPool) writes(ctx context.Context, query string) bool {
-	place := r.handlers.Databases.Place(r.ConnPool)
-	if place.Where.AtConnection() {
+	if r.place.Where.AtConnection() {
 		return false // the connection has it watched
 	}
-	d := r.handlers.Databases.At(place)
+	d := r.handlers.Databases.At(r.place)
 	d.NoteQuerySettings(ctx, r.ConnPool, query)
-	if d.WritingFunction(ctx, r.ConnPool, query) == "" {
+	if d.WritingFunction(ctx, r.ConnPool, r.place.Tx, query) == "" {
 		return false
 	}
 	if r.write == nil {
-		r.write = &writePool{ConnPool: r.ConnPool, handlers: r.handlers, db: r.db, row: r.row}
+		r.write = &writePool{ConnPool: r.ConnPool, place: r.place, handlers: r.handlers, db: r.db, row: r.row}
 	}
 	return true
 }
 
 // known is the context of a query that has been looked at.
 func (r *readPool) known(ctx context.Context) context.Context {
-	where := r.handlers.Databases.Place(r.ConnPool).Where
-	if where.AtConnection() {
+	if r.place.Where.AtConnection() {
 		return ctx
 	}
-	return txn.Known(ctx, where)
+	return txn.Known(ctx, r.place.Where)
 }
 
 // Unwrap implements txn.Wrapper.
@@ -141,7 +139,7 @@ func (r *readPool) Behind() gorm.ConnPool { return r.ConnPool }
 
 // prepare decides whether the query is looked up; nil if not.
 func (r *readPool) prepare(ctx context.Context, query string, args []any) (*lookup.Read, error) {
-	return r.handlers.Reads.Prepare(ctx, r.handlers.Reads.NewQuery(r.db, r.ConnPool, query, args, r.row))
+	return r.handlers.Reads.Prepare(ctx, lookup.NewQuery(r.db, r.ConnPool, r.place, query, args, r.row))
 }
 
 // QueryContext implements gorm.ConnPool.

@@ -47,10 +47,9 @@ type statement struct {
 // begin looks at a statement before it is sent.
 func (w *writePool) begin(ctx context.Context, query string, args []any) *statement {
 	h := w.handlers
-	place := h.Databases.Place(w.ConnPool)
 	s := &statement{
-		handlers: h, owner: w, pool: txn.Own(w.ConnPool), db: w.db, database: h.Databases.At(place),
-		where: place.Where, tx: place.Tx, affected: -1, lastID: -1,
+		handlers: h, owner: w, pool: txn.Own(w.ConnPool), db: w.db, database: h.Databases.At(w.place),
+		where: w.place.Where, tx: w.place.Tx, affected: -1, lastID: -1,
 		reading: w.row, ignored: cache.IsWithoutInvalidation(ctx),
 	}
 	w.statements = append(w.statements, s)
@@ -86,7 +85,7 @@ func (s *statement) understand(ctx context.Context, query string) bool {
 	// The catalog is read for it, and PostgreSQL takes SET TRANSACTION only as a
 	// transaction's first statement.
 	if plan.Statement != conj.Set {
-		s.calls = s.database.WritingFunction(ctx, s.pool, query)
+		s.calls = s.database.WritingFunction(ctx, s.pool, s.tx, query)
 	}
 	s.inspect(ctx, query)
 	if s.calls != "" && s.everything == "" {

@@ -13,13 +13,14 @@ import (
 // Watch is txn.Options.Watch: it looks at a statement that did not come through
 // GORM's handlers, as these look at raw SQL.
 func (h *Handlers) Watch(ctx context.Context, st txn.Statement) txn.Watched {
-	d := h.Databases.Of(st.Pool)
+	place := h.Databases.Place(st.Pool)
+	d := h.Databases.At(place)
 	if h.reads(ctx, d, st) {
 		return nil
 	}
 	db := h.DB.Session(&gorm.Session{NewDB: true, Context: ctx})
 	db.Statement.ConnPool = st.Pool
-	w := &writePool{ConnPool: st.Pool, handlers: h, db: db}
+	w := &writePool{ConnPool: st.Pool, place: place, handlers: h, db: db}
 	s := w.begin(ctx, st.Query, st.Args)
 	if s.passive && !s.commits {
 		return nil
@@ -34,7 +35,7 @@ func (h *Handlers) reads(ctx context.Context, d *database.Database, st txn.State
 	if !conj.IsSelect(h.Dialect, st.Query) || len(conj.SettingsOf(h.Dialect, st.Query)) > 0 {
 		return false
 	}
-	if d.WritingFunction(ctx, st.Pool, st.Query) != "" {
+	if d.WritingFunction(ctx, st.Pool, st.Tx, st.Query) != "" {
 		return false
 	}
 	if st.Tx == nil || st.Tx.Dirty() {

@@ -32,11 +32,12 @@ func (h *Handlers) onWrite(next func(*gorm.DB)) func(*gorm.DB) {
 func (h *Handlers) runWrite(db *gorm.DB, next func(*gorm.DB), row bool) {
 	stmt := db.Statement
 	pool := stmt.ConnPool
-	if h.Databases.Place(pool).Where.AtConnection() {
+	place := h.Databases.Place(pool)
+	if place.Where.AtConnection() {
 		next(db) // the connection has it watched
 		return
 	}
-	w := &writePool{ConnPool: pool, handlers: h, db: db, row: row}
+	w := &writePool{ConnPool: pool, place: place, handlers: h, db: db, row: row}
 	stmt.ConnPool = w
 	finished := false
 	defer func() {
@@ -56,6 +57,7 @@ func (h *Handlers) runWrite(db *gorm.DB, next func(*gorm.DB), row bool) {
 // writePool sends one handler's statements and finds out what they change.
 type writePool struct {
 	gorm.ConnPool
+	place      txn.Place
 	handlers   *Handlers
 	db         *gorm.DB
 	row        bool // from the row processor: the caller reads the rows later

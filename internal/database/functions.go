@@ -8,13 +8,13 @@ import (
 
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/catalog"
+	"github.com/cacheplugin/cacheplugin/txn"
 )
 
 // WritingFunction returns the name of a stored function that a text calls and that may
 // write tables; empty if there is none. Most databases have no such function,
-// and then the text isn't looked at.
-func (d *Database) WritingFunction(ctx context.Context, pool gorm.ConnPool, text string) string {
-	_, tx := d.pools.Of(pool)
+// and then the text isn't looked at. tx is the transaction of the pool, nil if none.
+func (d *Database) WritingFunction(ctx context.Context, pool gorm.ConnPool, tx *txn.Tx, text string) string {
 	if tx != nil && tx.Err() != nil {
 		return ""
 	}

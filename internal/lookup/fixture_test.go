@@ -116,7 +116,7 @@ func (f *fixture) query(t *testing.T, db *gorm.DB) Query {
 	t.Helper()
 	tx := BuildQuery(db)
 	require.NoError(t, tx.Error)
-	return f.NewQuery(tx, f.db.ConnPool, tx.Statement.SQL.String(), tx.Statement.Vars, false)
+	return NewQuery(tx, f.db.ConnPool, f.databases.Place(f.db.ConnPool), tx.Statement.SQL.String(), tx.Statement.Vars, false)
 }
 
 // ask runs a query through the cache, and returns the events.

@@ -33,14 +33,14 @@ type Query struct {
 	tx         *txn.Tx
 }
 
-// NewQuery reads from a statement what it says of its query.
-func (h *Handle) NewQuery(db *gorm.DB, pool gorm.ConnPool, text string, args []any, streams bool) Query {
+// NewQuery reads from a statement what it says of its query. place is that of the
+// pool.
+func NewQuery(db *gorm.DB, pool gorm.ConnPool, place txn.Place, text string, args []any, streams bool) Query {
 	stmt := db.Statement
 	q := Query{Text: text, Args: args, Pool: pool, DB: db, Streams: streams, settings: cache.Of(stmt), table: stmt.Table}
 	if stmt.Schema != nil {
 		q.model, q.modelTable = stmt.Schema.ModelType, stmt.Schema.Table
 	}
-	place := h.databases.Place(pool)
 	q.where, q.tx = place.Where, place.Tx
 	// Scan has its SQL recorded, as it traces the query itself.
 	q.Scans = streams && reflect.TypeOf(db.Logger) == reflect.TypeOf(logger.Recorder.New())

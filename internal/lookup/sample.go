@@ -58,7 +58,7 @@ func (h *Handle) sampleQuery(db, query *gorm.DB) ([]conj.Dependency, time.Durati
 	if tx.Error != nil {
 		return nil, 0, fmt.Errorf("build the query: %w", tx.Error)
 	}
-	q := h.NewQuery(tx, db.Statement.ConnPool, tx.Statement.SQL.String(), tx.Statement.Vars, false)
+	q := NewQuery(tx, db.Statement.ConnPool, h.databases.Place(db.Statement.ConnPool), tx.Statement.SQL.String(), tx.Statement.Vars, false)
 	d, reason, err := h.decide(db.Statement.Context, &q)
 	if err != nil {
 		return nil, 0, err
