@@ -170,7 +170,7 @@ func TestManyKeysAreDroppedInChunks(t *testing.T) {
 func TestASetOfManyEntriesIsDroppedAtOnce(t *testing.T) {
 	t.Parallel()
 	b := backend{client: realRedis(t)}
-	s := b.open(t)
+	s := b.open(t, func(o *store.Options) { o.LeaseTTL = time.Hour })
 	const n = 3000
 	for i := range n {
 		lease(t, s, fmt.Sprint("q", i), on("a", "1"))

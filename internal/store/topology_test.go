@@ -38,7 +38,6 @@ type group struct {
 // each of its own.
 func onEachGroup(t *testing.T, test func(t *testing.T, g group, mode variant, namespace string)) {
 	t.Helper()
-	t.Parallel()
 	for _, mode := range modes {
 		starts := map[string]func(t *testing.T, names *store.Store) group{
 			"sentinel": func(t *testing.T, _ *store.Store) group { return sentinelGroup(t) },
@@ -56,7 +55,6 @@ func onEachGroup(t *testing.T, test func(t *testing.T, g group, mode variant, na
 		}
 		for name, start := range starts {
 			t.Run(fmt.Sprintf("%v/%s", mode, name), func(t *testing.T) {
-				t.Parallel()
 				// The table and the entry of a spread namespace are on different nodes.
 				ns := newNamespace()
 				b := backend{client: testenv.Cluster(t), mode: variant{Mode: mode.Mode, spread: mode.spread}}
@@ -351,11 +349,9 @@ func TestARestartOnlyMisses(t *testing.T) {
 
 func TestTheModelHoldsOverSentinel(t *testing.T) {
 	testenv.NeedLong(t)
-	t.Parallel()
 	client := testenv.StartSentinel(t).Client(t)
 	for _, mode := range modes {
 		t.Run(mode.String(), func(t *testing.T) {
-			t.Parallel()
 			b := backend{client: client, mode: mode}
 			runs(t, b, false)
 			runs(t, b, true)
