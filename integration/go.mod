@@ -4,6 +4,7 @@ go 1.26.0
 
 require (
 	github.com/cacheplugin/cacheplugin v0.1.0
+	github.com/cacheplugin/cacheplugin/replication/mysql v0.1.0
 	github.com/cacheplugin/cacheplugin/replication/postgres v0.1.0
 	github.com/go-sql-driver/mysql v1.8.1
 	github.com/jackc/pgx/v5 v5.10.0
