@@ -32,8 +32,6 @@ func newMariaDB(t testing.TB, f *fixture.Fixture, c mysql.Config) *mysql.Followe
 // toldMariaDB waits until a follower has told of everything that is in the log by now.
 func toldMariaDB(t testing.TB, f *fixture.Fixture, p follower) {
 	t.Helper()
-	before := p.Status().Transactions
-	_ = before
 	var file, ignored string
 	var end int64
 	require.NoError(t, f.Plain.Raw("SHOW MASTER STATUS").Row().Scan(&file, &end, &ignored, &ignored))
