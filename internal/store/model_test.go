@@ -27,6 +27,7 @@ const (
 	setsNoFence            // a strict writer announces nothing
 	namesNoRows            // stores as if no rows had been joined
 	asksNoVersion          // takes a valid entry for the one that it has kept
+	marksTooEarly          // a follower takes a moment before the commit for one after it
 )
 
 // query is a query over the rows of the model, with what it depends on. Rows of
@@ -149,6 +150,10 @@ type writer struct {
 	commit int
 	table  string
 	images []row
+	// followed: it invalidates nothing itself, and a follower does so that has looked
+	// at the clock after the commit.
+	followed bool
+	mark     store.Moment
 }
 
 type call struct {
@@ -355,9 +360,12 @@ func (w *world) lookUp(ctx context.Context, r *reader) {
 
 func (w *world) write(ctx context.Context, x *writer) {
 	switch {
+	case x.commit == 0 && w.weak == marksTooEarly && x.mark == 0:
+		x.mark = w.clock(ctx, x.store)
 	case x.commit == 0 && (x.fence != "" || !w.strict):
 		if !w.strict {
 			w.choose(x)
+			x.followed = w.draw(2, "followed") == 0
 		} else if w.draw(4, "roll back") == 0 {
 			w.fences = append(w.fences, x.fence)
 			x.fence = ""
@@ -384,7 +392,17 @@ func (w *world) write(ctx context.Context, x *writer) {
 			require.NoError(w.t, err)
 			w.discard(reports)
 		}
+	case x.followed && x.mark == 0:
+		x.mark = w.clock(ctx, x.store)
+	case x.followed:
+		w.some(x)
+		reports, err := x.store.InvalidateSeen(ctx, []store.Change{changed(x.table, x.images...)}, x.mark)
+		require.NoError(w.t, err)
+		w.discard(reports)
+		w.oblige(x)
+		x.commit, x.mark = 0, 0
 	default:
+		x.mark = 0
 		if w.strict && w.draw(3, "killed") == 0 {
 			w.fences = append(w.fences, x.fence)
 		} else {
@@ -396,6 +414,13 @@ func (w *world) write(ctx context.Context, x *writer) {
 		}
 		x.commit, x.fence = 0, ""
 	}
+}
+
+// clock looks at the server's clock as followers do.
+func (w *world) clock(ctx context.Context, s *store.Store) store.Moment {
+	h, err := s.NewSeat("model", "").Take(ctx, "")
+	require.NoError(w.t, err)
+	return h.Clock
 }
 
 // choose picks a row and its new state.
@@ -486,9 +511,12 @@ func TestNoHitIsOlderThanACommitUnderFences(t *testing.T) {
 func TestTheModelNoticesAWeakenedProtocol(t *testing.T) {
 	for _, mode := range modes[:testenv.Times(len(modes), 1)] {
 		b := backend{client: realRedis(t), mode: mode}
-		for name, weak := range map[string]weakness{"ignores leases": ignoresLeases, "reads too early": readsTooEarly, "sets no fence": setsNoFence, "names no rows": namesNoRows, "asks no version": asksNoVersion} {
+		for name, weak := range map[string]weakness{"ignores leases": ignoresLeases, "reads too early": readsTooEarly, "sets no fence": setsNoFence, "names no rows": namesNoRows, "asks no version": asksNoVersion, "marks too early": marksTooEarly} {
 			if mode.spread && weak == namesNoRows {
 				continue // it depends on the whole table all the same
+			}
+			if mode.spread && weak == marksTooEarly {
+				continue // nothing is spared
 			}
 			t.Run(fmt.Sprintf("%v/%s", mode, name), func(t *testing.T) {
 				for seed := range uint64(500) {
