@@ -81,11 +81,11 @@ func obey(t *testing.T, f *fixture.Fixture, d conj.Dialect, laws []law, p follow
 	for i, l := range laws {
 		names = append(names, fmt.Sprintf("c%d %s", i, l.kind))
 	}
-	exec(t, f, "CREATE TABLE laws (id INT PRIMARY KEY, "+strings.Join(names, ", ")+")")
+	execute(t, f, "CREATE TABLE laws (id INT PRIMARY KEY, "+strings.Join(names, ", ")+")")
 	if d == conj.PostgreSQL {
-		exec(t, f, "ALTER TABLE laws REPLICA IDENTITY FULL")
+		execute(t, f, "ALTER TABLE laws REPLICA IDENTITY FULL")
 	}
-	exec(t, f, "INSERT INTO laws (id) VALUES (0)") // so that the follower has met the table
+	execute(t, f, "INSERT INTO laws (id) VALUES (0)") // so that the follower has met the table
 	told(t, f, p)
 	pool, err := f.Plain.DB()
 	require.NoError(t, err)
@@ -97,7 +97,7 @@ func obey(t *testing.T, f *fixture.Fixture, d conj.Dialect, laws []law, p follow
 		for _, value := range l.values {
 			id++
 			t.Run(l.kind+" "+value, func(t *testing.T) {
-				exec(t, f, fmt.Sprintf("INSERT INTO laws (id, c%d) VALUES (%d, %s)", i, id, value))
+				execute(t, f, fmt.Sprintf("INSERT INTO laws (id, c%d) VALUES (%d, %s)", i, id, value))
 				// What the plugin's own readers find, and with which values.
 				var raw any
 				require.NoError(t, scan(t.Context(), pool, fmt.Sprintf("SELECT c%d FROM laws WHERE id = %d", i, id), &raw))
@@ -110,7 +110,7 @@ func obey(t *testing.T, f *fixture.Fixture, d conj.Dialect, laws []law, p follow
 				}
 				read()
 				require.Equal(t, "hit", f.Outcome(read), "of kind %s, %q", column.Kind, want)
-				exec(t, f, fmt.Sprintf("UPDATE laws SET id = id + 1000 WHERE id = %d", id))
+				execute(t, f, fmt.Sprintf("UPDATE laws SET id = id + 1000 WHERE id = %d", id))
 				told(t, f, p)
 				require.Equal(t, "miss", f.Outcome(read), "an old and a new row of kind %s, %q", column.Kind, want)
 
@@ -121,10 +121,10 @@ func obey(t *testing.T, f *fixture.Fixture, d conj.Dialect, laws []law, p follow
 				if want == "" || want == conj.NotNull || want == conj.Null {
 					return
 				}
-				exec(t, f, "UPDATE laws SET id = id + 5000 WHERE id = 0")
+				execute(t, f, "UPDATE laws SET id = id + 5000 WHERE id = 0")
 				told(t, f, p)
 				outcome := f.Outcome(read)
-				exec(t, f, "UPDATE laws SET id = 0 WHERE id = 5000")
+				execute(t, f, "UPDATE laws SET id = 0 WHERE id = 5000")
 				told(t, f, p)
 				require.Equal(t, "hit", outcome, "a row without a value, of kind %s", column.Kind)
 			})
@@ -164,7 +164,7 @@ func scan(ctx context.Context, db *sql.DB, query string, into ...any) error {
 
 func TestPostgres_values_of_the_log_are_those_of_rows(t *testing.T) {
 	f, c := onPostgres(t, true, fixture.Options{})
-	exec(t, f, "CREATE TYPE mood AS ENUM ('glad', 'sad')")
+	execute(t, f, "CREATE TYPE mood AS ENUM ('glad', 'sad')")
 	p := newPostgres(t, f, c)
 	run(t, p)
 	obey(t, f, conj.PostgreSQL, postgresLaws, p, toldPostgres)

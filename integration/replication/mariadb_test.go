@@ -53,13 +53,13 @@ func toldMariaDB(t testing.TB, f *fixture.Fixture, p follower) {
 
 func TestMariaDB_drops_what_others_write_row_by_row(t *testing.T) {
 	f, c := onMariaDB(t, fixture.Options{})
-	exec(t, f, "INSERT INTO articles VALUES (1, 1, 'Hydrogen', ''), (2, 2, 'Helium', ''), (3, 3, 'Lithium', '')")
+	execute(t, f, "INSERT INTO articles VALUES (1, 1, 'Hydrogen', ''), (2, 2, 'Helium', ''), (3, 3, 'Lithium', '')")
 	p := newMariaDB(t, f, c)
 	run(t, p)
 	one, two, three := titles(t, f, 1), titles(t, f, 2), titles(t, f, 3)
 	read := func() string { return fmt.Sprint(f.Outcome(one), " ", f.Outcome(two), " ", f.Outcome(three)) }
 	// What the log had before the table's columns were known counts for the whole table.
-	exec(t, f, "UPDATE articles SET text = 'x' WHERE id = 1")
+	execute(t, f, "UPDATE articles SET text = 'x' WHERE id = 1")
 	for _, write := range []struct{ query, outcome string }{
 		{"INSERT INTO articles VALUES (4, 1, 'Beryllium', '')", "miss hit hit"},
 		{"UPDATE articles SET title = 'Helium-4' WHERE id = 2", "hit miss hit"},
@@ -72,7 +72,7 @@ func TestMariaDB_drops_what_others_write_row_by_row(t *testing.T) {
 		toldMariaDB(t, f, p)
 		read()
 		require.Equal(t, "hit hit hit", read())
-		exec(t, f, write.query)
+		execute(t, f, write.query)
 		toldMariaDB(t, f, p)
 		require.Equal(t, write.outcome, read(), write.query)
 	}

@@ -28,7 +28,7 @@ func onPostgres(t *testing.T, full bool, o fixture.Options) (f *fixture.Fixture,
 	t.Helper()
 	o.Models = append(o.Models, &article{})
 	f = fixture.New(t, testdb.Need(t, testenv.Postgres), o)
-	exec(t, f, "CREATE PUBLICATION cacheplugin FOR ALL TABLES")
+	execute(t, f, "CREATE PUBLICATION cacheplugin FOR ALL TABLES")
 	if full {
 		require.NoError(t, postgres.SetReplicaIdentity(f.Plain, &article{}))
 	}
@@ -43,13 +43,13 @@ func onPostgres(t *testing.T, full bool, o fixture.Options) (f *fixture.Fixture,
 			require.NoError(t, f.Plain.Raw("SELECT EXISTS (SELECT 1 FROM pg_replication_slots WHERE slot_name = ? AND active)", slot).Scan(&active).Error)
 			return !active
 		}, "the slot is still read")
-		exec(t, f, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = ?", slot)
+		execute(t, f, "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = ?", slot)
 	})
 	return f, postgres.Config{URL: dsn, Slot: slot}
 }
 
 // exec writes without the plugin.
-func exec(t testing.TB, f *fixture.Fixture, query string, args ...any) {
+func execute(t testing.TB, f *fixture.Fixture, query string, args ...any) {
 	t.Helper()
 	require.NoError(t, f.Plain.Exec(query, args...).Error)
 }
@@ -110,7 +110,7 @@ func toldPostgres(t testing.TB, f *fixture.Fixture, p follower) {
 	var end string
 	require.NoError(t, f.Plain.Raw("SELECT pg_current_wal_insert_lsn()::text").Scan(&end).Error)
 	// The test server's commits don't wait for the log to be written. This one does.
-	exec(t, f, "SELECT set_config('synchronous_commit', 'on', false), pg_logical_emit_message(true, 'test', 'x')")
+	execute(t, f, "SELECT set_config('synchronous_commit', 'on', false), pg_logical_emit_message(true, 'test', 'x')")
 	eventually(t, func() bool {
 		var behind bool
 		require.NoError(t, f.Plain.Raw("SELECT ?::pg_lsn < ?::pg_lsn", orZero(p.Status().Position), end).Scan(&behind).Error)
@@ -127,7 +127,7 @@ func orZero(position string) string {
 
 func TestPostgres_drops_what_others_write_row_by_row(t *testing.T) {
 	f, c := onPostgres(t, true, fixture.Options{})
-	exec(t, f, "INSERT INTO articles VALUES (1, 1, 'Hydrogen', ''), (2, 2, 'Helium', ''), (3, 3, 'Lithium', '')")
+	execute(t, f, "INSERT INTO articles VALUES (1, 1, 'Hydrogen', ''), (2, 2, 'Helium', ''), (3, 3, 'Lithium', '')")
 	p := newPostgres(t, f, c)
 	run(t, p)
 	one, two, three := titles(t, f, 1), titles(t, f, 2), titles(t, f, 3)
@@ -145,7 +145,7 @@ func TestPostgres_drops_what_others_write_row_by_row(t *testing.T) {
 		toldPostgres(t, f, p)
 		read("")
 		require.Equal(t, "hit hit hit", read(""))
-		exec(t, f, write.query)
+		execute(t, f, write.query)
 		toldPostgres(t, f, p)
 		require.Equal(t, write.outcome, read(""), write.query)
 	}

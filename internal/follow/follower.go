@@ -155,10 +155,15 @@ func (f *Follower) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	began := false
 	defer func() {
 		after, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
 		defer cancel()
-		_ = seat.Leave(after, "") // else it runs out
+		position := ""
+		if began {
+			position = f.Status().Position
+		}
+		_ = seat.Leave(after, position) // else it runs out, and some is told again
 	}()
 
 	// The seat must be prolonged from now on, however long it takes to open the log.
@@ -185,6 +190,7 @@ func (f *Follower) follow(ctx context.Context) error {
 	if err := r.begin(ctx, stream); err != nil {
 		return causeOf(ctx, err)
 	}
+	began = true
 	f.note(func(s *Status) { s.Active = true })
 	f.target.Report.WarnAlways(ctx, "change capture: following", "log", about, "position", f.Status().Position)
 	run(r.tell)
