@@ -4,12 +4,16 @@ go 1.26.0
 
 require (
 	github.com/cacheplugin/cacheplugin v0.1.0
+	github.com/cacheplugin/cacheplugin/replication/mysql v0.1.0
+	github.com/cacheplugin/cacheplugin/replication/postgres v0.1.0
 	github.com/go-sql-driver/mysql v1.8.1
 	github.com/jackc/pgx/v5 v5.10.0
 	github.com/mattn/go-sqlite3 v1.14.22
 	github.com/redis/go-redis/v9 v9.23.0
 	github.com/spf13/cobra v1.10.2
 	github.com/stretchr/testify v1.12.1
+	gorm.io/driver/mysql v1.6.0
+	gorm.io/driver/postgres v1.6.3
 	gorm.io/driver/sqlite v1.6.0
 	gorm.io/gorm v1.31.2
 	pgregory.net/rapid v1.3.0
