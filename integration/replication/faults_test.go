@@ -10,6 +10,7 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/integration/internal/fixture"
@@ -81,7 +82,7 @@ func sibling(t testing.TB, f *fixture.Fixture, hook redis.Hook) *fixture.Fixture
 	}
 	changed := *f
 	changed.Config.Redis = client
-	return fixture.NewSibling(t, &changed, *f.Plain.Config)
+	return fixture.NewSibling(t, &changed, gorm.Config{})
 }
 
 // A program's own writes come back through the log. What was read again since they
