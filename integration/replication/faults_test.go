@@ -357,3 +357,35 @@ func TestMariaDB_says_what_is_not_set_up(t *testing.T) {
 		})
 	}
 }
+
+// A publication that loses a table is noticed, and nothing is served any more that may
+// have been missed.
+func TestPostgres_a_publication_that_loses_a_table_ends_it(t *testing.T) {
+	f, c := onPostgres(t, true, fixture.Options{})
+	execute(t, f, "CREATE TABLE others (id INT PRIMARY KEY)")
+	execute(t, f, "CREATE PUBLICATION two FOR TABLE articles, others")
+	execute(t, f, "INSERT INTO articles VALUES (1, 1, 'Hydrogen', '')")
+	c.Publication = "two"
+	p := newPostgres(t, f, c)
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(t.Context()) }()
+	eventually(t, func() bool { return p.Status().Active })
+	one := titles(t, f, 1)
+	f.Cached(t, one)
+	execute(t, f, "ALTER PUBLICATION two DROP TABLE articles")
+	execute(t, f, "UPDATE articles SET title = 'not in the log' WHERE id = 1")
+	f.Hits(t, one)
+	// The next connection looks at once.
+	execute(t, f, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cacheplugin follower ' || ?", f.Config.Prefix)
+	err := <-ended
+	require.ErrorIs(t, err, postgres.ErrSetup)
+	require.ErrorContains(t, err, "public.articles")
+	f.Misses(t, one)
+
+	execute(t, f, "UPDATE articles SET title = 'neither' WHERE id = 1")
+	f.Hits(t, one)
+	execute(t, f, "ALTER PUBLICATION two ADD TABLE articles")
+	run(t, p)
+	f.Misses(t, one)
+	require.EqualValues(t, 3, p.Status().Lost)
+}

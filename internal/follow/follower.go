@@ -118,7 +118,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return nil
 		case errors.Is(err, ErrSetup):
-			return err
+			return errors.Join(err, f.giveUp(ctx))
 		case errors.Is(err, errSeat):
 			f.target.Report.WarnAlways(ctx, "change capture: another process follows now", "error", err)
 		default:
@@ -131,6 +131,26 @@ func (f *Follower) Run(ctx context.Context) error {
 			return nil
 		}
 	}
+}
+
+// notFollowed is a position that no log has: who finds it drops everything.
+const notFollowed = "not followed: the set-up was wrong"
+
+// giveUp drops everything when a log that was followed can't be followed any more: what
+// was not set up as it should be may not have been in the log for a while. So may what
+// comes until it is followed again, and the position says so.
+func (f *Follower) giveUp(ctx context.Context) error {
+	f.mu.Lock()
+	seat, followed := f.seat, f.told != ""
+	f.mu.Unlock()
+	if !followed {
+		return nil
+	}
+	c := f.target.newCollector()
+	c.Everything(ctx)
+	f.note(func(s *Status) { s.Lost++ })
+	err := f.target.tell(ctx, c.journal, 0, 0)
+	return errors.Join(err, seat.Leave(ctx, notFollowed))
 }
 
 func sleep(ctx context.Context, d time.Duration) error {
