@@ -86,7 +86,7 @@ func run(t testing.TB, f follower) (stop func()) {
 
 func eventually(t testing.TB, condition func() bool, message ...any) {
 	t.Helper()
-	require.Eventually(t, condition, 30*time.Second, 2*time.Millisecond, message...)
+	require.Eventually(t, condition, 3*time.Minute, 2*time.Millisecond, message...)
 }
 
 func newPostgres(t testing.TB, f *fixture.Fixture, c postgres.Config) *postgres.Follower {

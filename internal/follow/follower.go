@@ -13,7 +13,7 @@ import (
 const (
 	// lookEvery is the pause between two looks at the database while its log grows,
 	// lookIdle the longest one while it does not. The seat is prolonged by each.
-	lookEvery = 20 * time.Millisecond
+	lookEvery = 10 * time.Millisecond
 	lookIdle  = time.Second
 	// seatPoll is how often a seat is asked for that is another's, at least.
 	seatPoll = 500 * time.Millisecond

@@ -121,7 +121,7 @@ func (l *log) Look(ctx context.Context) (follow.View, error) {
 		l.checked = time.Now()
 	}
 	var text, end string
-	if err := l.conn.QueryRow(ctx, `SELECT txid_current_snapshot()::text, pg_current_wal_flush_lsn()::text`).Scan(&text, &end); err != nil {
+	if err := l.conn.QueryRow(ctx, `SELECT txid_current_snapshot()::text, pg_current_wal_insert_lsn()::text`).Scan(&text, &end); err != nil {
 		return nil, fmt.Errorf("ask for a snapshot: %w", err)
 	}
 	return newView(text, end)
@@ -332,6 +332,9 @@ type stream struct {
 	last      pglogrepl.LSN // position that was returned last
 	sent      time.Time     // when the server was told last
 	told      uint64        // of what
+
+	window      context.Context // of receiving, until it is asked again what to tell
+	closeWindow context.CancelFunc
 }
 
 var _ follow.Stream = (*stream)(nil)
@@ -348,6 +351,7 @@ func (s *stream) Confirm(position string) {
 
 // Close implements follow.Stream. The server is told of the last position.
 func (s *stream) Close() {
+	s.endWindow()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
 	if !s.sent.IsZero() {

@@ -68,9 +68,12 @@ func (s *stream) Next(ctx context.Context, into *follow.Collector) (follow.Commi
 
 // receive returns the next piece of the log; nil if there is none for a while.
 func (s *stream) receive(ctx context.Context) ([]byte, error) {
-	bounded, cancel := context.WithTimeout(ctx, pollEvery)
-	defer cancel()
-	message, err := s.conn.ReceiveMessage(bounded)
+	// One context for many messages: each costs more than a message.
+	if s.window == nil || s.window.Err() != nil {
+		s.endWindow()
+		s.window, s.closeWindow = context.WithTimeout(ctx, pollEvery)
+	}
+	message, err := s.conn.ReceiveMessage(s.window)
 	if err != nil {
 		if ctx.Err() == nil && pgconn.Timeout(err) {
 			return nil, nil
@@ -89,6 +92,14 @@ func (s *stream) receive(ctx context.Context) ([]byte, error) {
 		return nil, errors.New("read the log: the server has ended it")
 	}
 	return nil, nil
+}
+
+// endWindow frees the context of the messages that have been received.
+func (s *stream) endWindow() {
+	if s.closeWindow != nil {
+		s.closeWindow()
+	}
+	s.window, s.closeWindow = nil, nil
 }
 
 // transaction is one that is being read.
