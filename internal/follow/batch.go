@@ -2,12 +2,17 @@ package follow
 
 import (
 	"slices"
+	"sort"
 	"sync"
 	"time"
 
 	"github.com/cacheplugin/cacheplugin/internal/commit"
 	"github.com/cacheplugin/cacheplugin/internal/store"
 )
+
+// maxBatches is how many batches wait that could be seen from different moments on. What
+// comes on top joins the last of them, and then counts as seen when all of it could be.
+const maxBatches = 32
 
 // maxUnseen is how many transactions of a batch are known one by one, before those that
 // have been seen since are left out.
@@ -16,7 +21,7 @@ const maxUnseen = 4096
 // batch is what has been read and not been told yet. It is bounded by what a journal
 // keeps in detail.
 type batch struct {
-	journal  *commit.Journal
+	journal  *commit.Journal // nil if only the position has moved
 	position string
 	unseen   []uint64     // transactions that a view must show
 	seen     store.Moment // since when the others can be seen
@@ -28,23 +33,50 @@ type batch struct {
 // empty reports whether nothing has to be told.
 func (b *batch) empty() bool { return b.commits == 0 }
 
-// add adds a transaction that was collected.
-func (b *batch) add(c Commit, from *Collector) {
-	b.position = c.Position
+// pending are the batches that wait, in order.
+type pending []batch
+
+// add adds a transaction that was collected. If it can be seen already, the moment is
+// since when.
+func (p *pending) add(c Commit, from *Collector, seen store.Moment) {
+	last := len(*p) - 1
 	if c.ID == 0 {
+		if last < 0 {
+			*p = append(*p, batch{})
+			last = 0
+		}
+		(*p)[last].position = c.Position
 		return
 	}
+	one := batch{journal: from.journal, position: c.Position, seen: seen, changes: int64(c.Changes), commits: 1, oldest: c.Time}
+	if seen == 0 {
+		one.unseen = []uint64{c.ID}
+	}
+	if last >= 0 && ((*p)[last].empty() || (*p)[last].alike(&one) || len(*p) >= maxBatches) {
+		(*p)[last].join(one)
+		return
+	}
+	*p = append(*p, one)
+}
+
+// alike reports whether two batches can be seen since the same moment, as far as is
+// known.
+func (b *batch) alike(other *batch) bool {
+	return b.seen == other.seen && (len(b.unseen) == 0) == (len(other.unseen) == 0)
+}
+
+// join adds a later batch.
+func (b *batch) join(later batch) {
 	if b.journal == nil {
-		b.journal = from.journal
+		b.journal, b.oldest = later.journal, later.oldest
 	} else {
-		b.journal.Merge(from.journal)
+		b.journal.Merge(later.journal)
 	}
-	b.unseen = append(b.unseen, c.ID)
-	b.changes += int64(c.Changes)
-	b.commits++
-	if b.oldest.IsZero() {
-		b.oldest = c.Time
-	}
+	b.position = later.position
+	b.unseen = append(b.unseen, later.unseen...)
+	b.seen = max(b.seen, later.seen)
+	b.changes += later.changes
+	b.commits += later.commits
 }
 
 // mark is a view of the database, and a moment by Redis' clock that came after it.
@@ -77,18 +109,18 @@ func (m *marks) add(one mark) {
 	m.all = append(m.all, one)
 }
 
-// first returns the first moment by which transactions could be seen, all of them. What
-// comes later in the log is asked for later, so that earlier marks are forgotten.
-func (m *marks) first(ids []uint64) (store.Moment, bool) {
+// first returns the first moment by which transactions could be seen, all of them.
+func (m *marks) first(ids ...uint64) (store.Moment, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for i, mark := range m.all {
-		if !slices.ContainsFunc(ids, func(id uint64) bool { return !mark.view.Shows(id) }) {
-			m.all = append(m.all[:0], m.all[i:]...)
-			return mark.clock, true
-		}
+	// What one of them shows the later ones show, too.
+	i := sort.Search(len(m.all), func(i int) bool {
+		return !slices.ContainsFunc(ids, func(id uint64) bool { return !m.all[i].view.Shows(id) })
+	})
+	if i == len(m.all) {
+		return 0, false
 	}
-	return 0, false
+	return m.all[i].clock, true
 }
 
 // last returns the latest mark.

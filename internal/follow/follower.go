@@ -263,7 +263,7 @@ type round struct {
 
 	mu      sync.Mutex
 	stream  Stream
-	pending batch
+	pending pending
 	ready   chan struct{} // something is pending
 	moved   chan struct{} // something was read: look again soon
 }
@@ -295,9 +295,13 @@ func (r *round) read(ctx context.Context, stream Stream) error {
 		if err != nil {
 			return err
 		}
+		var seen store.Moment
+		if read.ID != 0 {
+			seen, _ = r.marks.first(read.ID)
+		}
 		r.mu.Lock()
-		r.pending.add(read, c)
-		r.marks.prune(&r.pending)
+		r.pending.add(read, c, seen)
+		r.marks.prune(&r.pending[len(r.pending)-1])
 		r.mu.Unlock()
 		wake(r.ready)
 	}
@@ -319,16 +323,19 @@ func (r *round) tell(ctx context.Context) error {
 		case <-r.ready:
 		}
 		r.mu.Lock()
-		b := r.pending
-		r.pending = batch{}
+		all := r.pending
+		r.pending = nil
 		r.mu.Unlock()
-		if !b.empty() {
-			wake(r.moved)
-			if err := r.tellBatch(ctx, &b); err != nil {
-				return err
+		for i := range all {
+			b := &all[i]
+			if !b.empty() {
+				wake(r.moved)
+				if err := r.tellBatch(ctx, b); err != nil {
+					return err
+				}
 			}
+			r.setTold(b.position)
 		}
-		r.setTold(b.position)
 	}
 }
 
@@ -362,14 +369,17 @@ func (r *round) tellBatch(ctx context.Context, b *batch) error {
 // shown waits until the database shows all of a batch, and returns a moment from which
 // on it did.
 func (r *round) shown(ctx context.Context, b *batch) (store.Moment, error) {
+	if len(b.unseen) == 0 {
+		return b.seen, nil
+	}
 	for pause := time.Millisecond; ; pause = min(2*pause, lookEvery) {
-		if seen, ok := r.marks.first(b.unseen); ok {
+		if seen, ok := r.marks.first(b.unseen...); ok {
 			return max(seen, b.seen), nil
 		}
 		if err := r.lookOnce(ctx); err != nil {
 			return 0, err
 		}
-		if seen, ok := r.marks.first(b.unseen); ok {
+		if seen, ok := r.marks.first(b.unseen...); ok {
 			return max(seen, b.seen), nil
 		}
 		if err := sleep(ctx, pause); err != nil {
