@@ -64,7 +64,7 @@ func PlainReads(s *Store, key EntryKey, deps []Dependency) (words [][]string) {
 const WitnessAt = witnessAt
 
 // NewSeatClock returns what reads the server's clock for a seat.
-func NewSeatClock() func(shown Moment, sent time.Time) Moment {
+func NewSeatClock() func(shown Moment, sent, answered time.Time) Moment {
 	c := &seatClock{now: time.Now}
 	return c.read
 }

@@ -83,6 +83,7 @@ func (t *Seat) call(ctx context.Context, position string, ttl time.Duration) (Ho
 	reply, err := bounded(ctx, s, func(ctx context.Context, c redis.UniversalClient) ([]any, error) {
 		return lua.Follow.Run(ctx, c, []string{t.key}, t.token, strconv.FormatInt(ttl.Milliseconds(), 10), position, t.about, positionKept.Milliseconds()).Slice()
 	})
+	answered := t.clock.now()
 	if err != nil {
 		return Holding{}, fmt.Errorf("store: seat of the follower: %w", err)
 	}
@@ -98,7 +99,7 @@ func (t *Seat) call(ctx context.Context, position string, ttl time.Duration) (Ho
 	if err1 != nil || err2 != nil {
 		return Holding{}, fmt.Errorf("store: seat of the follower: %w", replyError("follow", reply))
 	}
-	h.Clock = t.clock.read(Moment(whole*1_000_000+rest), sent)
+	h.Clock = t.clock.read(Moment(whole*1_000_000+rest), sent, answered)
 	if !h.Mine {
 		left, _ := reply[4].(int64)
 		h.Left = time.Duration(left) * time.Millisecond
@@ -107,27 +108,41 @@ func (t *Seat) call(ctx context.Context, position string, ttl time.Duration) (Ho
 }
 
 // seatClock reads the server's clock such that what it gives never lies before what
-// the server has stamped already, even if that clock is set back: what the clock
-// must have shown at the most, by this process's own, which is not set.
+// the server has stamped already, even if that clock is set back: it was never ahead of
+// this process's own, which is not set, by more than a call has shown that was read
+// without delay.
 type seatClock struct {
 	now func() time.Time
 
-	mu   sync.Mutex
-	high Moment    // the highest that may have been stamped
-	last Moment    // as it was read last
-	sent time.Time // when that was asked for
+	mu    sync.Mutex
+	began time.Time // by the process's clock; from here on that counts
+	high  Moment    // the highest that may have been stamped
+	ahead Moment    // by how much the server's clock is ahead of ours, at most
+	last  Moment    // when that was found out, by ours
 }
 
-func (c *seatClock) read(shown Moment, sent time.Time) Moment {
+// drift is by how much two clocks may come apart in a time, as its share.
+const drift = 1000
+
+// read takes in what the clock has shown to a call that was sent and answered at two
+// times.
+func (c *seatClock) read(shown Moment, sent, answered time.Time) Moment {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.sent.IsZero() {
-		c.high = max(c.high, c.last+Moment(sent.Sub(c.sent).Microseconds()))
+	first := c.began.IsZero()
+	if first {
+		c.began = sent
+	}
+	from, to := Moment(sent.Sub(c.began).Microseconds()), Moment(answered.Sub(c.began).Microseconds())
+	if !first {
+		c.ahead += max(0, from-c.last) / drift
+		c.high = max(c.high, from+c.ahead)
 	}
 	c.high = max(c.high, shown)
-	if sent.After(c.sent) {
-		c.last, c.sent = shown, sent
+	if first || shown-from < c.ahead || shown-to > c.ahead { // the last: it was set forward
+		c.ahead = shown - from
 	}
+	c.last = max(c.last, from)
 	return c.high
 }
 

@@ -151,11 +151,28 @@ func TestASeatIsOneFollowersAtATime(t *testing.T) {
 func TestAClockThatIsSetBackIsNoticed(t *testing.T) {
 	began := time.Now()
 	at := func(d time.Duration) time.Time { return began.Add(d) }
-	read := store.NewSeatClock()
-	require.EqualValues(t, 1_000_000, read(1_000_000, at(0)))
-	require.EqualValues(t, 2_000_000, read(2_000_000, at(time.Second)))
+	clock := store.NewSeatClock()
+	read := func(shown store.Moment, sent, answered time.Duration) float64 {
+		return float64(clock(shown, at(sent), at(answered))) / 1e6
+	}
+	const little = 0.01 // the clocks may drift apart
+	require.InDelta(t, 1, read(1_000_000, 0, 0), little)
+	require.InDelta(t, 2, read(2_000_000, time.Second, time.Second), little)
 	// Half a second later it shows less: it was set back after 2.5 at the most.
-	require.EqualValues(t, 2_500_000, read(1_200_000, at(1500*time.Millisecond)))
-	require.EqualValues(t, 2_500_000, read(1_700_000, at(2*time.Second)))
-	require.EqualValues(t, 3_000_000, read(3_000_000, at(3300*time.Millisecond)))
+	require.InDelta(t, 2.5, read(1_200_000, 1500*time.Millisecond, 1500*time.Millisecond), little)
+	require.InDelta(t, 2.5, read(1_700_000, 2*time.Second, 2*time.Second), little)
+	require.InDelta(t, 3, read(3_000_000, 3300*time.Millisecond, 3300*time.Millisecond), little)
+	// It was set forward, and is set back again.
+	require.InDelta(t, 14, read(14_000_000, 4*time.Second, 4*time.Second), little)
+	require.InDelta(t, 15, read(5_000_000, 5*time.Second, 5*time.Second), little)
+}
+
+// A call that takes long must not make the clock seem to be ahead.
+func TestASlowCallDoesNotPutAClockForward(t *testing.T) {
+	began := time.Now()
+	at := func(d time.Duration) time.Time { return began.Add(d) }
+	clock := store.NewSeatClock()
+	clock(1_000_000, at(0), at(0))
+	clock(1_500_000, at(100*time.Millisecond), at(600*time.Millisecond)) // read at the end of it
+	require.InDelta(t, 2_000_000, float64(clock(2_000_000, at(time.Second), at(time.Second))), 10_000)
 }
