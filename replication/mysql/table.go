@@ -28,32 +28,32 @@ type table struct {
 	until uint64
 }
 
-// column is what must be known of a column to read its values in the log.
+// column is a column of a table in the log.
 type column struct {
-	Column
+	form
 	index int // in the table as the handle knows it
 }
 
-// Column is a column as the log has it.
-type Column struct {
-	// Unsigned numbers are in the log as signed ones.
-	Unsigned bool
-	// Charset is that of a text; empty for what is none.
-	Charset string
-	// Length is that of BINARY, whose zeros at the end the log leaves out; 0 else.
-	Length int
-	// Virtual columns are computed when they are read.
-	Virtual bool
-	// DataType is its type, such as int.
-	DataType string
+// form is what must be known of a column to read its values in the log.
+type form struct {
+	// unsigned numbers are in the log as signed ones.
+	unsigned bool
+	// charset is that of a text; empty for what is none.
+	charset string
+	// length is that of BINARY, whose zeros at the end the log leaves out; 0 else.
+	length int
+	// virtual columns are computed when they are read.
+	virtual bool
+	// dataType is its type, such as int.
+	dataType string
 }
 
 const columnsQuery = `
 SELECT COLUMN_NAME, DATA_TYPE, COLUMN_TYPE, COALESCE(CHARACTER_SET_NAME, ''), COALESCE(CHARACTER_OCTET_LENGTH, 0), EXTRA
 FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? ORDER BY ORDINAL_POSITION`
 
-// ReadColumns reads the columns of a table, in order, with their names.
-func ReadColumns(ctx context.Context, db *sql.DB, name conj.TableName) (names []string, columns []Column, err error) {
+// readColumns reads the columns of a table, in order, with their names.
+func readColumns(ctx context.Context, db *sql.DB, name conj.TableName) (names []string, columns []form, err error) {
 	rows, err := db.QueryContext(ctx, columnsQuery, name.Schema, name.Name)
 	if err != nil {
 		return nil, nil, fmt.Errorf("ask for the columns of %s: %w", name, err)
@@ -61,20 +61,20 @@ func ReadColumns(ctx context.Context, db *sql.DB, name conj.TableName) (names []
 	defer func() { err = errors.Join(err, rows.Close()) }()
 	for rows.Next() {
 		var (
-			c                          Column
+			c                          form
 			name, full, charset, extra string
 			octets                     uint64
 		)
-		if err := rows.Scan(&name, &c.DataType, &full, &charset, &octets, &extra); err != nil {
+		if err := rows.Scan(&name, &c.dataType, &full, &charset, &octets, &extra); err != nil {
 			return nil, nil, fmt.Errorf("ask for the columns: %w", err)
 		}
-		c.DataType = strings.ToLower(c.DataType)
-		c.Unsigned = strings.Contains(strings.ToLower(full), "unsigned") || strings.Contains(strings.ToLower(full), "zerofill")
-		c.Charset = charset
-		if c.DataType == "binary" {
-			c.Length = int(octets)
+		c.dataType = strings.ToLower(c.dataType)
+		c.unsigned = strings.Contains(strings.ToLower(full), "unsigned") || strings.Contains(strings.ToLower(full), "zerofill")
+		c.charset = charset
+		if c.dataType == "binary" {
+			c.length = int(octets)
 		}
-		c.Virtual = strings.Contains(strings.ToUpper(extra), "VIRTUAL")
+		c.virtual = strings.Contains(strings.ToUpper(extra), "VIRTUAL")
 		names, columns = append(names, name), append(columns, c)
 	}
 	return names, columns, rows.Err()
@@ -101,7 +101,7 @@ func (s *stream) forget() {
 
 func (s *stream) readTable(ctx context.Context, name conj.TableName) (*table, error) {
 	t := &table{name: name}
-	names, columns, err := ReadColumns(ctx, s.log.db, name)
+	names, columns, err := readColumns(ctx, s.log.db, name)
 	if err != nil {
 		return nil, err
 	}
@@ -130,7 +130,7 @@ func (s *stream) readTable(ctx context.Context, name conj.TableName) (*table, er
 
 // match finds the columns in the table as the handle knows it. It is false if some are
 // others.
-func (t *table) match(names []string, columns []Column) bool {
+func (t *table) match(names []string, columns []form) bool {
 	t.columns = make([]column, len(columns))
 	whole := len(columns) == len(t.known.Columns())
 	for i := range columns {
@@ -209,17 +209,17 @@ func (t *table) image(row []any, skipped []int) conj.Image {
 	img := make(conj.Image, len(all))
 	for i, value := range row {
 		c := t.columns[i]
-		if c.Virtual || slices.Contains(skipped, i) {
+		if c.virtual || slices.Contains(skipped, i) {
 			continue
 		}
-		img[c.index] = c.FromLog(all[c.index], value)
+		img[c.index] = c.fromLog(all[c.index], value)
 	}
 	return img
 }
 
-// FromLog returns the canonical form of a value as the log has it: the same that the
+// fromLog returns the canonical form of a value as the log has it: the same that the
 // column has of the value as a driver returns it, or none.
-func (c Column) FromLog(column conj.Column, value any) conj.Value {
+func (c form) fromLog(column conj.Column, value any) conj.Value {
 	if value == nil {
 		return conj.Null
 	}
@@ -236,7 +236,7 @@ func (c Column) FromLog(column conj.Column, value any) conj.Value {
 		}
 	case conj.Bytes:
 		if text, ok := characters(value); ok {
-			if missing := c.Length - len(text); missing > 0 {
+			if missing := c.length - len(text); missing > 0 {
 				text += strings.Repeat("\x00", missing)
 			}
 			return column.FromRow(conj.MySQL, []byte(text))
@@ -246,28 +246,28 @@ func (c Column) FromLog(column conj.Column, value any) conj.Value {
 }
 
 // integer undoes the sign of an unsigned number.
-func (c Column) integer(value any) any {
+func (c form) integer(value any) any {
 	switch v := value.(type) {
 	case int8:
-		if c.Unsigned {
+		if c.unsigned {
 			return uint64(uint8(v))
 		}
 		return int64(v)
 	case int16:
-		if c.Unsigned {
+		if c.unsigned {
 			return uint64(uint16(v))
 		}
 		return int64(v)
 	case int32:
 		switch {
-		case c.Unsigned && c.DataType == "mediumint":
+		case c.unsigned && c.dataType == "mediumint":
 			return uint64(uint32(v) & 0xffffff)
-		case c.Unsigned:
+		case c.unsigned:
 			return uint64(uint32(v))
 		}
 		return int64(v)
 	case int64:
-		if c.Unsigned {
+		if c.unsigned {
 			return strconv.FormatUint(uint64(v), 10)
 		}
 		return v
@@ -276,8 +276,8 @@ func (c Column) integer(value any) any {
 }
 
 // readable reports whether text in the column's character set is the same in UTF-8.
-func (c Column) readable(text string) bool {
-	switch c.Charset {
+func (c form) readable(text string) bool {
+	switch c.charset {
 	case "utf8", "utf8mb3", "utf8mb4", "ascii":
 		return true
 	}

@@ -159,7 +159,7 @@ func (r *relation) image(tuple *pglogrepl.TupleData, keyOnly bool) conj.Image {
 		case pglogrepl.TupleDataTypeNull:
 			img[r.columns[i]] = conj.Null
 		case pglogrepl.TupleDataTypeText:
-			img[r.columns[i]] = FromText(column, value.Data)
+			img[r.columns[i]] = fromText(column, value.Data)
 		}
 	}
 	return img
@@ -174,9 +174,9 @@ func (r *relation) complete(fresh, old conj.Image, tuple *pglogrepl.TupleData) {
 	}
 }
 
-// FromText returns the canonical form of a value of which the log has the text: the same
+// fromText returns the canonical form of a value of which the log has the text: the same
 // that the column has of the value as a driver returns it, or none.
-func FromText(column conj.Column, text []byte) conj.Value {
+func fromText(column conj.Column, text []byte) conj.Value {
 	switch column.Kind {
 	case conj.Opaque:
 		return conj.NotNull
