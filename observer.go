@@ -75,6 +75,10 @@ const (
 	EventStale
 	// EventShadow is a hit that a shadow read checks against the database.
 	EventShadow
+	// EventFollow is the invalidation of one table by a follower, which has read
+	// of the change in the database's log. Event.Age says how long after the commit
+	// it was, as far as the clocks agree.
+	EventFollow
 )
 
 // String returns the kind's name in lower case, such as "hit".
@@ -98,6 +102,8 @@ func (k EventKind) String() string {
 		return "stale"
 	case EventShadow:
 		return "shadow"
+	case EventFollow:
+		return "follow"
 	}
 	return "unknown"
 }
@@ -141,7 +147,7 @@ type Event struct {
 	Duration time.Duration
 	// Query is the text of a stale result's query, and Age for how long the
 	// result had been stored, as far as its remaining time and the query's
-	// timeout tell.
+	// timeout tell. Of an EventFollow Age is how old the changes were.
 	Query string
 	Age   time.Duration
 	// Err is the error of an EventError.
@@ -170,6 +176,8 @@ type Stats struct {
 	Queued int64
 	// Repaired counts tables invalidated out of the outbox.
 	Repaired int64
+	// Followed counts tables that a follower in this process has invalidated.
+	Followed int64
 	// ShadowReads counts hits that were checked, Stale those that were stale.
 	ShadowReads, Stale int64
 	// Errors counts those of Redis and of the catalog, Queued included.

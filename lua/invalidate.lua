@@ -27,10 +27,13 @@
 --         from: empty for none, "*" not to compare
 --       4 what precedes an entry's name in its key; also the channel of the messages
 --       5 how many entries are unlinked at once, at most
---       6 for how many ms the fence is set; 0: none is, and "settle" is dropped,
+--       6 when the changes could be seen by all who read the database, by this
+--         server's clock in microseconds: what was leased later has seen them and
+--         stays; empty: nothing does
+--       7 for how many ms the fence is set; 0: none is, and "settle" is dropped,
 --         so that those who read replicas begin to settle anew; -1: none is, and
 --         "settle" is left, which an earlier call for the same changes has set
---       7.. fence ids: the one that is set, if one is, then any to be dropped
+--       8.. fence ids: the one that is set, if one is, then any to be dropped
 -- Returns {0, dropped, garbage..}, dropped being entries (sets), stamps, or 1 for
 --       a table that had a generation or for a namespace that had an epoch;
 --       garbage the keys of sets that were taken away
@@ -40,7 +43,8 @@
 -- Complexity O(C + entries unlinked at once) for sets, O(C) for stamps, O(schemes)
 --       for a table, O(1) for everything; O(fences) besides.
 local sets, op, version, key = ARGV[1] == 'sets', ARGV[2], ARGV[3], KEYS[1]
-local hold = tonumber(ARGV[6])
+local seen, hold = tonumber(ARGV[6]), tonumber(ARGV[7])
+-- include born
 
 local names = redis.pcall('HKEYS', key)
 if names.err then
@@ -52,7 +56,7 @@ if hold > 0 then
   -- The writer's clock has no say in when its fence runs out. The first write
   -- is the one that a full server refuses.
   -- include clock
-  local set = 'f:' .. ARGV[7]
+  local set = 'f:' .. ARGV[8]
   -- Another process may have set it for longer.
   local upto = math.max(now + hold, tonumber(redis.call('HGET', key, set) or 0) or 0)
   redis.call('HSET', key, set, string.format('%.0f', upto))
@@ -66,7 +70,7 @@ end
 
 -- Fences fall last, when nothing is left that they protect from.
 local function done(dropped)
-  for i = hold > 0 and 8 or 7, #ARGV do redis.call('HDEL', key, 'f:' .. ARGV[i]) end
+  for i = hold > 0 and 9 or 8, #ARGV do redis.call('HDEL', key, 'f:' .. ARGV[i]) end
   for i = 1, hold == 0 and #names or 0 do
     if names[i] == 'f:settle' then redis.call('HDEL', key, 'f:settle') end
   end
@@ -79,9 +83,16 @@ local function done(dropped)
   return {0, dropped}
 end
 
-if op == 'all' then return done(redis.call('UNLINK', KEYS[2])) end
+if op == 'all' then
+  local epoch = seen and redis.call('GET', KEYS[2])
+  if epoch and born(epoch, (string.find(epoch, ':', 1, true) or 0) + 23) > seen then return done(0) end
+  return done(redis.call('UNLINK', KEYS[2]))
+end
 
 if op == 'table' then
+  -- All that a generation vouches for was leased after it was made.
+  local g = seen and redis.call('HGET', key, 'g')
+  if g and born(g, 23) > seen then return done(0) end
   local dropped, fields = 0, {}
   for _, name in ipairs(names) do
     -- Fences belong to other writers.
@@ -109,8 +120,26 @@ end
 
 local dropped = 0
 if not sets then
-  for i = 2, #KEYS, 1000 do dropped = dropped + redis.call('UNLINK', unpack(KEYS, i, math.min(i + 999, #KEYS))) end
+  for i = 2, #KEYS, 1000 do
+    local upto, old = math.min(i + 999, #KEYS), {}
+    local page = seen and redis.call('MGET', unpack(KEYS, i, upto))
+    for j = i, upto do
+      -- As with a generation.
+      local stamp = page and page[j - i + 1]
+      if not stamp or born(stamp, 23) <= seen then old[#old + 1] = KEYS[j] end
+    end
+    if #old > 0 then dropped = dropped + redis.call('UNLINK', unpack(old)) end
+  end
   return done(dropped)
+end
+
+-- older returns the members of a set whose leases may not have seen the changes.
+local function older(conjunction)
+  local members, names = redis.call('HGETALL', conjunction), {}
+  for j = 1, #members, 2 do
+    if born(members[j + 1], 7) <= seen then names[#names + 1] = members[j] end
+  end
+  return names
 end
 
 local budget, taken, suffix = tonumber(ARGV[5]), {}, nil
@@ -131,9 +160,14 @@ for i = 2, #KEYS do
     taken[#taken + 1] = garbage
     dropped = dropped + size
   elseif size > 0 then
-    local names = redis.call('HKEYS', conjunction)
-    for j = 1, size do names[j] = ARGV[4] .. names[j] end
-    dropped = dropped + redis.call('UNLINK', conjunction, unpack(names)) - 1
+    local names, entries = seen and older(conjunction) or redis.call('HKEYS', conjunction), {}
+    for j = 1, #names do entries[j] = ARGV[4] .. names[j] end
+    if #names == size then
+      dropped = dropped + redis.call('UNLINK', conjunction, unpack(entries)) - 1
+    elseif #names > 0 then
+      redis.call('HDEL', conjunction, unpack(names))
+      dropped = dropped + redis.call('UNLINK', unpack(entries))
+    end
     budget = budget - size
   end
 end

@@ -6,7 +6,8 @@
 // scripts: [Find], [Vouch] for each table, and on a miss [Lease].
 //
 // In a write, [Invalidate] runs after COMMIT, and under Strict before it as well. It
-// may leave entries to [Reclaim]. [Identity] names the server.
+// may leave entries to [Reclaim]. [Follow] is the seat of those who tell of what others
+// have written. [Identity] names the server.
 //
 // Package internal/store builds the keys and arguments. Nothing but a script
 // changes a key of the protocol. Each file opens with its keys, arguments, reply
@@ -39,6 +40,7 @@ var (
 	Lease      = load("lease")
 	Identity   = load("identity")
 	Probe      = load("probe")
+	Follow     = load("follow")
 )
 
 // load returns a script of this package.

@@ -20,6 +20,7 @@
 -- depends on the whole table then.
 -- include held
 -- include witness
+-- include born
 -- include member
 -- include enter
 -- include lifetime
@@ -48,8 +49,12 @@ else
     for j = i, upto do
       local stamp = page[j - i + 1]
       if not stamp then
-        stamp = ARGV[1] .. '.s' .. j
+        -- It tells no time: others may save under it what they have leased before.
+        stamp = string.sub(ARGV[1], 1, 22) .. 's' .. string.sub(ARGV[1], 23) .. '.' .. j
         redis.call('SET', KEYS[j], stamp)
+      elseif born(stamp, 23) > born(ARGV[1], 23) then
+        -- What it vouches for was leased after it was made, and this result wasn't.
+        return 0
       end
       joined[#joined + 1] = stamp
     end

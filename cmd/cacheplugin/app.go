@@ -59,7 +59,7 @@ Exit codes: 0 all is well, 1 a problem was found, 2 wrong call, 3 no connection.
 	f.BoolVar(&a.exact, "exact", false, "of the prefix itself only, not of what PrefixFunc and DBSpecific make of it")
 	f.DurationVar(&a.timeout, "timeout", 5*time.Second, "how long to wait for one answer of Redis or of the database")
 	f.BoolVar(&a.asJSON, "json", false, "print JSON, for programs")
-	root.AddCommand(a.invalidateCommand(), a.statsCommand(), a.inspectCommand(), a.explainCommand(), a.doctorCommand(), a.cleanFilesCommand())
+	root.AddCommand(a.invalidateCommand(), a.statsCommand(), a.inspectCommand(), a.explainCommand(), a.doctorCommand(), a.followCommand(), a.cleanFilesCommand())
 	return root
 }
 

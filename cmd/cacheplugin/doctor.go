@@ -15,17 +15,22 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/follow"
 	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
 func (a *app) doctorCommand() *cobra.Command {
-	return &cobra.Command{
+	var o followed
+	cmd := &cobra.Command{
 		Use:   "doctor",
 		Short: "Check whether this Redis is fit for the cache",
 		Long: `Check whether this Redis is fit for the cache, and say what to change: version,
 role, scripts, whether restarts and failovers can be noticed, eviction and memory,
 persistence, clock and latency. It plays one read and one invalidation through
 under the prefix and leaves nothing behind.
+
+With a --database it also checks whether that can be followed (cacheplugin follow):
+its settings, the user's rights, PostgreSQL's publication and slot.
 
 It exits with 1 if there is a problem. Warnings are advice.`,
 		Example: "  cacheplugin doctor --redis redis://cache.internal:6379 --prefix shop",
@@ -34,9 +39,11 @@ It exits with 1 if there is a problem. Warnings are advice.`,
 			if err := a.connect(cmd.Context()); err != nil {
 				return err
 			}
-			return a.doctor(cmd.Context())
+			return a.doctor(cmd.Context(), o)
 		},
 	}
+	o.flags(cmd)
+	return cmd
 }
 
 // The states of a check.
@@ -82,7 +89,7 @@ func (d *diagnosis) text(w io.Writer) {
 	}
 }
 
-func (a *app) doctor(ctx context.Context) error {
+func (a *app) doctor(ctx context.Context, o followed) error {
 	stores, err := a.open(ctx, a.prefix)
 	if err != nil {
 		return err
@@ -114,6 +121,22 @@ func (a *app) doctor(ctx context.Context) error {
 	d.cluster(ctx, a.client)
 	d.clock(ctx, node)
 	d.latency(ctx, node)
+	d.followers(ctx, s)
+	if url := o.database; url != "" {
+		bounded, cancel := context.WithTimeout(ctx, a.timeout)
+		defer cancel()
+		findings, err := o.examine(bounded, url)
+		var wrong *failure
+		switch {
+		case errors.As(err, &wrong):
+			return err
+		case errors.Is(err, follow.ErrSetup):
+			d.add("database", stateProblem, "correct it in --database or in the database", "%v", err)
+		case err != nil:
+			return &failure{exitConnection, fmt.Errorf("the database: %w", err), "is it running, and reachable from here? Give its URL by --database or DATABASE_URL"}
+		}
+		d.database(findings)
+	}
 	if err := a.print(&d); err != nil {
 		return err
 	}

@@ -114,7 +114,10 @@ func launchMariaDB(bin, dir, data, accounts string, port int, owner *process.Acc
 		"--socket="+filepath.Join(dir, "s"), "--pid-file="+filepath.Join(dir, "pid"), "--skip-name-resolve",
 		"--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci",
 		"--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=64M",
-		"--innodb-doublewrite=0", "--max-connections=1000", "--default-time-zone=+00:00")
+		"--innodb-doublewrite=0", "--max-connections=1000", "--default-time-zone=+00:00",
+		// For those who follow its log.
+		"--log-bin="+filepath.Join(dir, "log"), "--server-id=1", "--binlog-format=ROW", "--binlog-row-image=FULL", "--sync-binlog=0",
+		"--log-bin-trust-function-creators=1")
 	if err != nil {
 		return nil, err
 	}

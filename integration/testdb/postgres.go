@@ -105,7 +105,8 @@ func (m *madePostgres) launch(port int, more ...string) (*server, error) {
 		"-D", m.data, "-h", "127.0.0.1", "-p", strconv.Itoa(port),
 		"-c", "unix_socket_directories=",
 		"-c", "fsync=off", "-c", "synchronous_commit=off", "-c", "full_page_writes=off",
-		"-c", "wal_level=minimal", "-c", "max_wal_senders=0",
+		// For those who follow its log.
+		"-c", "wal_level=logical", "-c", "max_wal_senders=50", "-c", "max_replication_slots=50",
 		"-c", "dynamic_shared_memory_type=mmap", // containers have little /dev/shm
 		"-c", "max_connections=1000", "-c", "shared_buffers=64MB",
 		"-c", "timezone=UTC", "-c", "jit=off",

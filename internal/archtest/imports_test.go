@@ -67,6 +67,11 @@ var rules = map[string]rule{
 		"conj", "internal/background", "internal/change", "internal/dialect", "internal/namespace", "internal/report", "internal/store", "txn",
 	}},
 
+	// What others commit, as a database's log tells of it.
+	"internal/follow": {ours: []string{
+		"conj", "internal/catalog", "internal/commit", "internal/database", "internal/namespace", "internal/policy", "internal/report", "internal/store",
+	}},
+
 	// The way of a read.
 	"internal/lookup": {ours: []string{
 		"cache", "conj", "internal/background", "internal/catalog", "internal/change", "internal/commit", "internal/database", "internal/dialect",
@@ -79,7 +84,7 @@ var rules = map[string]rule{
 		"internal/namespace", "internal/policy", "internal/report", "internal/rows", "internal/rowset", "txn",
 	}},
 	"": {ours: []string{
-		"cache", "conj", "internal/callbacks", "internal/catalog", "internal/commit", "internal/database", "internal/lookup", "internal/misconfig",
+		"cache", "conj", "internal/callbacks", "internal/catalog", "internal/commit", "internal/database", "internal/follow", "internal/lookup", "internal/misconfig",
 		"internal/namespace", "internal/near", "internal/policy", "internal/report", "internal/store", "txn",
 	}},
 }

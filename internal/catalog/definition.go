@@ -86,6 +86,9 @@ const (
 	strangeView     = "is a view whose definition is not understood"
 )
 
+// TableID returns the ID of a table that is by itself, and not one of a family.
+func TableID(name conj.TableName) string { return tableID(name.Schema, name.Name) }
+
 // tableID makes an ID of a schema and a name, such that no two tables share one.
 func tableID(schema, name string) string {
 	return idPart(schema) + "." + idPart(name)

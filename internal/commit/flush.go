@@ -53,6 +53,10 @@ type delivery struct {
 	// done. Else it is tried once, for a caller who keeps what fails.
 	queues bool
 	fences []string // that are dropped
+	// seen is from when on all who read the database see the changes, 0 if that
+	// isn't known: what was leased later stays.
+	seen store.Moment
+	age  time.Duration // of the changes, if it is known
 }
 
 // invalidator drops what is cached.
@@ -62,10 +66,27 @@ type invalidator interface {
 }
 
 func (d delivery) through(ns *namespace.Namespace) invalidator {
-	if d.queues {
+	switch {
+	case d.queues:
 		return ns.Guard
+	case d.seen > 0:
+		return sparing{ns.Store, d.seen}
 	}
 	return ns.Store
+}
+
+// sparing leaves what was leased after a moment.
+type sparing struct {
+	store *store.Store
+	seen  store.Moment
+}
+
+func (s sparing) Invalidate(ctx context.Context, changes []store.Change, _ ...string) ([]store.Report, error) {
+	return s.store.InvalidateSeen(ctx, changes, s.seen)
+}
+
+func (s sparing) InvalidateAll(ctx context.Context, _ ...string) error {
+	return s.store.InvalidateAllSeen(ctx, s.seen)
 }
 
 // drop drops what some changes have made wrong in a namespace.
@@ -79,7 +100,7 @@ func (c *Committer) drop(ctx context.Context, ns *namespace.Namespace, list []*c
 	took := time.Since(start)
 	ns.Near.Drop(told...)
 	for _, r := range reports {
-		e := report.Event{Kind: how.event, Table: r.Table, Whole: r.Whole, Keys: r.Keys, Dropped: r.Dropped, Duration: took}
+		e := report.Event{Kind: how.event, Table: r.Table, Whole: r.Whole, Keys: r.Keys, Dropped: r.Dropped, Duration: took, Age: how.age}
 		for _, one := range list {
 			if one.table == r.Table {
 				e.Images += len(one.images)
@@ -97,7 +118,7 @@ func (c *Committer) dropEverything(ctx context.Context, ns *namespace.Namespace,
 	took := time.Since(start)
 	ns.Near.Clear()
 	if err == nil || how.queues {
-		c.report.Event(ctx, report.Event{Kind: how.event, Table: "*", Whole: true, Duration: took})
+		c.report.Event(ctx, report.Event{Kind: how.event, Table: "*", Whole: true, Duration: took, Age: how.age})
 	}
 	return err
 }

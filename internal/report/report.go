@@ -25,6 +25,7 @@ const (
 	Repair
 	Stale
 	Shadow
+	Follow
 )
 
 // Event is one thing that the plugin did. The root package documents the
@@ -55,6 +56,7 @@ type Stats struct {
 	Invalidations, Dropped      int64
 	Queued                      int64
 	Repaired                    int64
+	Followed                    int64
 	ShadowReads, Stale          int64
 	Errors                      int64
 }
@@ -65,8 +67,8 @@ type Reporter struct {
 	observe func(context.Context, Event) // nil if nobody listens
 	last    sync.Map                     // string -> *atomic.Int64: when a kind of message was logged, in nanoseconds
 
-	hits, misses, stores, skips, nearHits, nearValidated, refused, overflowed atomic.Int64
-	invalidations, dropped, queued, repaired, shadowReads, stale, errors      atomic.Int64
+	hits, misses, stores, skips, nearHits, nearValidated, refused, overflowed      atomic.Int64
+	invalidations, dropped, queued, repaired, followed, shadowReads, stale, errors atomic.Int64
 }
 
 // New returns a Reporter that logs to logger and passes events on to observe,
@@ -102,6 +104,8 @@ func (r *Reporter) count(e Event) {
 		r.dropped.Add(int64(e.Dropped))
 	case Repair:
 		r.repaired.Add(1)
+	case Follow:
+		r.followed.Add(1)
 	case Stale:
 		r.stale.Add(1)
 	case Shadow:
@@ -138,7 +142,7 @@ func (r *Reporter) Stats() Stats {
 		NearHits: r.nearHits.Load(), NearValidated: r.nearValidated.Load(),
 		Refused: r.refused.Load(), Overflowed: r.overflowed.Load(),
 		Invalidations: r.invalidations.Load(), Dropped: r.dropped.Load(),
-		Queued: r.queued.Load(), Repaired: r.repaired.Load(),
+		Queued: r.queued.Load(), Repaired: r.repaired.Load(), Followed: r.followed.Load(),
 		ShadowReads: r.shadowReads.Load(), Stale: r.stale.Load(), Errors: r.errors.Load(),
 	}
 }

@@ -17,7 +17,7 @@ func TestEventsAreCountedAndPassedOn(t *testing.T) {
 	ctx := t.Context()
 	for _, e := range []Event{
 		{Kind: Hit}, {Kind: Hit, Near: true}, {Kind: Hit, Near: true, Validated: true},
-		{Kind: Miss}, {Kind: Store}, {Kind: Skip}, {Kind: Repair}, {Kind: Stale}, {Kind: Shadow},
+		{Kind: Miss}, {Kind: Store}, {Kind: Skip}, {Kind: Repair}, {Kind: Stale}, {Kind: Shadow}, {Kind: Follow},
 		{Kind: Invalidate, Dropped: 5}, {Kind: Error, Err: errors.New("away")},
 	} {
 		r.Event(ctx, e)
@@ -26,10 +26,10 @@ func TestEventsAreCountedAndPassedOn(t *testing.T) {
 	r.CountRefused()
 	r.CountOverflowed()
 	r.CountQueued()
-	require.Len(t, seen, 11)
+	require.Len(t, seen, 12)
 	require.Equal(t, Stats{
 		Hits: 4, NearHits: 2, NearValidated: 1, Misses: 1, Stores: 1, Skips: 1, Refused: 1, Overflowed: 1,
-		Invalidations: 1, Dropped: 5, Queued: 1, Repaired: 1, ShadowReads: 1, Stale: 1, Errors: 1,
+		Invalidations: 1, Dropped: 5, Queued: 1, Repaired: 1, Followed: 1, ShadowReads: 1, Stale: 1, Errors: 1,
 	}, r.Stats())
 }
 

@@ -44,11 +44,21 @@ func (s *Store) FenceAll(ctx context.Context, id string, ttl time.Duration) erro
 	return nil
 }
 
-// fencing is what a call does to fences besides dropping entries.
+// fencing is what a call does to fences besides dropping entries, and what it leaves
+// of these.
 type fencing struct {
-	set  string        // the id of the fence that is set, if hold is not zero
-	hold time.Duration // for how long
-	drop []string      // the ids of those that are dropped
+	set   string        // the id of the fence that is set, if hold is not zero
+	hold  time.Duration // for how long
+	drop  []string      // the ids of those that are dropped
+	after Moment        // what was leased later stays
+}
+
+// seen is the moment as the script takes it.
+func (f fencing) seen() any {
+	if f.after == 0 {
+		return ""
+	}
+	return int64(f.after)
 }
 
 // args completes the arguments of a call of the script, which is the first or

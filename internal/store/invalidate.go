@@ -242,7 +242,7 @@ func (s *Store) calls(w *tableWork, whole bool, fences fencing) []lua.Call {
 	table := s.TableName(w.table)
 	if w.whole {
 		w.keys = nil
-		return []lua.Call{{Script: lua.Invalidate, Keys: []string{table}, Args: fences.args(true, true, s.mode, "table", "", s.entries, s.unlinked)}}
+		return []lua.Call{{Script: lua.Invalidate, Keys: []string{table}, Args: fences.args(true, true, s.mode, "table", "", s.entries, s.unlinked, fences.seen())}}
 	}
 
 	// The version is compared by the first call only. After a commit the
@@ -267,7 +267,7 @@ func (s *Store) calls(w *tableWork, whole bool, fences fencing) []lua.Call {
 			keys = append(keys, s.ConjunctionName(w.table, wholeTable(w.table)))
 		}
 		first, last := start == 0, start+keysPerCall >= len(w.keys)
-		calls = append(calls, lua.Call{Script: lua.Invalidate, Keys: keys, Args: fences.args(first, last, s.mode, "keys", version, s.entries, s.unlinked)})
+		calls = append(calls, lua.Call{Script: lua.Invalidate, Keys: keys, Args: fences.args(first, last, s.mode, "keys", version, s.entries, s.unlinked, fences.seen())})
 		version = "*"
 	}
 	return calls
@@ -387,7 +387,7 @@ func (s *Store) dropAll(ctx context.Context, fences fencing) error {
 
 // dropRoot returns the call that drops all that an epoch vouches for.
 func (s *Store) dropRoot(r root, fences fencing) lua.Call {
-	return lua.Call{Script: lua.Invalidate, Keys: []string{r.fences, r.epoch}, Args: fences.args(true, true, s.mode, "all", "", s.entries, s.unlinked)}
+	return lua.Call{Script: lua.Invalidate, Keys: []string{r.fences, r.epoch}, Args: fences.args(true, true, s.mode, "all", "", s.entries, s.unlinked, fences.seen())}
 }
 
 // dropMovingRoot does the same key by key, and at no time without the fence.
@@ -397,7 +397,7 @@ func (s *Store) dropMovingRoot(ctx context.Context, c redis.UniversalClient, r r
 			return err
 		}
 	}
-	err := lua.Invalidate.Run(ctx, c, []string{r.fences}, fences.args(true, true, s.mode, "table", "", s.entries, s.unlinked)...).Err()
+	err := lua.Invalidate.Run(ctx, c, []string{r.fences}, fences.args(true, true, s.mode, "table", "", s.entries, s.unlinked, fences.seen())...).Err()
 	if err != nil || fences.hold == 0 {
 		return err
 	}

@@ -27,6 +27,7 @@ const (
 	setsNoFence            // a strict writer announces nothing
 	namesNoRows            // stores as if no rows had been joined
 	asksNoVersion          // takes a valid entry for the one that it has kept
+	marksTooEarly          // a follower takes a moment before the commit for one after it
 )
 
 // weaknesses are those that the model must notice, and the seed from which on it is
@@ -40,6 +41,7 @@ var weaknesses = map[string]struct {
 	"sets no fence":   {weakness: setsNoFence},
 	"names no rows":   {weakness: namesNoRows},
 	"asks no version": {weakness: asksNoVersion, from: 350},
+	"marks too early": {weakness: marksTooEarly},
 }
 
 // query is a query over the rows of the model, with what it depends on. Rows of
@@ -162,6 +164,10 @@ type writer struct {
 	commit int
 	table  string
 	images []row
+	// followed: it invalidates nothing itself, and a follower does so that has looked
+	// at the clock after the commit.
+	followed bool
+	mark     store.Moment
 }
 
 type call struct {
@@ -368,9 +374,12 @@ func (w *world) lookUp(ctx context.Context, r *reader) {
 
 func (w *world) write(ctx context.Context, x *writer) {
 	switch {
+	case x.commit == 0 && w.weak == marksTooEarly && x.mark == 0:
+		x.mark = w.clock(ctx, x.store)
 	case x.commit == 0 && (x.fence != "" || !w.strict):
 		if !w.strict {
 			w.choose(x)
+			x.followed = w.draw(2, "followed") == 0
 		} else if w.draw(4, "roll back") == 0 {
 			w.fences = append(w.fences, x.fence)
 			x.fence = ""
@@ -397,7 +406,17 @@ func (w *world) write(ctx context.Context, x *writer) {
 			require.NoError(w.t, err)
 			w.discard(reports)
 		}
+	case x.followed && x.mark == 0:
+		x.mark = w.clock(ctx, x.store)
+	case x.followed:
+		w.some(x)
+		reports, err := x.store.InvalidateSeen(ctx, []store.Change{changed(x.table, x.images...)}, x.mark)
+		require.NoError(w.t, err)
+		w.discard(reports)
+		w.oblige(x)
+		x.commit, x.mark = 0, 0
 	default:
+		x.mark = 0
 		if w.strict && w.draw(3, "killed") == 0 {
 			w.fences = append(w.fences, x.fence)
 		} else {
@@ -409,6 +428,13 @@ func (w *world) write(ctx context.Context, x *writer) {
 		}
 		x.commit, x.fence = 0, ""
 	}
+}
+
+// clock looks at the server's clock as followers do.
+func (w *world) clock(ctx context.Context, s *store.Store) store.Moment {
+	h, err := s.NewSeat("model", "").Take(ctx, "")
+	require.NoError(w.t, err)
+	return h.Clock
 }
 
 // choose picks a row and its new state.
@@ -504,6 +530,9 @@ func TestTheModelNoticesAWeakenedProtocol(t *testing.T) {
 			weak := fault.weakness
 			if mode.spread && weak == namesNoRows {
 				continue // it depends on the whole table all the same
+			}
+			if mode.spread && weak == marksTooEarly {
+				continue // nothing is spared
 			}
 			t.Run(fmt.Sprintf("%v/%s", mode, name), func(t *testing.T) {
 				t.Parallel()

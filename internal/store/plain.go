@@ -238,7 +238,7 @@ func (l plainLookup) valid() (h head, payload string, ok bool) {
 		return head{}, "", false
 	}
 	for _, cmd := range l.ofSets() {
-		if cmd.(*redis.StringCmd).Val() != h.version[:markLen] {
+		if !strings.HasPrefix(cmd.(*redis.StringCmd).Val(), h.version[:markLen]) {
 			return head{}, "", false
 		}
 	}

@@ -223,6 +223,9 @@ func checkClient(client redis.UniversalClient) error {
 	return nil
 }
 
+// Namespace returns the name of the namespace.
+func (s *Store) Namespace() string { return s.namespace }
+
 // EntryKey names an entry: 128 bits of a hash over all that determines the
 // result and its dependencies.
 type EntryKey [16]byte

@@ -67,9 +67,9 @@ type Observer struct {
 	tracer trace.Tracer
 	system []attribute.KeyValue
 
-	lookups, nearHits, stores, skips, refused, invalidations, dropped, errors, queued, repaired, shadowReads, stale metric.Int64Counter
-	lookupTime, storeTime, invalidationTime                                                                         metric.Float64Histogram
-	resultBytes, resultRows                                                                                         metric.Int64Histogram
+	lookups, nearHits, stores, skips, refused, invalidations, dropped, errors, queued, repaired, followed, shadowReads, stale metric.Int64Counter
+	lookupTime, storeTime, invalidationTime                                                                                   metric.Float64Histogram
+	resultBytes, resultRows                                                                                                   metric.Int64Histogram
 }
 
 var _ cacheplugin.Observer = (*Observer)(nil)
@@ -123,6 +123,7 @@ func (x *Observer) instruments(m metric.Meter) error {
 	x.dropped = counter("cacheplugin.dropped", "{result}", "Results that invalidations have dropped; a whole table counts as one.")
 	x.errors = counter("cacheplugin.errors", "{error}", "Errors of Redis and of the catalog that queries and writes went on without.")
 	x.queued = counter("cacheplugin.queued", "{invalidation}", "Invalidations that did not get through to Redis and were queued.")
+	x.followed = counter("cacheplugin.followed", "{table}", "Tables that a follower in this process has invalidated, for what its database's log had.")
 	x.repaired = counter("cacheplugin.repaired", "{table}", "Tables that were invalidated out of the outbox, for a writer that had died or could not reach Redis.")
 	x.shadowReads = counter("cacheplugin.shadow_reads", "{query}", "Hits that shadow reads have checked against the database.")
 	x.stale = counter("cacheplugin.stale", "{result}", "Results that shadow reads found to be stale.")
@@ -181,6 +182,8 @@ func (x *Observer) measure(ctx context.Context, e cacheplugin.Event) {
 		x.stale.Add(ctx, 1, with(op))
 	case cacheplugin.EventRepair:
 		x.repaired.Add(ctx, 1, with())
+	case cacheplugin.EventFollow:
+		x.followed.Add(ctx, 1, with())
 	case cacheplugin.EventError:
 		x.errors.Add(ctx, 1, with(ReasonKey.String(reasonSort(e.Reason))))
 		if errors.Is(e.Err, store.ErrQueued) {

@@ -98,6 +98,7 @@ var events = []cacheplugin.Event{
 	{Kind: cacheplugin.EventHit, Table: "users", Op: cache.Count, Near: true, Duration: time.Millisecond},
 	{Kind: cacheplugin.EventHit, Table: "users", Op: cache.Count, Near: true, Validated: true, Duration: time.Millisecond},
 	{Kind: cacheplugin.EventRepair, Table: "public.users", Dropped: 1, Duration: time.Millisecond},
+	{Kind: cacheplugin.EventFollow, Table: "public.users", Dropped: 1, Duration: time.Millisecond},
 }
 
 func TestEventsAreMeasured(t *testing.T) {
@@ -127,6 +128,7 @@ func TestEventsAreMeasured(t *testing.T) {
 		"cacheplugin.dropped{db.sql.table=*,db.system=postgresql}":                                                                             0,
 		"cacheplugin.errors{cacheplugin.reason=a look-up failed,db.sql.table=users,db.system=postgresql}":                                      1,
 		"cacheplugin.errors{cacheplugin.reason=it did not get through,db.system=postgresql}":                                                   1,
+		"cacheplugin.followed{db.sql.table=public.users,db.system=postgresql}":                                                                 1,
 		"cacheplugin.repaired{db.sql.table=public.users,db.system=postgresql}":                                                                 1,
 		"cacheplugin.skips{cacheplugin.op=none,cacheplugin.reason=volatile,db.sql.table=users,db.system=postgresql}":                           1,
 		"cacheplugin.skips{cacheplugin.op=get,cacheplugin.reason=invalidated while it was read,db.sql.table=users,db.system=postgresql}":       1,

@@ -72,9 +72,9 @@ type Metrics struct {
 	tables, skipReasons, errorReasons labels
 
 	lookups, nearHits, stores, skips, invalidations, dropped, shadowReads, stale, errors *client.CounterVec
-	refused, queued, repaired                                                            client.Counter
+	refused, queued, repaired, followed                                                  client.Counter
 	lookupSeconds, invalidationSeconds                                                   *client.HistogramVec
-	storeSeconds, resultBytes, resultRows                                                client.Histogram
+	storeSeconds, resultBytes, resultRows, followLag                                     client.Histogram
 
 	all []client.Collector
 }
@@ -122,6 +122,8 @@ func New(o Options) *Metrics {
 	m.errors = counters("errors_total", "Errors of Redis and of the catalog that queries and writes went on without.", "reason")
 	m.queued = counter("queued_total", "Invalidations that did not get through to Redis and were queued.")
 	m.repaired = counter("repaired_total", "Tables that were invalidated out of the outbox, for a writer that had died or could not reach Redis.")
+	m.followed = counter("followed_total", "Tables that a follower in this process has invalidated, for what its database's log had.")
+	m.followLag = histogram("follow_lag_seconds", "How long after their commit changes were told of that a follower has read in the log.", client.ExponentialBuckets(1e-3, 2, 16))
 	m.shadowReads = counters("shadow_reads_total", "Hits that shadow reads have checked against the database.", "table")
 	m.stale = counters("stale_total", "Results that shadow reads found to be stale.", "table")
 	m.lookupSeconds = histograms("lookup_duration_seconds", "How long look-ups took, without the database.", o.DurationBuckets, "result")
@@ -187,6 +189,9 @@ func (m *Metrics) Observe(_ context.Context, e cacheplugin.Event) {
 		m.stale.WithLabelValues(m.tables.value(e.Table)).Inc()
 	case cacheplugin.EventRepair:
 		m.repaired.Inc()
+	case cacheplugin.EventFollow:
+		m.followed.Inc()
+		m.followLag.Observe(e.Age.Seconds())
 	case cacheplugin.EventError:
 		m.errors.WithLabelValues(m.errorReasons.value(reason(e.Reason))).Inc()
 		if errors.Is(e.Err, store.ErrQueued) {

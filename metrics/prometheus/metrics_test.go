@@ -44,6 +44,7 @@ func everyEvent() []cacheplugin.Event {
 		{Kind: cacheplugin.EventShadow, Table: "users", Op: cache.Get},
 		{Kind: cacheplugin.EventStale, Table: "users", Op: cache.Get, Query: "SELECT", Age: time.Minute},
 		{Kind: cacheplugin.EventRepair, Table: "public.users", Dropped: 1, Duration: time.Millisecond},
+		{Kind: cacheplugin.EventFollow, Table: "public.users", Dropped: 1, Duration: time.Millisecond, Age: 3 * time.Millisecond},
 	}
 }
 
@@ -83,6 +84,9 @@ cacheplugin_refused_total 1
 # HELP cacheplugin_repaired_total Tables that were invalidated out of the outbox, for a writer that had died or could not reach Redis.
 # TYPE cacheplugin_repaired_total counter
 cacheplugin_repaired_total 1
+# HELP cacheplugin_followed_total Tables that a follower in this process has invalidated, for what its database's log had.
+# TYPE cacheplugin_followed_total counter
+cacheplugin_followed_total 1
 # HELP cacheplugin_shadow_reads_total Hits that shadow reads have checked against the database.
 # TYPE cacheplugin_shadow_reads_total counter
 cacheplugin_shadow_reads_total{table="users"} 1
@@ -97,13 +101,13 @@ cacheplugin_stale_total{table="users"} 1
 # TYPE cacheplugin_stores_total counter
 cacheplugin_stores_total{op="get",table="users"} 1
 `), "cacheplugin_lookups_total", "cacheplugin_near_hits_total", "cacheplugin_stores_total", "cacheplugin_skips_total", "cacheplugin_refused_total",
-		"cacheplugin_invalidations_total", "cacheplugin_dropped_total", "cacheplugin_errors_total", "cacheplugin_queued_total", "cacheplugin_repaired_total",
+		"cacheplugin_invalidations_total", "cacheplugin_dropped_total", "cacheplugin_errors_total", "cacheplugin_queued_total", "cacheplugin_repaired_total", "cacheplugin_followed_total",
 		"cacheplugin_shadow_reads_total", "cacheplugin_stale_total"))
 
 	require.Equal(t, map[string]uint64{
 		"cacheplugin_lookup_duration_seconds hit": 4, "cacheplugin_lookup_duration_seconds miss": 1,
 		"cacheplugin_invalidation_duration_seconds keys": 1, "cacheplugin_invalidation_duration_seconds whole": 1,
-		"cacheplugin_store_duration_seconds": 1, "cacheplugin_result_bytes": 1, "cacheplugin_result_rows": 1,
+		"cacheplugin_store_duration_seconds": 1, "cacheplugin_follow_lag_seconds": 1, "cacheplugin_result_bytes": 1, "cacheplugin_result_rows": 1,
 	}, histograms(t, m))
 	problems, err := testutil.CollectAndLint(m)
 	require.NoError(t, err)

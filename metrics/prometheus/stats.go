@@ -45,6 +45,7 @@ func NewStats(read func() cacheplugin.Stats, o Options) *Stats {
 	add("dropped", "Results that invalidations have dropped.", func(s cacheplugin.Stats) int64 { return s.Dropped })
 	add("queued", "Invalidations that had to be queued.", func(s cacheplugin.Stats) int64 { return s.Queued })
 	add("repaired", "Tables that were invalidated out of the outbox.", func(s cacheplugin.Stats) int64 { return s.Repaired })
+	add("followed", "Tables that a follower in this process has invalidated.", func(s cacheplugin.Stats) int64 { return s.Followed })
 	add("shadow_reads", "Hits that were checked against the database.", func(s cacheplugin.Stats) int64 { return s.ShadowReads })
 	add("stale", "Checked hits that were stale.", func(s cacheplugin.Stats) int64 { return s.Stale })
 	add("errors", "Errors of Redis and of the catalog.", func(s cacheplugin.Stats) int64 { return s.Errors })

@@ -56,7 +56,7 @@ func New(weakness string) (*Hook, error) {
 			"if life == '0' then return {0} end",
 			"if life == '0' then return {0} end\nif true then return {2, token} end",
 		},
-		Unverified: {"return redis.pcall('HGET', key, name) == string.sub(entry, 2, 7)", "return true"},
+		Unverified: {"return type(mark) == 'string' and string.sub(mark, 1, 6) == string.sub(entry, 2, 7)", "return true"},
 		Faithful:   {"string.match(info, 'master_replid:(%x+)') or 'none'", "'none'"},
 		Unfenced:   {},
 		Deaf:       {},
@@ -128,7 +128,7 @@ func (h *Hook) drops(cmd redis.Cmder) bool {
 		return false
 	}
 	args := cmd.Args()
-	hold := args[3+args[2].(int)+5]
+	hold := args[3+args[2].(int)+6]
 	fence := hold != "0" && hold != "-1"
 	return fence == (h.weakness == Unfenced)
 }

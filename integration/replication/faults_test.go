@@ -1,0 +1,391 @@
+package replication
+
+import (
+	"context"
+	"net/url"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/redis/go-redis/v9"
+	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
+
+	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/integration/internal/fixture"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
+	"github.com/cacheplugin/cacheplugin/lua"
+	"github.com/cacheplugin/cacheplugin/replication/mysql"
+	"github.com/cacheplugin/cacheplugin/replication/postgres"
+)
+
+// subject is a database that is followed.
+type subject struct {
+	*fixture.Fixture
+	child child
+	make  func(t testing.TB, f *fixture.Fixture) follower
+	told  func(t testing.TB, f *fixture.Fixture, p follower)
+}
+
+// onEach runs a test on every database whose log can be followed.
+func onEach(t *testing.T, o fixture.Options, test func(t *testing.T, s subject)) {
+	t.Helper()
+	t.Run(testenv.Postgres, func(t *testing.T) {
+		f, c := onPostgres(t, true, o)
+		test(t, subject{
+			Fixture: f, child: child{DSN: c.URL, Slot: c.Slot}, told: toldPostgres,
+			make: func(t testing.TB, f *fixture.Fixture) follower { return newPostgres(t, f, c) },
+		})
+	})
+	t.Run(testenv.MariaDB, func(t *testing.T) {
+		f, c := onMariaDB(t, o)
+		test(t, subject{
+			Fixture: f, child: child{DSN: c.DSN}, told: toldMariaDB,
+			make: func(t testing.TB, f *fixture.Fixture) follower { return newMariaDB(t, f, c) },
+		})
+	})
+}
+
+// gate holds up what a client tells Redis of changes that it has read in a log.
+type gate struct {
+	closed  atomic.Bool
+	reached atomic.Int64
+}
+
+func (g *gate) DialHook(next redis.DialHook) redis.DialHook { return next }
+
+func (g *gate) ProcessHook(next redis.ProcessHook) redis.ProcessHook { return next }
+
+func (g *gate) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.ProcessPipelineHook {
+	return func(ctx context.Context, cmds []redis.Cmder) error {
+		for _, cmd := range cmds {
+			args := cmd.Args()
+			if len(args) > 2 && (args[1] == lua.Invalidate.Hash() || args[1] == lua.Invalidate.Source()) {
+				g.reached.Add(1)
+				for g.closed.Load() && ctx.Err() == nil {
+					time.Sleep(time.Millisecond)
+				}
+			}
+		}
+		return next(ctx, cmds)
+	}
+}
+
+// sibling is another process's view, with a client of its own.
+func sibling(t testing.TB, f *fixture.Fixture, hook redis.Hook) *fixture.Fixture {
+	t.Helper()
+	client := redis.NewClient(testenv.RedisOptions(t))
+	t.Cleanup(func() { _ = client.Close() })
+	if hook != nil {
+		client.AddHook(hook)
+	}
+	changed := *f
+	changed.Config.Redis = client
+	return fixture.NewSibling(t, &changed, gorm.Config{})
+}
+
+// A program's own writes come back through the log. What was read again since they
+// could be seen must stay, however late the log is.
+func TestOwn_writes_that_come_back_spare_what_was_read_again(t *testing.T) {
+	for _, mode := range []cacheplugin.Mode{cacheplugin.ConjunctionSets, cacheplugin.InsideOut} {
+		t.Run(mode.String(), func(t *testing.T) {
+			onEach(t, fixture.Options{Config: cacheplugin.Config{Mode: mode}}, func(t *testing.T, s subject) {
+				execute(t, s.Fixture, "INSERT INTO articles VALUES (1, 1, 'Hydrogen', ''), (2, 2, 'Helium', '')")
+				g := &gate{}
+				p := s.make(t, sibling(t, s.Fixture, g))
+				run(t, p)
+				execute(t, s.Fixture, "UPDATE articles SET text = 'x' WHERE id = 1")
+				s.told(t, s.Fixture, p)
+				one := titles(t, s.Fixture, 1)
+				s.Cached(t, one)
+
+				g.closed.Store(true)
+				before := g.reached.Load()
+				require.NoError(t, s.DB.Model(&article{}).Where("id = ?", 1).Update("title", "own").Error)
+				if s.Env.Name == testenv.Postgres {
+					execute(t, s.Fixture, "SELECT set_config('synchronous_commit', 'on', false), pg_logical_emit_message(true, 'test', 'x')")
+				}
+				eventually(t, func() bool { return g.reached.Load() > before })
+				s.Cached(t, one, "it is dropped by its writer, and read again before the log tells of it")
+				g.closed.Store(false)
+				s.told(t, s.Fixture, p)
+				s.Hits(t, one)
+
+				// What others write drops it.
+				execute(t, s.Fixture, "UPDATE articles SET title = 'theirs' WHERE id = 1")
+				s.told(t, s.Fixture, p)
+				s.Misses(t, one)
+			})
+		})
+	}
+}
+
+// A follower that is killed has not told of everything. Who takes over does.
+func TestAnother_follower_takes_over_from_one_that_is_killed(t *testing.T) {
+	onEach(t, fixture.Options{}, func(t *testing.T, s subject) {
+		execute(t, s.Fixture, "INSERT INTO articles VALUES (1, 1, 'Hydrogen', ''), (2, 2, 'Helium', '')")
+		killed := startChild(t, s.Fixture, s.child)
+		seats := func() (held bool, position string) {
+			infos, err := cacheStore(t, s.Fixture).Seats(t.Context())
+			require.NoError(t, err)
+			if len(infos) == 0 {
+				return false, ""
+			}
+			return infos[0].Held, infos[0].Position
+		}
+		eventually(t, func() bool { held, position := seats(); return held && position != "" })
+
+		one := titles(t, s.Fixture, 1)
+		eventually(t, func() bool { // it drops everything when it begins
+			s.Outcome(one)
+			return s.Outcome(one) == "hit"
+		})
+		execute(t, s.Fixture, "UPDATE articles SET title = 'theirs' WHERE id = 1")
+		eventually(t, func() bool { return s.Outcome(one) == "miss" })
+
+		second := s.make(t, sibling(t, s.Fixture, nil))
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- second.Run(ctx) }()
+		require.False(t, second.Status().Active)
+
+		require.NoError(t, killed.Process.Kill())
+		began := time.Now()
+		s.Outcome(one)
+		require.Equal(t, "hit", s.Outcome(one))
+		execute(t, s.Fixture, "UPDATE articles SET title = 'while nobody followed' WHERE id = 1")
+		eventually(t, func() bool { return second.Status().Active })
+		t.Logf("taken over after %v", time.Since(began))
+		s.told(t, s.Fixture, second)
+		s.Misses(t, one)
+		require.Zero(t, second.Status().Lost, "it goes on where the other one was")
+		stop()
+		require.NoError(t, <-ended)
+		held, _ := seats()
+		require.False(t, held, "it is given up at the end")
+	})
+}
+
+// What a follower has missed for good drops everything, and is said.
+func TestPostgres_a_position_that_is_gone_drops_everything(t *testing.T) {
+	for name, lose := range map[string]func(t *testing.T, f *fixture.Fixture, c postgres.Config){
+		"the slot was dropped": func(t *testing.T, f *fixture.Fixture, c postgres.Config) {
+			execute(t, f, "SELECT pg_drop_replication_slot(?)", c.Slot)
+		},
+		"the slot was moved": func(t *testing.T, f *fixture.Fixture, c postgres.Config) {
+			execute(t, f, "SELECT pg_logical_emit_message(true, 'test', 'x')")
+			execute(t, f, "SELECT pg_replication_slot_advance(?, pg_current_wal_flush_lsn())", c.Slot)
+		},
+		"Redis has lost the position": func(t *testing.T, f *fixture.Fixture, _ postgres.Config) {
+			keys, err := f.Config.Redis.Keys(t.Context(), "{"+f.Config.Prefix+"}L:*").Result()
+			require.NoError(t, err)
+			require.Len(t, keys, 1)
+			require.NoError(t, f.Config.Redis.Del(t.Context(), keys...).Err())
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, c := onPostgres(t, true, fixture.Options{})
+			execute(t, f, "INSERT INTO articles VALUES (1, 1, 'Hydrogen', '')")
+			p := newPostgres(t, f, c)
+			stop := run(t, p)
+			toldPostgres(t, f, p)
+			stop()
+			stop = run(t, p)
+			require.EqualValues(t, 1, p.Status().Lost, "a restart loses nothing")
+			toldPostgres(t, f, p)
+			one := titles(t, f, 1)
+			f.Cached(t, one)
+			stop()
+			eventually(t, func() bool {
+				var active bool
+				require.NoError(t, f.Plain.Raw("SELECT active FROM pg_replication_slots WHERE slot_name = ?", c.Slot).Scan(&active).Error)
+				return !active
+			})
+			execute(t, f, "UPDATE articles SET title = 'unseen' WHERE id = 1")
+			f.Hits(t, one)
+			lose(t, f, c)
+			run(t, p)
+			require.EqualValues(t, 2, p.Status().Lost)
+			f.Misses(t, one)
+		})
+	}
+}
+
+func TestMariaDB_a_position_that_is_gone_drops_everything(t *testing.T) {
+	f, c := onMariaDB(t, fixture.Options{})
+	execute(t, f, "INSERT INTO articles VALUES (1, 1, 'Hydrogen', '')")
+	p := newMariaDB(t, f, c)
+	stop := run(t, p)
+	execute(t, f, "UPDATE articles SET text = 'x'")
+	toldMariaDB(t, f, p)
+	one := titles(t, f, 1)
+	f.Cached(t, one)
+	stop()
+	execute(t, f, "UPDATE articles SET title = 'unseen' WHERE id = 1")
+	f.Hits(t, one)
+	execute(t, f, "FLUSH BINARY LOGS")
+	eventually(t, func() bool { // a file is in use for a while
+		var newest, ignored string
+		var end int64
+		require.NoError(t, f.Plain.Raw("SHOW MASTER STATUS").Row().Scan(&newest, &end, &ignored, &ignored))
+		execute(t, f, "PURGE BINARY LOGS TO '"+newest+"'")
+		rows, err := f.Plain.Raw("SHOW BINARY LOGS").Rows()
+		require.NoError(t, err)
+		n := 0
+		for rows.Next() {
+			n++
+		}
+		require.NoError(t, rows.Close())
+		return n == 1
+	})
+	run(t, p)
+	eventually(t, func() bool { return p.Status().Lost == 2 }, "the server says so when it is asked for the log")
+	f.Misses(t, one)
+}
+
+func TestPostgres_says_what_is_not_set_up(t *testing.T) {
+	f, good := onPostgres(t, true, fixture.Options{})
+	execute(t, f, "CREATE TABLE others (id INT PRIMARY KEY)")
+	execute(t, f, "CREATE PUBLICATION few FOR TABLE articles")
+	execute(t, f, "CREATE PUBLICATION inserts FOR ALL TABLES WITH (publish = 'insert')")
+	execute(t, f, "CREATE PUBLICATION filtered FOR TABLE others, articles WHERE (tag_id > 5)")
+	name := "test_" + strings.ToLower(testenv.UniqueName(t))
+	execute(t, f, "SELECT pg_create_physical_replication_slot(?)", name)
+	defer execute(t, f, "SELECT pg_drop_replication_slot(?)", name)
+	execute(t, f, "CREATE ROLE "+name+" LOGIN")
+	defer execute(t, f, "DROP ROLE "+name)
+	other := f.Env.Create(t)
+	for wrong, change := range map[string]struct {
+		config func(c *postgres.Config)
+		says   []string
+	}{
+		"no publication":       {func(c *postgres.Config) { c.Publication = "none" }, []string{"publication", `"none"`, "CREATE PUBLICATION"}},
+		"a table is missing":   {func(c *postgres.Config) { c.Publication = "few" }, []string{"publication", "public.others", "ADD TABLE", "Unpublished"}},
+		"changes are missing":  {func(c *postgres.Config) { c.Publication = "inserts" }, []string{"publication", "inserts", "SET (publish"}},
+		"rows are missing":     {func(c *postgres.Config) { c.Publication = "filtered" }, []string{"publication", "public.articles", "without a filter"}},
+		"a physical slot":      {func(c *postgres.Config) { c.Slot = name }, []string{"slot", name, "physical", "pg_drop_replication_slot"}},
+		"no right":             {func(c *postgres.Config) { c.URL = user(t, c.URL, name) }, []string{"user", "ALTER ROLE", "REPLICATION"}},
+		"no such database":     {func(c *postgres.Config) { c.URL = strings.Replace(c.URL, "/cacheplugin_", "/nobody_", 1) }, []string{"URL", "does not exist"}},
+		"another database":     {func(c *postgres.Config) { c.URL = other; c.Publication = "cacheplugin" }, []string{"publication"}},
+		"no user of this name": {func(c *postgres.Config) { c.URL = user(t, c.URL, "nobody_here") }, []string{"URL", "nobody_here"}},
+	} {
+		t.Run(wrong, func(t *testing.T) {
+			c := good
+			change.config(&c)
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			err := newPostgres(t, f, c).Run(ctx)
+			require.ErrorIs(t, err, postgres.ErrSetup)
+			for _, text := range change.says {
+				require.ErrorContains(t, err, text)
+			}
+		})
+	}
+	require.NoError(t, ctxRun(t, newPostgres(t, f, func() postgres.Config {
+		c := good
+		c.Publication, c.Unpublished = "few", []string{"public.others"}
+		return c
+	}())))
+
+	for wrong, c := range map[string]postgres.Config{"URL": {}, "Slot": {URL: good.URL, Slot: "Not Good"}} {
+		_, err := postgres.New(f.DB, c)
+		require.ErrorIs(t, err, cacheplugin.ErrConfig)
+		require.ErrorContains(t, err, wrong)
+	}
+	_, err := postgres.New(f.Plain, good)
+	require.ErrorIs(t, err, cacheplugin.ErrNotInstalled)
+	tenants := fixture.New(t, f.Env, fixture.Options{Config: cacheplugin.Config{PrefixFunc: func(context.Context, cacheplugin.QueryInfo) string { return "" }}})
+	_, err = postgres.New(tenants.DB, good)
+	require.ErrorIs(t, err, cacheplugin.ErrConfig)
+	require.ErrorContains(t, err, "PrefixFunc")
+}
+
+// ctxRun runs a follower until it follows.
+func ctxRun(t *testing.T, p follower) error {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(ctx) }()
+	eventually(t, func() bool { return p.Status().Active || len(ended) > 0 })
+	cancel()
+	return <-ended
+}
+
+// user is a URL for another user.
+func user(t *testing.T, text, name string) string {
+	t.Helper()
+	u, err := url.Parse(text)
+	require.NoError(t, err)
+	u.User = url.User(name)
+	return u.String()
+}
+
+func TestMariaDB_says_what_is_not_set_up(t *testing.T) {
+	f, good := onMariaDB(t, fixture.Options{})
+	run := func(c mysql.Config) error {
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		return newMariaDB(t, f, c).Run(ctx)
+	}
+	name := "test_" + strings.ToLower(testenv.UniqueName(t))[12:]
+	execute(t, f, "CREATE USER '"+name+"'@'%'")
+	defer execute(t, f, "DROP USER '"+name+"'@'%'")
+	execute(t, f, "GRANT SELECT ON *.* TO '"+name+"'@'%'")
+	_, rest, _ := strings.Cut(good.DSN, "@")
+	err := run(mysql.Config{DSN: name + "@" + rest})
+	require.ErrorIs(t, err, mysql.ErrSetup)
+	require.ErrorContains(t, err, "REPLICATION SLAVE")
+	err = run(mysql.Config{DSN: "nobody:wrong@" + rest})
+	require.ErrorIs(t, err, mysql.ErrSetup)
+	require.ErrorContains(t, err, "DSN")
+	_, err = mysql.New(f.DB, mysql.Config{})
+	require.ErrorIs(t, err, cacheplugin.ErrConfig)
+	require.ErrorContains(t, err, "DSN")
+
+	for variable, wrong := range map[string]string{"binlog_format": "MIXED", "binlog_row_image": "MINIMAL"} {
+		t.Run(variable, func(t *testing.T) {
+			var before string
+			require.NoError(t, f.Plain.Raw("SELECT @@GLOBAL."+variable).Scan(&before).Error)
+			execute(t, f, "SET GLOBAL "+variable+" = "+wrong)
+			defer execute(t, f, "SET GLOBAL "+variable+" = "+before)
+			err := run(good)
+			require.ErrorIs(t, err, mysql.ErrSetup)
+			require.ErrorContains(t, err, variable)
+			require.ErrorContains(t, err, wrong)
+		})
+	}
+}
+
+// A publication that loses a table is noticed, and nothing is served any more that may
+// have been missed.
+func TestPostgres_a_publication_that_loses_a_table_ends_it(t *testing.T) {
+	f, c := onPostgres(t, true, fixture.Options{})
+	execute(t, f, "CREATE TABLE others (id INT PRIMARY KEY)")
+	execute(t, f, "CREATE PUBLICATION two FOR TABLE articles, others")
+	execute(t, f, "INSERT INTO articles VALUES (1, 1, 'Hydrogen', '')")
+	c.Publication = "two"
+	p := newPostgres(t, f, c)
+	ended := make(chan error, 1)
+	go func() { ended <- p.Run(t.Context()) }()
+	eventually(t, func() bool { return p.Status().Active })
+	one := titles(t, f, 1)
+	f.Cached(t, one)
+	execute(t, f, "ALTER PUBLICATION two DROP TABLE articles")
+	execute(t, f, "UPDATE articles SET title = 'not in the log' WHERE id = 1")
+	f.Hits(t, one)
+	// The next connection looks at once.
+	execute(t, f, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'cacheplugin follower ' || ?", f.Config.Prefix)
+	err := <-ended
+	require.ErrorIs(t, err, postgres.ErrSetup)
+	require.ErrorContains(t, err, "public.articles")
+	f.Misses(t, one)
+
+	execute(t, f, "UPDATE articles SET title = 'neither' WHERE id = 1")
+	f.Hits(t, one)
+	execute(t, f, "ALTER PUBLICATION two ADD TABLE articles")
+	run(t, p)
+	f.Misses(t, one)
+	require.EqualValues(t, 3, p.Status().Lost)
+}
