@@ -8,11 +8,16 @@ import (
 	"testing"
 	"time"
 
+	_ "github.com/lib/pq" // the driver "postgres"
 	"github.com/stretchr/testify/require"
+	"gorm.io/driver/mysql"
+	"gorm.io/driver/postgres"
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/integration/internal/fixture"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
 // dbtx is what generated code asks for: a *sql.DB, *sql.Tx or *sql.Conn.
@@ -254,34 +259,72 @@ func first(t *testing.T, db *gorm.DB, id uint, name *string) func() {
 func TestWritesBesideGORM(t *testing.T) {
 	for _, w := range ways {
 		t.Run(w.name, func(t *testing.T) {
-			fixture.OnEveryDatabase(t, options(), func(t *testing.T, f *fixture.Fixture) {
-				for _, form := range writes {
-					t.Run(form.name, func(t *testing.T) {
-						require.NoError(t, f.DB.Save(&[]fixture.Brand{{ID: 1, Name: "old"}, {ID: 2, Name: "other"}}).Error)
-						var name string
-						one, two := first(t, f.DB, 1, &name), first(t, f.DB, 2, &name)
-						one()
-						two()
-						f.Hits(t, one)
-						f.Hits(t, two)
+			fixture.OnEveryDatabase(t, options(), func(t *testing.T, f *fixture.Fixture) { writesBeside(t, f, w) })
+		})
+	}
+}
 
-						w.run(t, f, false, form.write)
-						f.Hits(t, one, "rolled back")
-						require.Equal(t, "old", name)
+// The same through other drivers, and through those of GORM set otherwise.
+func TestWritesBesideGORMByOtherDrivers(t *testing.T) {
+	for name, d := range map[string]struct {
+		database string
+		open     func(dsn string) gorm.Dialector
+	}{
+		"lib_pq": {testenv.Postgres, func(dsn string) gorm.Dialector {
+			return postgres.New(postgres.Config{DriverName: "postgres", DSN: dsn})
+		}},
+		"pgx_by_the_simple_protocol": {testenv.Postgres, func(dsn string) gorm.Dialector {
+			return postgres.New(postgres.Config{DSN: dsn, PreferSimpleProtocol: true})
+		}},
+		"mysql_that_writes_arguments_into_the_text": {testenv.MariaDB, func(dsn string) gorm.Dialector {
+			return mysql.Open(dsn + "&interpolateParams=true")
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := testdb.Need(t, d.database)
+			env.Driver = otherDriver{env.Driver, d.open}
+			f := fixture.New(t, env, options())
+			for _, w := range ways {
+				t.Run(w.name, func(t *testing.T) { writesBeside(t, f, w) })
+			}
+		})
+	}
+}
 
-						w.run(t, f, true, func(q queries) {
-							form.write(q)
-							if f.Env.ReadsDuringWrite {
-								one()
-								require.Equal(t, "old", name, "not committed yet")
-							}
-						})
-						one()
-						require.Equal(t, "new", name)
-						f.Hits(t, two, "another row")
-					})
+// otherDriver opens a database by another dialector.
+type otherDriver struct {
+	testenv.Driver
+	open func(dsn string) gorm.Dialector
+}
+
+func (d otherDriver) Dialector(dsn string) gorm.Dialector { return d.open(dsn) }
+
+func writesBeside(t *testing.T, f *fixture.Fixture, w way) {
+	t.Helper()
+	for _, form := range writes {
+		t.Run(form.name, func(t *testing.T) {
+			require.NoError(t, f.DB.Save(&[]fixture.Brand{{ID: 1, Name: "old"}, {ID: 2, Name: "other"}}).Error)
+			var name string
+			one, two := first(t, f.DB, 1, &name), first(t, f.DB, 2, &name)
+			one()
+			two()
+			f.Hits(t, one)
+			f.Hits(t, two)
+
+			w.run(t, f, false, form.write)
+			f.Hits(t, one, "rolled back")
+			require.Equal(t, "old", name)
+
+			w.run(t, f, true, func(q queries) {
+				form.write(q)
+				if f.Env.ReadsDuringWrite {
+					one()
+					require.Equal(t, "old", name, "not committed yet")
 				}
 			})
+			one()
+			require.Equal(t, "new", name)
+			f.Hits(t, two, "another row")
 		})
 	}
 }
