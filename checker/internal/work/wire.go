@@ -138,9 +138,9 @@ func script(cmd redis.Cmder) *lua.Script {
 func fences(cmd redis.Cmder) bool {
 	args := cmd.Args()
 	keys, ok := args[2].(int)
-	if !ok || len(args) <= 3+keys+5 {
+	if !ok || len(args) <= 3+keys+6 {
 		return false
 	}
-	hold, _ := args[3+keys+5].(string)
+	hold, _ := args[3+keys+6].(string)
 	return hold != "" && hold != "0" && hold != "-1"
 }
