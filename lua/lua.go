@@ -43,6 +43,10 @@ var (
 	Follow     = load("follow")
 )
 
+// HoldArg is the index among the arguments of [Invalidate] of the one that says for how
+// long a fence is set, if it is positive: for those who look at calls on their way.
+const HoldArg = 6
+
 // load returns a script of this package.
 func load(name string) *Script { return New(text(name + ".lua")) }
 

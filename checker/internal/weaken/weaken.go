@@ -128,7 +128,7 @@ func (h *Hook) drops(cmd redis.Cmder) bool {
 		return false
 	}
 	args := cmd.Args()
-	hold := args[3+args[2].(int)+6]
+	hold := args[3+args[2].(int)+lua.HoldArg]
 	fence := hold != "0" && hold != "-1"
 	return fence == (h.weakness == Unfenced)
 }

@@ -133,14 +133,14 @@ func script(cmd redis.Cmder) *lua.Script {
 	return nil
 }
 
-// fences reports whether a call of invalidate sets a fence: its sixth argument is
-// for how long, if it is positive.
+// fences reports whether a call of invalidate sets a fence: lua.HoldArg is for how
+// long, if it is positive.
 func fences(cmd redis.Cmder) bool {
 	args := cmd.Args()
 	keys, ok := args[2].(int)
-	if !ok || len(args) <= 3+keys+6 {
+	if !ok || len(args) <= 3+keys+lua.HoldArg {
 		return false
 	}
-	hold, _ := args[3+keys+6].(string)
+	hold, _ := args[3+keys+lua.HoldArg].(string)
 	return hold != "" && hold != "0" && hold != "-1"
 }
