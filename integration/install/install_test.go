@@ -23,6 +23,8 @@ var uses = map[string]use{
 	plugin:                            imported,
 	plugin + "/metrics/prometheus":    imported,
 	plugin + "/metrics/opentelemetry": imported,
+	plugin + "/replication/mysql":     imported,
+	plugin + "/replication/postgres":  imported,
 	plugin + "/cmd/cacheplugin":       installed,
 	plugin + "/bench":                 development,
 	plugin + "/checker":               development,
