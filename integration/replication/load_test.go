@@ -79,7 +79,7 @@ func TestNo_read_is_older_than_what_was_told(t *testing.T) {
 		}
 		var (
 			wait  sync.WaitGroup
-			over  = time.Now().Add(time.Duration(testenv.Times(60, 6)) * time.Second)
+			over  = time.Now().Add(time.Duration(length(60, 15, 6)) * time.Second)
 			log   [rows]written
 			reads atomic.Int64
 			hits  = s.Plugin.Stats().Hits
@@ -169,7 +169,7 @@ func TestThe_lag_is_measured(t *testing.T) {
 		run(t, p)
 		execute(t, s.Fixture, "UPDATE articles SET text = 'x'")
 		s.told(t, s.Fixture, p)
-		count := testenv.Times(30_000, 2_000)
+		count := length(30_000, 5_000, 2_000)
 		base := p.Status().Transactions
 		returned := make([]time.Time, count)
 		lags := make(figures, count)
@@ -217,7 +217,7 @@ func TestOwn_writes_that_come_back_cost_few_hits(t *testing.T) {
 		}
 		load := func() float64 {
 			before := s.Plugin.Stats()
-			over := time.Now().Add(time.Duration(testenv.Times(20, 3)) * time.Second)
+			over := time.Now().Add(time.Duration(length(20, 6, 3)) * time.Second)
 			var wait sync.WaitGroup
 			for range 4 {
 				wait.Go(func() {

@@ -204,7 +204,7 @@ func TestMariaDB_follows_foreign_keys_and_statements(t *testing.T) {
 
 // A transaction of many rows takes bounded memory, and drops their tables whole.
 func TestA_large_transaction_takes_bounded_memory(t *testing.T) {
-	rows := testenv.Times(1_000_000, 30_000)
+	rows := length(1_000_000, 100_000, 30_000)
 	onEach(t, fixture.Options{}, func(t *testing.T, s subject) {
 		p := s.make(t, sibling(t, s.Fixture, nil))
 		run(t, p)
