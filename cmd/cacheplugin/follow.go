@@ -90,8 +90,8 @@ func (a *app) followCommand() *cobra.Command {
 		Short: "Follow a database's log and drop what others change",
 		Long: `Follow the log of a PostgreSQL or MariaDB database, and drop from the cache what is
 changed without the plugin. It runs until it is interrupted. Run it twice or more
-for the case that one dies: one follows, and another takes over within seconds. Without --database the
-environment's DATABASE_URL is taken.
+for the case that one dies: one follows, and another takes over within seconds.
+Without --database the environment's DATABASE_URL is taken.
 
 cacheplugin doctor --database tells whether the database is set up for it. What is
 told to the cache must match the programs' configuration: --prefix, --inside-out,
