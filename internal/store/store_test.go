@@ -120,6 +120,12 @@ func (b backend) open(t testing.TB, change ...func(*store.Options)) *store.Store
 	}
 	s, err := store.New(o)
 	require.NoError(t, err)
+	// What it still frees in the background must not outlive the tests.
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		s.Close(ctx)
+	})
 	return s
 }
 
