@@ -28,14 +28,16 @@ type writer struct {
 type transaction struct {
 	log     *history.Writer
 	seq     uint32
+	begun   bool // COMMIT is about to be sent
 	noted   bool // the answer to COMMIT
 	untold  bool // the invalidation was queued
 	failure error
 }
 
-// answered notes the answer to COMMIT, at the first invalidation.
+// answered notes the answer to COMMIT, at the first invalidation after it was sent.
+// Before there may be some, where the database has ended the transaction by an error.
 func (t *transaction) answered() {
-	if !t.noted {
+	if t.begun && !t.noted {
 		t.noted = true
 		t.note(history.Record{Kind: history.WriteDone, Start: history.Now()})
 	}
@@ -86,6 +88,7 @@ func (w *writer) one() (outcome, error) {
 		}
 		return failed, nil
 	}
+	t.begun = true
 	t.note(history.Record{Kind: history.WriteBegin, Start: history.Now(), States: states})
 	err = open.commit()
 	switch {
