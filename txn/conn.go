@@ -3,7 +3,6 @@ package txn
 import (
 	"context"
 	"database/sql/driver"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -26,6 +25,7 @@ type Conn struct {
 	// unsure: whether it is in a transaction can't be told. A BEGIN, COMMIT or
 	// ROLLBACK that succeeds settles that, unless it is lasting.
 	unsure, lasting bool
+	left            *Tx  // that the connection may still be in; nil if it was in none
 	counted         bool // among the connector's unsettled
 }
 
@@ -182,10 +182,12 @@ func (c *Conn) BeginTx(ctx context.Context, opts driver.TxOptions) (driver.Tx, e
 		return tx, err
 	}
 	begun := newTx(ctx, c, opts)
-	if c.tx != nil {
-		err = begun.follow(ctx, c.tx)
+	for _, before := range []*Tx{c.tx, c.left} {
+		if before != nil {
+			err = both(err, begun.follow(ctx, before))
+		}
 	}
-	c.unsure = c.lasting
+	c.unsure, c.left = c.lasting, nil
 	c.setTx(begun)
 	t := &driverTx{inner: tx, conn: c, tx: begun}
 	if err != nil {
@@ -312,6 +314,7 @@ func (c *Conn) Close() error {
 		c.setTx(nil)
 		err = both(err, tx.undo())
 	}
+	err = both(err, c.settle(context.Background()))
 	c.unsure = false
 	c.count()
 	return err
@@ -402,7 +405,7 @@ func (c *Conn) followEnds(ctx context.Context, t *traits, outcome error) error {
 		// failed has left is different in each database.
 		return c.doubt(ctx, ended)
 	case c.lasting:
-		return nil
+		return c.settle(ctx)
 	case t.ends == 0 && ended != nil && !t.commits:
 		return nil // PostgreSQL warns of a BEGIN in a transaction
 	}
@@ -413,7 +416,7 @@ func (c *Conn) followEnds(ctx context.Context, t *traits, outcome error) error {
 	}
 	switch {
 	case ended == nil:
-		return nil
+		return c.settle(ctx)
 	case t.commits:
 		return ended.end(ctx, nil)
 	}
@@ -446,7 +449,8 @@ func (c *Conn) followSavepoints(ctx context.Context, t *traits) error {
 }
 
 // doubt notes that it can't be told any longer whether the connection is in a
-// transaction; what the one that it was in has changed is flushed.
+// transaction; what the one that it was in has changed is flushed now, and when that is
+// settled.
 func (c *Conn) doubt(ctx context.Context, was *Tx) error {
 	c.unsure = true
 	if was != nil && !was.textual() {
@@ -457,10 +461,20 @@ func (c *Conn) doubt(ctx context.Context, was *Tx) error {
 	if was == nil {
 		return nil
 	}
-	return was.end(ctx, errUnsure)
+	c.left = was
+	return was.doubt(ctx)
 }
 
-var errUnsure = errors.New("what became of the transaction is not known")
+// settle flushes what a transaction has changed of which it was in doubt whether it had
+// ended, and which has now.
+func (c *Conn) settle(ctx context.Context) error {
+	left := c.left
+	if left == nil {
+		return nil
+	}
+	c.left = nil
+	return left.end(ctx, nil)
+}
 
 func lastIndex(list []string, s string) int {
 	for i, each := range slices.Backward(list) {

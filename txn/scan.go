@@ -24,6 +24,7 @@ type traits struct {
 	detaches     bool   // from now on begin and end can't be told from texts
 	session      bool   // a setting of session or transaction is changed
 	ddl          bool   // a table definition is changed
+	temporary    bool   // of a table that the session alone has: MySQL doesn't commit
 }
 
 // moves reports whether a text may begin or end a transaction, or part of one.
@@ -117,17 +118,22 @@ func (t *traits) add(s *statements, first string) bool {
 			switch w := s.word(); {
 			case is(w, "trigger"), is(w, "procedure"), is(w, "function"), is(w, "event"), is(w, "package"):
 				return false // its body has statements of its own
+			case is(w, "temporary"):
+				t.temporary = true
 			case w == "":
 				return true
 			}
 		}
-	case is(first, "alter"), is(first, "drop"), is(first, "rename"), is(first, "truncate"),
+	case is(first, "drop"):
+		t.definition(onMySQL)
+		t.temporary = is(s.word(), "temporary")
+	case is(first, "alter"), is(first, "rename"), is(first, "truncate"),
 		is(first, "comment"), is(first, "grant"), is(first, "revoke"):
 		t.definition(onMySQL)
 	case onMySQL && (is(first, "call") || is(first, "execute") || is(first, "analyze") || is(first, "optimize") ||
 		is(first, "repair") || is(first, "check") || is(first, "cache") || is(first, "flush") || is(first, "load") ||
 		is(first, "install") || is(first, "uninstall")):
-		// A procedure may commit; the others do.
+		// Most of them do, some only at times: a procedure, LOAD DATA, UNLOCK TABLES.
 		t.commits = true
 	}
 	return true

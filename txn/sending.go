@@ -100,7 +100,7 @@ func (s *sending) finish(ctx context.Context, o Outcome) error {
 			o.Begun = s.conn.tx
 		}
 		return both(err, s.watched.Done(ctx, o))
-	case s.commits && !s.known:
+	case s.commits && !s.known && s.conn.left != s.tx: // else it was flushed when it came into doubt
 		return both(err, s.tx.FlushCommitted(ctx, executed))
 	}
 	return err

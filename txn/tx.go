@@ -179,7 +179,7 @@ func (t *Tx) outlive(s *traits, outcome error, lost bool) {
 	case s.leaves:
 		t.outlives = no // another one was begun
 		return
-	case outcome == nil && (s.ends > 0 || s.commits && s.ddl):
+	case outcome == nil && (s.ends > 0 || s.commits && s.ddl && !s.temporary):
 		t.outlives = surely
 	case lost, s.ends > 0, s.commits:
 		t.outlives = max(t.outlives, maybe)
@@ -231,10 +231,14 @@ func (t *Tx) releases(s traits) bool {
 // a statement that committed what was done so far. What follows gets a new
 // journal; that one is flushed by a rollback as well as by COMMIT. outcome is
 // what the statement has returned: after an error it may have committed nothing,
-// and the journal is kept, to be flushed once more at the end.
+// and so may a statement that commits only at times; then the journal is kept, to be
+// flushed once more at the end.
 func (t *Tx) FlushCommitted(ctx context.Context, outcome error) error {
 	t.partly.Store(true)
 	t.mu.Lock()
+	if outcome == nil && t.outlives == maybe {
+		outcome = errUnsure
+	}
 	j := t.journal
 	if outcome == nil {
 		j = t.takeLocked()
@@ -242,6 +246,18 @@ func (t *Tx) FlushCommitted(ctx context.Context, outcome error) error {
 	t.mu.Unlock()
 	tell(j, outcome)
 	return t.flush(ctx, j)
+}
+
+// errUnsure is the outcome of what may have committed, and may not.
+var errUnsure = errors.New("what became of the transaction is not known")
+
+// doubt notes that nobody can tell whether the transaction goes on. What it has changed
+// is flushed, and kept: end flushes it once more.
+func (t *Tx) doubt(ctx context.Context) error {
+	t.mu.Lock()
+	t.outlives = maybe
+	t.mu.Unlock()
+	return t.FlushCommitted(ctx, errUnsure)
 }
 
 // tell tells a journal what COMMIT has returned.

@@ -209,6 +209,7 @@ func TestACommitByTextThatFailsLeavesTheConnectionInDoubt(t *testing.T) {
 		require.Equal(t, []txn.Where{txn.Foreign}, w.recorder.alone)
 		send(t, conn, "COMMIT")
 		require.EqualValues(t, 1, w.visible(t))
+		require.Equal(t, 2, w.recorder.count(), "what came before the doubt is committed now")
 		require.Equal(t, txn.Autocommit, w.at(conn))
 	})
 }

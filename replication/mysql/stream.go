@@ -193,7 +193,11 @@ func (t *transaction) statement(ctx context.Context, name conj.TableName, kind c
 	if err != nil {
 		return err
 	}
-	if err := table.whole(ctx, t.into); err != nil || table.known == nil || kind == conj.DDL || kind == conj.Truncate {
+	if table.known == nil {
+		// It may have been one of another database that is gone now.
+		return t.into.WholeName(ctx, name)
+	}
+	if err := table.whole(ctx, t.into); err != nil || kind == conj.DDL || kind == conj.Truncate {
 		return err
 	}
 	if table.known.Triggers != "" || table.known.TriggersHidden {
