@@ -97,7 +97,6 @@ type under struct {
 	onOpen  func()
 	onClose func()
 	closing sync.Once
-	mu      sync.Mutex // of the limits of the pools
 }
 
 func (u *under) open(ctx context.Context) (driver.Conn, func() error, error) {

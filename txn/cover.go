@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"reflect"
+	"sync"
 	"time"
 
 	"github.com/cacheplugin/cacheplugin/internal/background"
@@ -15,6 +16,7 @@ type cover struct {
 	outer     *sql.DB
 	connector *Connector
 	source    *under
+	mu        sync.Mutex       // of limit
 	limit     int              // that was set on the pool below
 	group     background.Group // of run: it lives as long as the pools do
 }
@@ -58,8 +60,8 @@ func (c *cover) inherit() {
 // connections that are idle above.
 func (c *cover) adjust() {
 	limit := c.source.inner.Stats().MaxOpenConnections
-	c.source.mu.Lock()
-	defer c.source.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if limit == c.limit {
 		return
 	}

@@ -93,8 +93,8 @@ changed without the plugin. It runs until it is interrupted. Run it twice or mor
 for the case that one dies: one follows, and another takes over within seconds.
 Without --database the environment's DATABASE_URL is taken.
 
-cacheplugin doctor --database tells whether the database is set up for it. What is
-told to the cache must match the programs' configuration: --prefix, --inside-out,
+cacheplugin doctor --database reports whether the database is set up for it. What
+is told to the cache must match the programs' configuration: --prefix, --inside-out,
 --db-specific, --replica-lag.`,
 		Example: "  cacheplugin follow --database postgres://follower@db.internal/shop --prefix shop",
 		Args:    cobra.NoArgs,

@@ -69,7 +69,7 @@ var rules = map[string]rule{
 
 	// What others commit, as a database's log tells of it.
 	"internal/follow": {ours: []string{
-		"conj", "internal/catalog", "internal/commit", "internal/database", "internal/namespace", "internal/policy", "internal/report", "internal/store",
+		"conj", "internal/background", "internal/catalog", "internal/commit", "internal/database", "internal/namespace", "internal/policy", "internal/report", "internal/store",
 	}},
 
 	// The way of a read.

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/cacheplugin/cacheplugin/internal/background"
 	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
@@ -127,7 +128,7 @@ func (f *Follower) Run(ctx context.Context) error {
 		if time.Since(began) > pauseMax {
 			pause = pauseMin
 		}
-		if sleep(ctx, pause) != nil {
+		if background.Sleep(ctx, pause) != nil {
 			return nil
 		}
 	}
@@ -151,17 +152,6 @@ func (f *Follower) giveUp(ctx context.Context) error {
 	f.note(func(s *Status) { s.Lost++ })
 	err := f.target.tell(ctx, c.journal, 0, 0)
 	return errors.Join(err, seat.Leave(ctx, notFollowed))
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // follow follows until something fails.
@@ -247,7 +237,7 @@ func (f *Follower) sit(ctx context.Context, seat *store.Seat) (position string, 
 		if h.Mine {
 			return h.Position, nil
 		}
-		if err := sleep(ctx, min(max(h.Left, time.Millisecond), seatPoll)); err != nil {
+		if err := background.Sleep(ctx, min(max(h.Left, time.Millisecond), seatPoll)); err != nil {
 			return "", err
 		}
 	}
@@ -360,7 +350,7 @@ func (r *round) tellBatch(ctx context.Context, b *batch) error {
 			return ctx.Err()
 		}
 		r.target.Report.Failed(ctx, "changes that others have committed could not be told to Redis; it is tried again", "", err)
-		if err := sleep(ctx, pause); err != nil {
+		if err := background.Sleep(ctx, pause); err != nil {
 			return err
 		}
 	}
@@ -382,7 +372,7 @@ func (r *round) shown(ctx context.Context, b *batch) (store.Moment, error) {
 		if seen, ok := r.marks.first(b.unseen...); ok {
 			return max(seen, b.seen), nil
 		}
-		if err := sleep(ctx, pause); err != nil {
+		if err := background.Sleep(ctx, pause); err != nil {
 			return 0, err
 		}
 	}
@@ -406,7 +396,7 @@ func (r *round) look(ctx context.Context) error {
 		case <-r.moved:
 			pause = lookEvery
 			timer.Stop()
-			if sleep(ctx, lookEvery) != nil {
+			if background.Sleep(ctx, lookEvery) != nil {
 				return nil
 			}
 		case <-timer.C:
@@ -434,7 +424,7 @@ func (r *round) lookOnce(ctx context.Context) error {
 	if err != nil {
 		// As long as Redis is away nobody can take the seat, and nothing can be told.
 		r.target.Report.Failed(ctx, "the follower's seat could not be prolonged; it is tried again", "", err)
-		return sleep(ctx, pauseMin)
+		return background.Sleep(ctx, pauseMin)
 	}
 	if !h.Mine {
 		return errSeat

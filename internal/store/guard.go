@@ -90,18 +90,7 @@ func NewGuard(s *Store, o GuardOptions) *Guard {
 	return &Guard{
 		store: s, retryFor: o.RetryFor, maxPending: o.MaxPending, log: o.Logger,
 		onQueue: o.OnQueue, onDrain: o.OnDrain,
-		now: time.Now, sleep: sleep,
-	}
-}
-
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
+		now: time.Now, sleep: background.Sleep,
 	}
 }
 

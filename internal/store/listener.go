@@ -111,7 +111,7 @@ func (l *Listener) listen(ctx context.Context) {
 		if heard {
 			pause = listenPauseMin
 		}
-		if sleep(ctx, pause) != nil {
+		if background.Sleep(ctx, pause) != nil {
 			return
 		}
 	}

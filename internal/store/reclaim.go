@@ -45,7 +45,7 @@ func (s *Store) Reclaim(ctx context.Context, garbage ...string) error {
 			if left == 0 {
 				break
 			}
-			if err := sleep(ctx, time.Since(start)); err != nil {
+			if err := background.Sleep(ctx, time.Since(start)); err != nil {
 				return fmt.Errorf("store: reclaim: %w", err)
 			}
 		}
@@ -102,7 +102,7 @@ func (r *reclaimer) work(ctx context.Context) {
 		var err error
 		pause := minPause
 		for range reclaimTries {
-			if err = r.store.Reclaim(ctx, key); err == nil || sleep(closing, pause) != nil {
+			if err = r.store.Reclaim(ctx, key); err == nil || background.Sleep(closing, pause) != nil {
 				break
 			}
 			pause = min(2*pause, maxPause)

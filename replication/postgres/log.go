@@ -13,6 +13,7 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
 
+	"github.com/cacheplugin/cacheplugin/internal/background"
 	"github.com/cacheplugin/cacheplugin/internal/follow"
 )
 
@@ -307,10 +308,8 @@ func (s *stream) free(ctx context.Context, questions *pgx.Conn, found *slot) err
 		if _, err := questions.Exec(ctx, `SELECT pg_terminate_backend($1)`, found.pid); err != nil {
 			return fmt.Errorf("end process %d, which reads slot %s: %w", found.pid, s.log.config.Slot, err)
 		}
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-time.After(100 * time.Millisecond):
+		if err := background.Sleep(ctx, 100*time.Millisecond); err != nil {
+			return err
 		}
 		var err error
 		if found, err = readSlot(ctx, questions, s.log.config.Slot); err != nil {
