@@ -36,7 +36,8 @@ func (m *mark) answer(c *Conn) bool {
 // Known returns a context for statements that Options.Watch is not shown: those
 // that GORM's handlers have seen, and the plugin's own. One that is known at a place
 // of Autocommit, and comes to a connection that is in a transaction, is shown all the
-// same: what it changes isn't committed yet when it is done.
+// same, and so is one on a connection that may still be in one: what it changes may not
+// be committed yet when it is done.
 func Known(ctx context.Context, at Where) context.Context {
 	if at == Autocommit {
 		return context.WithValue(ctx, markKey{}, knownAutocommit)
@@ -61,7 +62,7 @@ func (m *mark) arrive(c *Conn) {
 
 // knows reports whether somebody knows of a statement on a connection.
 func (m *mark) knows(c *Conn) bool {
-	return m != nil && (m.assumes != Autocommit || c.tx == nil && !c.unsure)
+	return m != nil && c.left == nil && (m.assumes != Autocommit || c.tx == nil && !c.unsure)
 }
 
 // markOf returns the mark of a context; nil if it has none.

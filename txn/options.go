@@ -104,8 +104,9 @@ type Outcome struct {
 	Affected, LastInsertID, Returned int64
 	Err                              error
 
-	// Begun is the transaction that the text has begun, among other statements;
-	// nil if none. What these have changed may be part of it.
+	// Begun is the transaction that the text has begun, among other statements, or
+	// that the connection may still be in; nil if none. What the statement has
+	// changed may be part of it.
 	Begun *Tx
 }
 

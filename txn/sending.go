@@ -96,7 +96,10 @@ func (s *sending) finish(ctx context.Context, o Outcome) error {
 	err := s.conn.follow(ctx, &s.traits, executed)
 	switch {
 	case s.watched != nil:
-		if s.conn.tx != s.tx {
+		switch {
+		case s.conn.left != nil:
+			o.Begun = s.conn.left
+		case s.conn.tx != s.tx:
 			o.Begun = s.conn.tx
 		}
 		return both(err, s.watched.Done(ctx, o))

@@ -85,9 +85,10 @@ func TestStatementsThatMayCommitATransactionByText(t *testing.T) {
 	require.NoError(t, f.Plain.Exec("CREATE PROCEDURE nothing() BEGIN END").Error)
 	for _, text := range []string{"CALL nothing()", "CREATE TEMPORARY TABLE passing (a integer)", "CREATE TABLE kept (a integer)"} {
 		t.Run(text, func(t *testing.T) {
-			require.NoError(t, f.DB.Save(&fixture.Brand{ID: 1, Name: "old"}).Error)
+			require.NoError(t, f.DB.Save(&[]fixture.Brand{{ID: 1, Name: "old"}, {ID: 2, Name: "old"}}).Error)
 			var name string
-			read := first(t, beside(t, f), 1, &name)
+			other := beside(t, f)
+			read, later := first(t, other, 1, &name), first(t, other, 2, &name)
 			conn, err := sqlDB(t, f.DB).Conn(t.Context())
 			require.NoError(t, err)
 			for _, query := range []string{"BEGIN", "UPDATE brands SET name = 'new' WHERE id = 1", text} {
@@ -95,11 +96,18 @@ func TestStatementsThatMayCommitATransactionByText(t *testing.T) {
 				require.NoError(t, err)
 			}
 			read()
+			before := f.Plugin.Stats().Invalidations
+			_, err = conn.ExecContext(t.Context(), "UPDATE brands SET name = 'new' WHERE id = 2")
+			require.NoError(t, err)
+			require.Eventually(t, func() bool { return f.Plugin.Stats().Invalidations >= before+2 }, waitFor, tick, "at once, in the transaction's journal, and a moment later")
+			later()
 			_, err = conn.ExecContext(t.Context(), "COMMIT")
 			require.NoError(t, err)
 			require.NoError(t, conn.Close())
 			read()
-			require.Equal(t, "new", name)
+			require.Equal(t, "new", name, "written before")
+			later()
+			require.Equal(t, "new", name, "written in doubt")
 		})
 	}
 }
