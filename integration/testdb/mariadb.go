@@ -3,6 +3,7 @@ package testdb
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -28,6 +29,13 @@ func (d mysqlDriver) Create(tb testing.TB) string {
 	if err != nil {
 		tb.Fatalf("CACHEPLUGIN_TEST_MYSQL: %v", err)
 	}
+	// A transaction that a failed test has left open would keep the database from
+	// being dropped for a day.
+	tb.Cleanup(func() {
+		if err := endConnections(s.db, name); err != nil {
+			tb.Errorf("%s: end the connections to %s: %v", d.name, name, err)
+		}
+	})
 	config.DBName = name
 	dsn := config.FormatDSN()
 	// What GORM's documentation recommends.
@@ -43,6 +51,34 @@ func (d mysqlDriver) Create(tb testing.TB) string {
 		dsn += separator + option
 	}
 	return dsn
+}
+
+// endConnections ends whoever is still connected to a database.
+func endConnections(db *sql.DB, name string) error {
+	ctx := context.Background()
+	rows, err := db.QueryContext(ctx, "SELECT id FROM information_schema.processlist WHERE db = ?", name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }()
+	var ids []int64
+	for rows.Next() {
+		var id int64
+		if err := rows.Scan(&id); err != nil {
+			return err
+		}
+		ids = append(ids, id)
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	for _, id := range ids {
+		var gone *mysqldriver.MySQLError
+		if _, err := db.ExecContext(ctx, fmt.Sprint("KILL ", id)); err != nil && !(errors.As(err, &gone) && gone.Number == 1094) { // unknown thread
+			return err
+		}
+	}
+	return nil
 }
 
 func (mysqlDriver) Dialector(dsn string) gorm.Dialector { return mysql.Open(dsn) }
