@@ -78,10 +78,12 @@ var rules = map[string]rule{
 		"internal/misconfig", "internal/namespace", "internal/near", "internal/policy", "internal/report", "internal/rowset", "internal/store", "txn",
 	}},
 
+	"internal/scan": {ours: []string{"internal/rowset"}, never: []string{redis}},
+
 	// Where GORM meets both, and the product.
 	"internal/callbacks": {ours: []string{
 		"cache", "conj", "internal/catalog", "internal/commit", "internal/database", "internal/dialect", "internal/lookup",
-		"internal/namespace", "internal/policy", "internal/report", "internal/rows", "internal/rowset", "txn",
+		"internal/namespace", "internal/policy", "internal/report", "internal/rows", "internal/rowset", "internal/scan", "txn",
 	}},
 	"": {ours: []string{
 		"cache", "conj", "internal/callbacks", "internal/catalog", "internal/commit", "internal/database", "internal/follow", "internal/lookup", "internal/misconfig",

@@ -4,9 +4,9 @@
 // A handler runs with a pool in the statement's place, which sees the final SQL.
 // The one for queries answers from package lookup where it may; the one for
 // writes has package rows take the images of the rows that change, and package
-// commit keep them until the transaction ends. Nothing of GORM's building and
-// scanning is repeated here, so a result from the cache reaches every kind of
-// destination and every hook as one from the database does.
+// commit keep them until the transaction ends. Package scan puts the rows of a hit
+// into the destinations that it knows; all others, and every hook, a result from
+// the cache reaches by GORM's own scanning, as one from the database does.
 package callbacks
 
 import (
@@ -24,6 +24,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/namespace"
 	"github.com/cacheplugin/cacheplugin/internal/policy"
 	"github.com/cacheplugin/cacheplugin/internal/report"
+	"github.com/cacheplugin/cacheplugin/internal/scan"
 )
 
 // Options are what the handlers of one handle work with. The root package
@@ -50,6 +51,8 @@ type Options struct {
 // Handlers wraps the handlers of one handle.
 type Handlers struct {
 	Options
+
+	plans scan.Plans
 }
 
 // New returns the Handlers of a handle, which Register installs.

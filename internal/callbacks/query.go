@@ -3,9 +3,12 @@ package callbacks
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
+	"reflect"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/callbacks"
 
 	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/conj"
@@ -18,6 +21,8 @@ import (
 // onQuery wraps the handlers of queries. The handler runs with a pool in the
 // statement's place that looks its one query up.
 func (h *Handlers) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
+	// What others have put in the place of GORM's own handler is run as it is.
+	own := reflect.ValueOf(next).Pointer() == reflect.ValueOf(callbacks.Query).Pointer()
 	return func(db *gorm.DB) {
 		stmt := db.Statement
 		if db.Error != nil || db.DryRun {
@@ -47,11 +52,43 @@ func (h *Handlers) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
 				r.write.finish(db.Statement.Context, finished)
 			}
 		}()
-		next(db)
+		if own {
+			h.query(db, r)
+		} else {
+			next(db)
+		}
 		finished = true
 		if db.Error != nil && !errors.Is(db.Error, gorm.ErrRecordNotFound) {
 			h.failedIn(pool)
 		}
+	}
+}
+
+// query does what GORM's own handler does, callbacks.Query, but puts the rows of a
+// hit straight into the destination where that can be done.
+func (h *Handlers) query(db *gorm.DB, r *readPool) {
+	callbacks.BuildQuerySQL(db)
+	if db.DryRun || db.Error != nil {
+		return
+	}
+	stmt := db.Statement
+	kept, rows, err := r.open(stmt.Context, stmt.SQL.String(), stmt.Vars)
+	if err != nil {
+		_ = db.AddError(err)
+		return
+	}
+	if kept == nil || !h.plans.Into(db, kept) {
+		if kept != nil {
+			if rows, err = r.replay(stmt.Context, kept, stmt.SQL.String(), stmt.Vars); err != nil {
+				_ = db.AddError(err)
+				return
+			}
+		}
+		defer func() { _ = db.AddError(rows.Close()) }()
+		gorm.Scan(rows, db, 0)
+	}
+	if stmt.Result != nil {
+		stmt.Result.RowsAffected = db.RowsAffected
 	}
 }
 
@@ -103,7 +140,8 @@ type readPool struct {
 	db       *gorm.DB
 	row      bool // from the row processor: Scan, Row, Rows
 
-	write *writePool // in its place if the query calls a function that may write
+	read  *lookup.Read // of what open has returned
+	write *writePool   // in its place if the query calls a function that may write
 }
 
 // writes reports whether a query that is not looked up may write, and then has a
@@ -144,27 +182,46 @@ func (r *readPool) prepare(ctx context.Context, query string, args []any) (*look
 
 // QueryContext implements gorm.ConnPool.
 func (r *readPool) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
+	kept, rows, err := r.open(ctx, query, args)
+	if kept != nil {
+		return r.replay(ctx, kept, query, args)
+	}
+	return rows, err
+}
+
+// open answers a query: with the rows of the cache, which the caller has to replay, or
+// with the database's.
+func (r *readPool) open(ctx context.Context, query string, args []any) (driver.Rows, *sql.Rows, error) {
 	rd, err := r.prepare(ctx, query, args)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if rd == nil {
 		if r.writes(ctx, query) {
-			return r.write.QueryContext(ctx, query, args...)
+			rows, err := r.write.QueryContext(ctx, query, args...)
+			return nil, rows, err
 		}
-		return r.ConnPool.QueryContext(r.known(ctx), query, args...)
+		rows, err := r.ConnPool.QueryContext(r.known(ctx), query, args...)
+		return nil, rows, err
 	}
 	kept, err := rd.Open(ctx)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if kept == nil {
-		return rd.Pool().QueryContext(r.known(ctx), query, args...) // a source: a replica may be behind the cache
+		rows, err := rd.Pool().QueryContext(r.known(ctx), query, args...) // a source: a replica may be behind the cache
+		return nil, rows, err
 	}
+	r.read = rd
+	return kept, nil, nil
+}
+
+// replay gives kept rows the type of the database's.
+func (r *readPool) replay(ctx context.Context, kept driver.Rows, query string, args []any) (*sql.Rows, error) {
 	rows, err := rowset.Rows(kept)
 	if err != nil {
-		r.handlers.Report.Failed(ctx, "a result could not be replayed; the database answers", rd.Table(), errors.Join(err, kept.Close()))
-		return rd.Pool().QueryContext(r.known(ctx), query, args...)
+		r.handlers.Report.Failed(ctx, "a result could not be replayed; the database answers", r.read.Table(), errors.Join(err, kept.Close()))
+		return r.read.Pool().QueryContext(r.known(ctx), query, args...)
 	}
 	return rows, nil
 }

@@ -110,7 +110,7 @@ func TestDecodeGivesBackWhatWasEncoded(t *testing.T) {
 
 		decoded, err := Decode(payload)
 		require.NoError(t, err)
-		require.Equal(t, columns, decoded.(*replay).columns)
+		require.Equal(t, columns, decoded.(*replay).layout.columns)
 		again, err := readAll(decoded)
 		require.NoError(t, err)
 		require.True(t, sameRows(rows, again), "%#v\n%#v", rows, again)
@@ -286,7 +286,7 @@ func check(t *testing.T, payload []byte) {
 		require.ErrorIs(t, err, ErrCorrupt)
 		return
 	}
-	columns := decoded.(*replay).columns
+	columns := decoded.(*replay).layout.columns
 	rows, err := readAll(decoded)
 	if err != nil {
 		require.ErrorIs(t, err, ErrCorrupt)
@@ -297,7 +297,7 @@ func check(t *testing.T, payload []byte) {
 	require.NoError(t, err)
 	decoded, err = Decode(again)
 	require.NoError(t, err)
-	require.Equal(t, columns, decoded.(*replay).columns)
+	require.Equal(t, columns, decoded.(*replay).layout.columns)
 	rowsAgain, err := readAll(decoded)
 	require.NoError(t, err)
 	require.True(t, sameRows(rows, rowsAgain), "%#v\n%#v", rows, rowsAgain)

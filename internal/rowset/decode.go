@@ -4,7 +4,6 @@ import (
 	"database/sql/driver"
 	"encoding/binary"
 	"io"
-	"math"
 	"reflect"
 	"time"
 )
@@ -15,9 +14,9 @@ import (
 //
 // The error is [ErrCorrupt], wrapped, for anything but a payload of this version of the format, and for one
 // with time zones that this machine does not know.
-func Decode(payload []byte) (driver.Rows, error) { return decode(payload, decodeColumns) }
+func Decode(payload []byte) (driver.Rows, error) { return decode(payload, decodeLayout) }
 
-func decode(payload []byte, columns func([]byte) ([]column, error)) (driver.Rows, error) {
+func decode(payload []byte, layout func([]byte) (*Layout, error)) (driver.Rows, error) {
 	count, err := verify(payload)
 	if err != nil {
 		return nil, err
@@ -30,7 +29,7 @@ func decode(payload []byte, columns func([]byte) ([]column, error)) (driver.Rows
 	if uint64(count) > uint64(len(r.rest)) { // each row takes a byte at least
 		return nil, corrupt("more rows than bytes")
 	}
-	if r.columns, err = columns(payload[columnsAt:first]); err != nil {
+	if r.layout, err = layout(payload[columnsAt:first]); err != nil {
 		return nil, err
 	}
 	if r.zones, err = decodeZones(payload[end:]); err != nil {
@@ -151,6 +150,14 @@ func decodeZones(b []byte) ([]*time.Location, error) {
 	return locations, nil
 }
 
+func decodeLayout(b []byte) (*Layout, error) {
+	columns, err := decodeColumns(b)
+	if err != nil {
+		return nil, err
+	}
+	return &Layout{columns: columns}, nil
+}
+
 func decodeColumns(b []byte) ([]column, error) {
 	const shortest = 4 // two empty strings, scan type, flags
 	r := reader{rest: b}
@@ -185,20 +192,14 @@ func decodeColumns(b []byte) ([]column, error) {
 
 // replay is the rows of a payload.
 type replay struct {
-	columns []column // not to be changed: others may have them, too
-	zones   []*time.Location
-	rest    []byte // rows not yet read
-	left    uint32 // their number
+	layout *Layout // not to be changed: others may have it, too
+	zones  []*time.Location
+	rest   []byte // rows not yet read
+	left   uint32 // their number
 }
 
 // Columns returns a copy, as callers (gorm.Scan is one) write into it.
-func (r *replay) Columns() []string {
-	names := make([]string, len(r.columns))
-	for i := range r.columns {
-		names[i] = r.columns[i].name
-	}
-	return names
-}
+func (r *replay) Columns() []string { return r.layout.Names() }
 
 func (r *replay) Close() error {
 	r.rest, r.left = nil, 0
@@ -214,48 +215,14 @@ func (r *replay) Next(dest []driver.Value) error {
 		return io.EOF
 	}
 	in := reader{rest: r.rest}
+	var v Value
 	for i := range dest {
-		switch in.byte() {
-		case tagNil:
-			dest[i] = nil
-		case tagFalse:
-			dest[i] = false
-		case tagTrue:
-			dest[i] = true
-		case tagInt:
-			dest[i] = in.varint()
-		case tagUint:
-			dest[i] = in.uvarint()
-		case tagFloat64:
-			if b := in.bytes(8); b != nil {
-				dest[i] = math.Float64frombits(binary.LittleEndian.Uint64(b))
-			}
-		case tagFloat32:
-			if b := in.bytes(4); b != nil {
-				dest[i] = math.Float32frombits(binary.LittleEndian.Uint32(b))
-			}
-		case tagString:
-			dest[i] = string(in.bytes(in.uvarint()))
-		case tagBytes:
-			b := in.bytes(in.uvarint())
-			dest[i] = append(make([]byte, 0, len(b)), b...)
-		case tagNilBytes:
-			dest[i] = []byte(nil)
-		case tagUTC:
-			dest[i] = in.time(time.UTC)
-		case tagLocal:
-			dest[i] = in.time(time.Local)
-		case tagZoned:
-			z := in.uvarint()
-			if z >= uint64(len(r.zones)) {
-				return corrupt("zone of a value")
-			}
-			dest[i] = in.time(r.zones[z])
-		default:
-			return corrupt("tag of a value")
+		if problem := in.value(&v, r.zones); problem != "" {
+			return corrupt(problem)
 		}
+		dest[i] = v.Any()
 	}
-	if len(r.columns) == 0 {
+	if len(r.layout.columns) == 0 {
 		in.byte()
 	}
 	if in.bad {
@@ -266,26 +233,25 @@ func (r *replay) Next(dest []driver.Value) error {
 	return nil
 }
 
-func (r *reader) time(loc *time.Location) time.Time {
-	sec := r.varint()
-	return time.Unix(sec, int64(r.uvarint())).In(loc)
-}
-
 // ColumnTypeDatabaseTypeName implements driver.RowsColumnTypeDatabaseTypeName.
-func (r *replay) ColumnTypeDatabaseTypeName(i int) string { return r.columns[i].databaseType }
+func (r *replay) ColumnTypeDatabaseTypeName(i int) string { return r.layout.columns[i].databaseType }
 
 // ColumnTypeScanType implements driver.RowsColumnTypeScanType.
-func (r *replay) ColumnTypeScanType(i int) reflect.Type { return r.columns[i].scanType() }
+func (r *replay) ColumnTypeScanType(i int) reflect.Type { return r.layout.columns[i].scanType() }
 
 // ColumnTypeNullable implements driver.RowsColumnTypeNullable.
-func (r *replay) ColumnTypeNullable(i int) (nullable, ok bool) { return r.columns[i].nullableOK() }
+func (r *replay) ColumnTypeNullable(i int) (nullable, ok bool) {
+	return r.layout.columns[i].nullableOK()
+}
 
 // ColumnTypeLength implements driver.RowsColumnTypeLength.
-func (r *replay) ColumnTypeLength(i int) (length int64, ok bool) { return r.columns[i].lengthOK() }
+func (r *replay) ColumnTypeLength(i int) (length int64, ok bool) {
+	return r.layout.columns[i].lengthOK()
+}
 
 // ColumnTypePrecisionScale implements driver.RowsColumnTypePrecisionScale.
 func (r *replay) ColumnTypePrecisionScale(i int) (precision, scale int64, ok bool) {
-	return r.columns[i].precisionScale()
+	return r.layout.columns[i].precisionScale()
 }
 
 var _ columnTypes = (*replay)(nil)

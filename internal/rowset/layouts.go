@@ -13,41 +13,62 @@ const (
 	maxLayout  = 4 << 10 // bytes, encoded
 )
 
+// Layout is the columns of a payload.
+type Layout struct {
+	columns []column
+	kept    bool // by Layouts
+}
+
+// Names returns the names of the columns, in a slice of the caller's own.
+func (l *Layout) Names() []string {
+	names := make([]string, len(l.columns))
+	for i := range l.columns {
+		names[i] = l.columns[i].name
+	}
+	return names
+}
+
 // Layouts remember the columns of payloads that they have decoded: a program's results have few different ones, and
 // those of one row are most of what is to be decoded of it. The first thousand that are met are kept, without an end.
 // The zero value is ready for use, and safe for concurrent use.
 type Layouts struct {
-	known atomic.Pointer[map[string][]column] // by their encoded form; replaced, never changed
-	mu    sync.Mutex                          // held while it is replaced
+	known atomic.Pointer[map[string]*Layout] // by their encoded form; replaced, never changed
+	mu    sync.Mutex                         // held while it is replaced
 }
 
 // Decode is as the function [Decode].
-func (l *Layouts) Decode(payload []byte) (driver.Rows, error) { return decode(payload, l.columns) }
+func (l *Layouts) Decode(payload []byte) (driver.Rows, error) { return decode(payload, l.layout) }
 
-// columns decodes columns that are not known yet.
-func (l *Layouts) columns(b []byte) ([]column, error) {
+// layout decodes columns that are not known yet.
+func (l *Layouts) layout(b []byte) (*Layout, error) {
 	if known := l.known.Load(); known != nil {
-		if columns, ok := (*known)[string(b)]; ok {
-			return columns, nil
+		if layout, ok := (*known)[string(b)]; ok {
+			return layout, nil
 		}
 	}
-	columns, err := decodeColumns(b)
+	layout, err := decodeLayout(b)
 	if err == nil && len(b) <= maxLayout {
-		l.keep(string(b), columns)
+		layout = l.keep(string(b), layout)
 	}
-	return columns, err
+	return layout, err
 }
 
-func (l *Layouts) keep(encoded string, columns []column) {
+// keep returns the layout that is kept of these columns, or the given one if there is no room.
+func (l *Layouts) keep(encoded string, layout *Layout) *Layout {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	next := map[string][]column{}
+	next := map[string]*Layout{}
 	if known := l.known.Load(); known != nil {
+		if kept, ok := (*known)[encoded]; ok {
+			return kept
+		}
 		if len(*known) >= maxLayouts {
-			return
+			return layout
 		}
 		next = maps.Clone(*known)
 	}
-	next[encoded] = columns
+	layout.kept = true
+	next[encoded] = layout
 	l.known.Store(&next)
+	return layout
 }

@@ -27,9 +27,21 @@ func TestLayoutsDecodeAsDecodeDoes(t *testing.T) {
 			require.NoError(t, err)
 			got, err := layouts.Decode(payload)
 			require.NoError(t, err)
-			require.Equal(t, want, got)
+			requireSame(t, want, got)
 		}
 	})
+}
+
+// requireSame compares rows but for whether their layout is remembered.
+func requireSame(t require.TestingT, want, got driver.Rows) {
+	if w, ok := want.(*replay); ok {
+		require.False(t, w.layout.kept)
+		if g, ok := got.(*replay); ok {
+			require.True(t, g.layout.kept)
+			w.layout.kept = true
+		}
+	}
+	require.Equal(t, want, got)
 }
 
 func TestLayoutsRefuseWhatDecodeRefuses(t *testing.T) {
@@ -43,7 +55,7 @@ func TestLayoutsRefuseWhatDecodeRefuses(t *testing.T) {
 		want, wantErr := Decode(altered)
 		rows, err := layouts.Decode(altered)
 		require.Equal(t, wantErr, err)
-		require.Equal(t, want, rows)
+		requireSame(t, want, rows)
 	}
 }
 
@@ -57,7 +69,30 @@ func TestLayoutsShareColumnsWhateverTheirReadersDo(t *testing.T) {
 	second, err := layouts.Decode(samplePayload(t))
 	require.NoError(t, err)
 	require.Equal(t, []string{"id", "name", "price", "note"}, second.Columns())
-	require.Same(t, &first.(*replay).columns[0], &second.(*replay).columns[0])
+	require.Same(t, first.(*replay).layout, second.(*replay).layout)
+}
+
+func TestOneLayoutServesAllWhoMeetItTogether(t *testing.T) {
+	payload := samplePayload(t)
+	var (
+		layouts Layouts
+		all     sync.WaitGroup
+		met     [8]*Layout
+	)
+	for i := range met {
+		all.Go(func() {
+			rows, err := layouts.Decode(payload)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			met[i] = rows.(*replay).layout
+		})
+	}
+	all.Wait()
+	for _, l := range met {
+		require.Same(t, met[0], l)
+	}
 }
 
 func TestLayoutsAreBounded(t *testing.T) {

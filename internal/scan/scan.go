@@ -1,0 +1,183 @@
+// Package scan puts the rows of a hit straight into the destination of a
+// statement.
+//
+// GORM scans rows by way of database/sql: each value becomes a driver.Value, a
+// pointer to a pointer, and at last a field. For the destinations that most
+// programs use, a plan is compiled once for a model and the columns of a result,
+// which sets the fields from the payload's values. It does what gorm.Scan,
+// database/sql and the fields' setters do together, and nothing else: a
+// destination, a column or a conversion that it is not sure of, and every error,
+// leaves the whole result to them.
+//
+// In the flow of a read it stands last, beside package rowset, whose rows it
+// reads. A write has no part here.
+package scan
+
+import (
+	"database/sql"
+	"database/sql/driver"
+	"reflect"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/schema"
+
+	"github.com/cacheplugin/cacheplugin/internal/rowset"
+)
+
+// maxPlans bounds what is remembered. A program has a few for each of its models.
+const maxPlans = 4096
+
+// Plans remembers what has been compiled. The zero value is ready for use, and
+// safe for concurrent use.
+type Plans struct {
+	known sync.Map // planKey -> *plan, which is nil where there is none
+	count atomic.Int64
+}
+
+// planKey is what a plan is compiled for.
+type planKey struct {
+	element reflect.Type
+	schema  *schema.Schema // of the statement; nil for scalars
+	layout  *rowset.Layout
+}
+
+// Into puts rows into the destination of a statement and counts them as gorm.Scan
+// does. If it returns false the rows have still to be scanned, and the statement is
+// as gorm.Scan expects it.
+func (p *Plans) Into(db *gorm.DB, rows driver.Rows) bool {
+	stmt := db.Statement
+	if len(stmt.ColumnMapping) > 0 {
+		return false
+	}
+	values, ok := rowset.ValuesOf(rows)
+	if !ok {
+		return false
+	}
+	n, ok := p.into(stmt, values)
+	if !ok {
+		return false
+	}
+	db.RowsAffected = int64(n)
+	if n == 0 && stmt.RaiseErrorOnNotFound && db.Error == nil {
+		_ = db.AddError(gorm.ErrRecordNotFound)
+	}
+	return true
+}
+
+func (p *Plans) into(stmt *gorm.Statement, values *rowset.Values) (n int, ok bool) {
+	dest := stmt.ReflectValue
+	if !dest.CanSet() {
+		return 0, false
+	}
+	if isScalar(stmt.Dest) {
+		return p.intoScalar(stmt, dest, values)
+	}
+	switch dest.Kind() {
+	case reflect.Slice:
+		return p.intoSlice(stmt, dest, values)
+	case reflect.Struct:
+		return p.intoStruct(stmt, dest, values)
+	}
+	return 0, false
+}
+
+// isScalar reports whether gorm.Scan scans rows into a destination itself.
+func isScalar(dest any) bool {
+	switch dest.(type) {
+	case *int, *int8, *int16, *int32, *int64,
+		*uint, *uint8, *uint16, *uint32, *uint64,
+		*float32, *float64,
+		*bool, *string, *time.Time,
+		*sql.NullInt32, *sql.NullInt64, *sql.NullFloat64,
+		*sql.NullBool, *sql.NullString, *sql.NullTime:
+		return true
+	}
+	return false
+}
+
+// intoScalar scans all rows, of which the last one stays.
+func (p *Plans) intoScalar(stmt *gorm.Statement, dest reflect.Value, values *rowset.Values) (n int, ok bool) {
+	plan := p.plan(planKey{element: dest.Type(), layout: values.Layout()}, stmt)
+	if plan == nil {
+		return 0, false
+	}
+	for range values.Rows() {
+		if !plan.scan(stmt.Context, dest, values) {
+			return 0, false
+		}
+	}
+	return values.Rows(), values.Done()
+}
+
+// intoStruct scans the first row, if there is one.
+func (p *Plans) intoStruct(stmt *gorm.Statement, dest reflect.Value, values *rowset.Values) (n int, ok bool) {
+	plan := p.plan(planKey{dest.Type(), stmt.Schema, values.Layout()}, stmt)
+	if plan == nil {
+		return 0, false
+	}
+	if values.Rows() == 0 {
+		return 0, values.Done()
+	}
+	return 1, plan.scan(stmt.Context, dest, values)
+}
+
+// intoSlice scans all rows. The destination is empty until they are there, and
+// what it had room for is used again.
+func (p *Plans) intoSlice(stmt *gorm.Statement, dest reflect.Value, values *rowset.Values) (n int, ok bool) {
+	element := dest.Type().Elem()
+	pointers := element.Kind() == reflect.Pointer
+	if pointers {
+		element = element.Elem()
+	}
+	plan := p.plan(planKey{element, stmt.Schema, values.Layout()}, stmt)
+	if plan == nil {
+		return 0, false
+	}
+	rows := values.Rows()
+	if dest.Cap() == 0 {
+		dest.Set(reflect.MakeSlice(dest.Type(), 0, rows))
+	} else {
+		dest.SetLen(0)
+	}
+	all := reflect.New(dest.Type()).Elem()
+	all.Set(dest)
+	for i := range rows {
+		if i == all.Cap() {
+			all.Grow(rows - i)
+		}
+		all.SetLen(i + 1)
+		row := all.Index(i)
+		if pointers {
+			row.Set(reflect.New(element))
+			row = row.Elem()
+		} else {
+			row.SetZero()
+		}
+		if !plan.scan(stmt.Context, row, values) {
+			return 0, false
+		}
+	}
+	if !values.Done() {
+		return 0, false
+	}
+	dest.Set(all)
+	return rows, true
+}
+
+// plan returns what is remembered, or compiles it; nil if there is none.
+func (p *Plans) plan(key planKey, stmt *gorm.Statement) *plan {
+	if known, ok := p.known.Load(key); ok {
+		return known.(*plan)
+	}
+	if p.count.Load() >= maxPlans {
+		return nil
+	}
+	compiled := compile(stmt, key.element, key.schema, key.layout.Names())
+	if _, raced := p.known.LoadOrStore(key, compiled); !raced {
+		p.count.Add(1)
+	}
+	return compiled
+}
