@@ -56,32 +56,31 @@ func (p *Plans) Into(db *gorm.DB, rows driver.Rows) bool {
 	if !ok {
 		return false
 	}
-	n, ok := p.into(stmt, values)
-	if !ok {
+	db.RowsAffected = 0 // counted row by row, for a destination may panic
+	if !p.into(db, values) {
 		return false
 	}
-	db.RowsAffected = int64(n)
-	if n == 0 && stmt.RaiseErrorOnNotFound && db.Error == nil {
+	if db.RowsAffected == 0 && stmt.RaiseErrorOnNotFound && db.Error == nil {
 		_ = db.AddError(gorm.ErrRecordNotFound)
 	}
 	return true
 }
 
-func (p *Plans) into(stmt *gorm.Statement, values *rowset.Values) (n int, ok bool) {
-	dest := stmt.ReflectValue
+func (p *Plans) into(db *gorm.DB, values *rowset.Values) bool {
+	dest := db.Statement.ReflectValue
 	if !dest.CanSet() {
-		return 0, false
+		return false
 	}
-	if isScalar(stmt.Dest) {
-		return p.intoScalar(stmt, dest, values)
+	if isScalar(db.Statement.Dest) {
+		return p.intoScalar(db, dest, values)
 	}
 	switch dest.Kind() {
 	case reflect.Slice:
-		return p.intoSlice(stmt, dest, values)
+		return p.intoSlice(db, dest, values)
 	case reflect.Struct:
-		return p.intoStruct(stmt, dest, values)
+		return p.intoStruct(db, dest, values)
 	}
-	return 0, false
+	return false
 }
 
 // isScalar reports whether gorm.Scan scans rows into a destination itself.
@@ -99,34 +98,39 @@ func isScalar(dest any) bool {
 }
 
 // intoScalar scans all rows, of which the last one stays.
-func (p *Plans) intoScalar(stmt *gorm.Statement, dest reflect.Value, values *rowset.Values) (n int, ok bool) {
+func (p *Plans) intoScalar(db *gorm.DB, dest reflect.Value, values *rowset.Values) bool {
+	stmt := db.Statement
 	plan := p.plan(planKey{element: dest.Type(), layout: values.Layout()}, stmt)
 	if plan == nil {
-		return 0, false
+		return false
 	}
 	for range values.Rows() {
+		db.RowsAffected++
 		if !plan.scan(stmt.Context, dest, values) {
-			return 0, false
+			return false
 		}
 	}
-	return values.Rows(), values.Done()
+	return values.Done()
 }
 
 // intoStruct scans the first row, if there is one.
-func (p *Plans) intoStruct(stmt *gorm.Statement, dest reflect.Value, values *rowset.Values) (n int, ok bool) {
+func (p *Plans) intoStruct(db *gorm.DB, dest reflect.Value, values *rowset.Values) bool {
+	stmt := db.Statement
 	plan := p.plan(planKey{dest.Type(), stmt.Schema, values.Layout()}, stmt)
 	if plan == nil {
-		return 0, false
+		return false
 	}
 	if values.Rows() == 0 {
-		return 0, values.Done()
+		return values.Done()
 	}
-	return 1, plan.scan(stmt.Context, dest, values)
+	db.RowsAffected++
+	return plan.scan(stmt.Context, dest, values)
 }
 
 // intoSlice scans all rows. The destination is empty until they are there, and
 // what it had room for is used again.
-func (p *Plans) intoSlice(stmt *gorm.Statement, dest reflect.Value, values *rowset.Values) (n int, ok bool) {
+func (p *Plans) intoSlice(db *gorm.DB, dest reflect.Value, values *rowset.Values) bool {
+	stmt := db.Statement
 	element := dest.Type().Elem()
 	pointers := element.Kind() == reflect.Pointer
 	if pointers {
@@ -134,7 +138,7 @@ func (p *Plans) intoSlice(stmt *gorm.Statement, dest reflect.Value, values *rows
 	}
 	plan := p.plan(planKey{element, stmt.Schema, values.Layout()}, stmt)
 	if plan == nil {
-		return 0, false
+		return false
 	}
 	rows := values.Rows()
 	if dest.Cap() == 0 {
@@ -156,15 +160,16 @@ func (p *Plans) intoSlice(stmt *gorm.Statement, dest reflect.Value, values *rows
 		} else {
 			row.SetZero()
 		}
+		db.RowsAffected++
 		if !plan.scan(stmt.Context, row, values) {
-			return 0, false
+			return false
 		}
 	}
 	if !values.Done() {
-		return 0, false
+		return false
 	}
 	dest.Set(all)
-	return rows, true
+	return true
 }
 
 // plan returns what is remembered, or compiles it; nil if there is none.
