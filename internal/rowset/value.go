@@ -122,6 +122,7 @@ type Values struct {
 	size   int // of all rows, in bytes
 	rows   int
 	bad    bool
+	last   Value // what Next has returned
 
 	window string // a copy of what the strings read last are parts of
 	from   int    // where it begins in the rows
@@ -144,14 +145,16 @@ func (s *Values) Layout() *Layout { return s.layout }
 // Rows returns the number of rows.
 func (s *Values) Rows() int { return s.rows }
 
-// Next takes the next value, of the next row after a row's last, and reports whether it is one.
-func (s *Values) Next(v *Value) bool {
+// Next returns the next value, of the next row after a row's last, which holds until Next is called again. It is nil if
+// there is none.
+func (s *Values) Next() *Value {
+	v := &s.last
 	if s.in.value(v, s.zones) != "" || s.in.bad {
 		s.bad = true
-		return false
+		return nil
 	}
 	v.at = s.size - len(s.in.rest) - len(v.Raw)
-	return true
+	return v
 }
 
 // Done reports whether everything has been read, and was sound.
@@ -167,7 +170,8 @@ const (
 
 // Text returns the text of a String or of Bytes that Next took last. Short texts share their memory with those around
 // them, of a few kilobytes at the most: one copy of a part of the payload serves them all.
-func (s *Values) Text(v *Value) string {
+func (s *Values) Text() string {
+	v := &s.last
 	n := len(v.Raw)
 	switch {
 	case n == 0:

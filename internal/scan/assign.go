@@ -198,7 +198,7 @@ func assignFloat(dst reflect.Value, v *rowset.Value, _ *rowset.Values) bool {
 func assignString(dst reflect.Value, v *rowset.Value, from *rowset.Values) bool {
 	switch v.Kind {
 	case rowset.String, rowset.Bytes:
-		dst.SetString(from.Text(v))
+		dst.SetString(from.Text())
 	case rowset.Time:
 		dst.SetString(v.Time().Format(time.RFC3339Nano))
 	case rowset.Bool:
@@ -221,7 +221,7 @@ func assignNamedString(dst reflect.Value, v *rowset.Value, from *rowset.Values) 
 	if v.Kind != rowset.String && v.Kind != rowset.Bytes {
 		return false
 	}
-	dst.SetString(from.Text(v))
+	dst.SetString(from.Text())
 	return true
 }
 

@@ -16,14 +16,15 @@ import (
 // plan sets what a row goes into: a struct's fields, or one scalar.
 type plan struct{ columns []column }
 
-// column sets a value, or reports that it could not.
+// column sets a value of a row, which is what GORM has of it: a pointer for an
+// element of a slice. It reports whether it could.
 type column func(ctx context.Context, row reflect.Value, v *rowset.Value, from *rowset.Values) bool
 
 // scan takes the next row.
 func (p *plan) scan(ctx context.Context, row reflect.Value, from *rowset.Values) bool {
-	var v rowset.Value
 	for _, set := range p.columns {
-		if !from.Next(&v) || !set(ctx, row, &v, from) {
+		v := from.Next()
+		if v == nil || !set(ctx, row, v, from) {
 			return false
 		}
 	}
@@ -74,6 +75,7 @@ func compileScalar(element reflect.Type, names []string) *plan {
 	// NULL is an error for most, and database/sql says so best.
 	takesNull := element == bytesType || isNull(element)
 	return &plan{columns: []column{func(_ context.Context, row reflect.Value, v *rowset.Value, from *rowset.Values) bool {
+		row = reflect.Indirect(row)
 		if v.Kind == rowset.Nil {
 			row.SetZero()
 			return takesNull

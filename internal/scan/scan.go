@@ -153,12 +153,13 @@ func (p *Plans) intoSlice(db *gorm.DB, dest reflect.Value, values *rowset.Values
 			all.Grow(rows - i)
 		}
 		all.SetLen(i + 1)
-		row := all.Index(i)
+		var row reflect.Value // a pointer as GORM's, which serializers see
 		if pointers {
-			row.Set(reflect.New(element))
-			row = row.Elem()
+			row = reflect.New(element)
+			all.Index(i).Set(row)
 		} else {
-			row.SetZero()
+			all.Index(i).SetZero()
+			row = all.Index(i).Addr()
 		}
 		db.RowsAffected++
 		if !plan.scan(stmt.Context, row, values) {
