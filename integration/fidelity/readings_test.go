@@ -64,7 +64,7 @@ type (
 // destinations that GORM knows.
 func readings() []reading {
 	var all []reading
-	for _, part := range [][]reading{finisherReadings(), destinationReadings(), rowReadings(), relationReadings(), genericReadings()} {
+	for _, part := range [][]reading{finisherReadings(), destinationReadings(), usedReadings(), rowReadings(), relationReadings(), genericReadings()} {
 		all = append(all, part...)
 	}
 	return all
