@@ -31,8 +31,9 @@
 // equalities, and looks the result up in Redis (internal/lookup, internal/store). On
 // a miss the conjunctions are registered and a lease is taken before the database is
 // asked. The rows are kept as they pass (internal/rowset) and stored if the lease is
-// still alive. On a hit the kept rows are replayed to GORM, which scans them as it
-// scans the database's.
+// still alive. On a hit the kept rows go straight into structs and scalars
+// (internal/scan). For other destinations they are replayed to GORM, which scans
+// them as it scans the database's.
 //
 // # A write
 //

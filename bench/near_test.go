@@ -43,7 +43,7 @@ func BenchmarkNearHit(b *testing.B) {
 				{name: "gorm", run: func() error { _, err := w.run(gorm.db, 0); return err }},
 				{name: "near", run: func() error { _, err := w.run(s.db, 0); return err }},
 			}
-			takeTurns(b, all)
+			takeTurns(b, all, 1000)
 			above := make([]float64, len(all[0].ns))
 			for i, ns := range all[0].ns {
 				above[i] = all[1].ns[i] - ns
