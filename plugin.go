@@ -209,7 +209,8 @@ func (p *Plugin) startLocked(ctx context.Context) error {
 	}
 	p.config, p.namespaces = config, spaces
 	p.report = report.New(config.Logger, config.observe())
-	if err := p.checkRedis(ctx); err != nil {
+	info, err := p.checkRedis(ctx)
+	if err != nil {
 		return err
 	}
 	p.policies = policy.New(func(table string, model reflect.Type) policy.Policy {
@@ -222,10 +223,11 @@ func (p *Plugin) startLocked(ctx context.Context) error {
 		p.report.Failed(context.Background(), "other processes' invalidations are not heard; what MaxStale permits is served for that long", "", err)
 	}})
 	p.commit = commit.New(p.commitOptions())
-	p.reads = lookup.New(p.lookupOptions())
+	p.reads = lookup.New(p.lookupOptions(m))
 	for _, message := range p.given.withoutEffect() {
 		p.report.WarnAlways(ctx, message)
 	}
+	p.report.Info(ctx, "started", p.config.summary(info)...)
 	p.started = true
 	return nil
 }
@@ -267,7 +269,7 @@ func (p *Plugin) commitOptions() commit.Options {
 	}
 }
 
-func (p *Plugin) lookupOptions() lookup.Options {
+func (p *Plugin) lookupOptions(m *matcher) lookup.Options {
 	c := p.config
 	o := lookup.Options{
 		Namespaces: p.namespaces, Policies: p.policies, Report: p.report,
@@ -275,6 +277,7 @@ func (p *Plugin) lookupOptions() lookup.Options {
 		ReturnErrors: c.OnReadError == Return, LockWait: c.LockWait, MaxRows: c.MaxRows, MaxBytes: c.MaxBytes,
 		Spread: c.Spread, ReplicaLag: c.ReplicaLag, StoreQueue: c.StoreQueue,
 		ShadowReads: c.ShadowReads, ShadowDelay: c.ShadowDelay,
+		OnTables: p.tellMisspelled(m),
 	}
 	if c.NearCache != nil {
 		o.Follow = func(s *store.Store, n *near.Space) { p.listener.Follow(s, n) }
@@ -298,28 +301,28 @@ func (p *Plugin) drainOutbox(d *database.Database, pool gorm.ConnPool) {
 
 // checkRedis asks Redis who it is and what it permits, and warns of what the
 // operator should know.
-func (p *Plugin) checkRedis(ctx context.Context) error {
+func (p *Plugin) checkRedis(ctx context.Context) (store.ServerInfo, error) {
 	info, err := p.namespaces.Home().Store.Check(ctx)
 	switch {
 	case errors.Is(err, store.ErrConfig):
-		return fmt.Errorf("%w: Redis: %w", ErrConfig, err)
+		return info, fmt.Errorf("%w: Redis: %w", ErrConfig, err)
 	case err != nil && p.config.RequireRedis:
-		return fmt.Errorf("%w: Redis does not answer: %w: start it, correct Redis' address, or leave RequireRedis out", ErrConfig, err)
+		return info, fmt.Errorf("%w: Redis does not answer: %w: start it, correct Redis' address, or leave RequireRedis out", ErrConfig, err)
 	case err != nil:
 		p.report.WarnAlways(ctx, "Redis does not answer; queries go to the database until it does", "error", err)
-		return nil
+		return info, nil
 	}
 	if info.IdentityHidden {
 		const hidden = "INFO replication is hidden from scripts, so that a restart from an old snapshot and a failover can't be noticed"
 		if p.config.Consistency == Strict {
-			return misconfig.New("Consistency", Strict, hidden+": allow INFO (ACL rule +info), or use Returned")
+			return info, misconfig.New("Consistency", Strict, hidden+": allow INFO (ACL rule +info), or use Returned")
 		}
 		p.report.WarnAlways(ctx, "Redis: "+hidden+"; allow INFO (ACL rule +info), or call InvalidateAll after either", "version", info.Version)
 	}
 	for _, refusal := range info.Refusals {
 		p.report.WarnAlways(ctx, "Redis refuses a command that the cache can do without", "command", refusal.Command.String(), "lost", refusal.Command.Without, "remedy", refusal.Remedy)
 	}
-	return nil
+	return info, nil
 }
 
 // Close stores and flushes what is queued and ends what runs in the background, as long

@@ -106,6 +106,14 @@ func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
 		{"a negative MaxStale", func(c *cacheplugin.Config) {
 			c.Profiles = cacheplugin.Profiles{"users": {Timeout: time.Hour, MaxStale: -1}}
 		}, []string{`Profiles["users"].MaxStale`, "zero"}},
+		{"MaxStale without a near cache", func(c *cacheplugin.Config) {
+			c.Profiles = cacheplugin.Profiles{"users": {Timeout: time.Hour, MaxStale: time.Minute}}
+		}, []string{`Profiles["users"].MaxStale`, "NearCache"}},
+		{"a timeout without its unit", func(c *cacheplugin.Config) {
+			c.Profiles = cacheplugin.Profiles{"users": {Timeout: 10}}
+		}, []string{`Profiles["users"].Timeout`, "10ns", "10 * time.Second"}},
+		{"a default without its unit", func(c *cacheplugin.Config) { c.Defaults.Timeout = 10 }, []string{"Defaults.Timeout", "unit"}},
+		{"a RedisTimeout without its unit", func(c *cacheplugin.Config) { c.RedisTimeout = 10 }, []string{"RedisTimeout", "unit"}},
 		{"MaxStale for all tables", func(c *cacheplugin.Config) { c.Defaults.MaxStale = time.Second }, []string{"Defaults.MaxStale", "profiles"}},
 		{"Spread sets", func(c *cacheplugin.Config) { c.Spread = true }, []string{"Spread", "Mode", "InsideOut"}},
 		{"direct connections to a cluster", func(c *cacheplugin.Config) {
@@ -232,9 +240,6 @@ func TestOptionsWithoutEffectAreTold(t *testing.T) {
 		{func(c *cacheplugin.Config) { c.FenceTTL, c.Consistency = time.Second, cacheplugin.Strict }, ""},
 		{func(c *cacheplugin.Config) { c.OnFenceError = cacheplugin.Fallback }, "OnFenceError has no effect without Consistency: Strict"},
 		{func(c *cacheplugin.Config) { c.ShadowDelay = time.Second }, "ShadowDelay has no effect without ShadowReads"},
-		{func(c *cacheplugin.Config) {
-			c.Profiles = cacheplugin.Profiles{"users": {Timeout: time.Hour, MaxStale: time.Minute}}
-		}, `Profiles[\"users\"].MaxStale has no effect without NearCache`},
 		{func(c *cacheplugin.Config) { c.Profiles = nil }, "without Profiles"},
 	} {
 		var log bytes.Buffer
@@ -314,7 +319,7 @@ func TestCallsThatDropNothingAreTold(t *testing.T) {
 		require.NoError(t, db.Use(newPlugin(t, func(c *cacheplugin.Config) { c.Logger = slog.New(slog.NewTextHandler(&log, nil)) })))
 		require.NoError(t, cacheplugin.InvalidateObj(db, &testmodel.Stock{}))
 		require.NoError(t, cacheplugin.InvalidatePattern(db, "*"))
-		require.Empty(t, log.String())
+		require.NotContains(t, log.String(), "level=WARN")
 		require.NoError(t, test.call(db))
 		require.Contains(t, log.String(), test.told)
 		require.Contains(t, log.String(), "nothing is dropped")
@@ -340,7 +345,7 @@ func TestLongListsAreTold(t *testing.T) {
 	read := func(n int) { require.NoError(t, in(n).Find(&[]testmodel.Stock{}).Error) }
 	const told = "is longer than MaxInValues and does not narrow"
 	read(3)
-	require.Empty(t, log.String())
+	require.NotContains(t, log.String(), told)
 	x, err := cacheplugin.Explain(in(3).Model(&testmodel.Stock{}))
 	require.NoError(t, err)
 	require.Empty(t, x.LongLists)

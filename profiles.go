@@ -34,7 +34,8 @@ type Profile struct {
 	// writes are told of by Redis, as a rule within milliseconds; when a message
 	// is lost, results may be older by MaxStale. A query that reads several tables
 	// has the least MaxStale of their profiles; those without a profile have 0. It
-	// is not inherited from Config.Defaults, and does nothing without NearCache.
+	// is not inherited from Config.Defaults, and without NearCache it is an error from
+	// db.Use.
 	//
 	// Defaults to 0: Redis is asked each time.
 	MaxStale time.Duration
@@ -91,8 +92,11 @@ func (p Profile) validate(field string) error {
 	if p.MaxStale < 0 {
 		return misconfig.New(field+".MaxStale", p.MaxStale, "use for how long a result may be served without asking Redis, or zero to ask each time")
 	}
-	if p.Timeout < 0 {
+	switch {
+	case p.Timeout < 0:
 		return misconfig.New(field+".Timeout", p.Timeout, "a timeout is positive; zero takes that of Defaults")
+	case p.Timeout > 0 && p.Timeout < time.Millisecond:
+		return misconfig.New(field+".Timeout", p.Timeout, "a timeout is a millisecond at least; give the unit, such as 10 * time.Second")
 	}
 	return nil
 }

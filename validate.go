@@ -67,16 +67,20 @@ func (c *Config) fillDurations() error {
 		name     string
 		value    *time.Duration
 		fallback time.Duration
+		least    time.Duration // below which the unit was forgotten
 	}{
-		{"LeaseTTL", &c.LeaseTTL, 10 * time.Second},
-		{"LockWait", &c.LockWait, time.Second},
-		{"RedisTimeout", &c.RedisTimeout, 500 * time.Millisecond},
-		{"RetryFor", &c.RetryFor, time.Second},
-		{"FenceTTL", &c.FenceTTL, 5 * time.Second},
-		{"ShadowDelay", &c.ShadowDelay, time.Second},
+		{"LeaseTTL", &c.LeaseTTL, 10 * time.Second, time.Millisecond},
+		{"LockWait", &c.LockWait, time.Second, time.Millisecond},
+		{"RedisTimeout", &c.RedisTimeout, 500 * time.Millisecond, time.Millisecond},
+		{"RetryFor", &c.RetryFor, time.Second, time.Millisecond},
+		{"FenceTTL", &c.FenceTTL, 5 * time.Second, 0},
+		{"ShadowDelay", &c.ShadowDelay, time.Second, 0},
 	} {
 		if err := fill(f.name, f.value, f.fallback, "use a positive duration, or zero for the default"); err != nil {
 			return err
+		}
+		if *f.value < f.least {
+			return misconfig.New(f.name, *f.value, "use a millisecond at least; give the unit, such as 10 * time.Second")
 		}
 	}
 	if c.ReplicaLag < 0 {
@@ -151,6 +155,11 @@ func (c *Config) fillPolicies() error {
 }
 
 func (c *Config) checkCombinations() error {
+	for pattern, p := range c.Profiles {
+		if p != nil && p.MaxStale > 0 && c.NearCache == nil {
+			return misconfig.New(fmt.Sprintf("Profiles[%q].MaxStale", pattern), p.MaxStale, "it is about results in the process's memory: set NearCache, or leave it out")
+		}
+	}
 	if c.Spread && c.Mode != InsideOut {
 		return misconfig.New("Spread", c.Spread, "set Mode to InsideOut, or leave Spread out")
 	}
@@ -187,9 +196,6 @@ func (c Config) withoutEffect() []string {
 	note(c.FenceTTL != 0 && c.Consistency != Strict, "FenceTTL", "Consistency: Strict")
 	note(c.OnFenceError != 0 && c.Consistency != Strict, "OnFenceError", "Consistency: Strict")
 	note(c.ShadowDelay != 0 && c.ShadowReads == 0, "ShadowDelay", "ShadowReads")
-	for pattern, p := range c.Profiles {
-		note(p != nil && p.MaxStale != 0 && c.NearCache == nil, fmt.Sprintf("Profiles[%q].MaxStale", pattern), "NearCache")
-	}
 	note(len(c.Profiles) == 0, "the plugin", "Profiles, but for queries with cache.Cache that give a timeout")
 	return list
 }

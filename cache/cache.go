@@ -46,16 +46,17 @@ type Settings struct {
 // Option is an option of [Cache] and [With].
 type Option func(*Settings)
 
-// Timeout sets the lifetime of the result in place of the profile's. A zero or
-// negative duration leaves the profile's. It caches volatile functions, too, as
-// [AllowVolatile] does.
+// Timeout sets the lifetime of the result in place of the profile's. Zero leaves
+// the profile's; a negative duration, or one below a millisecond, is an error of
+// the query. It caches volatile functions, too, as [AllowVolatile] does.
 func Timeout(d time.Duration) Option {
 	return func(s *Settings) { s.Timeout = d }
 }
 
 // Ops names the operations to cache: a scope shared by a page and its count
 // can cache the count alone. Without this option all operations are cached
-// ([All]). Ops() with no argument caches none.
+// ([All]). Ops() with no argument caches none. A value that is none of the
+// constants is an error of the query.
 func Ops(ops ...Op) Option {
 	return func(s *Settings) {
 		s.Ops = 0

@@ -255,8 +255,11 @@ func (k sink) Rows(table *conj.Table, images ...conj.Image) {
 }
 
 // Table implements rows.Sink.
-func (k sink) Table(table *conj.Table) {
+func (k sink) Table(table *conj.Table, reason string) {
 	if n := k.space(table); n != nil {
+		if k.tx == nil && rows.NeedsTransaction(reason) {
+			k.handlers.Report.Hint(k.ctx, "no transaction "+table.ID, "writes outside of a transaction drop all that is cached of the table: leave SkipDefaultTransaction off, or write in db.Transaction, so that single rows can be told", "table", table.ID)
+		}
 		k.journal.AddTable(n, table.ID)
 	}
 }

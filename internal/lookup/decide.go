@@ -24,7 +24,12 @@ import (
 // is the query's own.
 func (h *Handle) Prepare(ctx context.Context, q Query) (*Read, error) {
 	h.noteHandMade(ctx, &q)
+	h.tellTables(ctx, &q)
 	if h.uninvited(&q) {
+		return nil, nil
+	}
+	if q.Streams && !q.Scans && q.settings == nil {
+		h.noteStream(ctx, &q)
 		return nil, nil
 	}
 	r, reason, err := h.read(ctx, &q)
@@ -53,15 +58,26 @@ func (h *Handle) uninvited(q *Query) bool {
 	if q.settings != nil {
 		return false
 	}
-	if q.Streams {
-		return true // streaming and the migrator: opt-in only
-	}
 	if q.DB.Statement.TableExpr != nil || q.table == "" {
 		return false
 	}
 	p := h.Policies.Of(q.table, q.model)
 	return p.Err == nil && p.Ops == 0
 }
+
+// noteStream tells of a query of Row or Rows that would have been cached if it were
+// one of Find. The caller may take rows for as long as it likes, and the migrator
+// reads through them, so that they are cached opt-in only.
+func (h *Handle) noteStream(ctx context.Context, q *Query) {
+	d, reason, err := h.decide(ctx, q)
+	if err != nil || reason != "" || d.admit().reason != "" {
+		return // nothing is lost
+	}
+	h.Report.Event(ctx, report.Event{Kind: report.Skip, Table: d.table, Op: d.op, Reason: reasonStream})
+}
+
+// reasonStream is why queries of Row and Rows are not cached by a profile.
+const reasonStream = "Row and Rows are cached opt-in only, other than Scan"
 
 // decision is what is known of a query before the cache is asked.
 type decision struct {
@@ -92,9 +108,6 @@ func (h *Handle) read(ctx context.Context, q *Query) (*Read, string, error) {
 	if err != nil || reason != "" {
 		return nil, reason, err
 	}
-	if s := q.settings; s != nil && s.MaxStale != nil && *s.MaxStale < 0 {
-		return nil, "", misconfig.New("cache.MaxStale", *s.MaxStale, "use for how long the result may be served without asking Redis, or zero to ask each time")
-	}
 	adm := d.admit()
 	switch {
 	case adm.uninvited:
@@ -114,6 +127,22 @@ func (h *Handle) read(ctx context.Context, q *Query) (*Read, string, error) {
 		return nil, reason, nil
 	}
 	return r, "", nil
+}
+
+// checkSettings refuses what a call site can't mean.
+func checkSettings(s *cache.Settings) error {
+	switch {
+	case s == nil:
+	case s.MaxStale != nil && *s.MaxStale < 0:
+		return misconfig.New("cache.MaxStale", *s.MaxStale, "use for how long the result may be served without asking Redis, or zero to ask each time")
+	case s.Timeout < 0:
+		return misconfig.New("cache.Timeout", s.Timeout, "use a positive duration, or zero for the profile's")
+	case s.Timeout > 0 && s.Timeout < time.Millisecond:
+		return misconfig.New("cache.Timeout", s.Timeout, "use a millisecond at least; give the unit, such as 10 * time.Second")
+	case !s.Ops.Valid():
+		return misconfig.New("cache.Ops", s.Ops, "use the operations of package cache: Get, Fetch, Count, Aggregate, Exists, All")
+	}
+	return nil
 }
 
 // longList says what becomes of a list of values.
@@ -143,7 +172,7 @@ func (d *decision) admit() admission {
 	switch {
 	case !ops.Has(d.op):
 		a.uninvited = true
-		a.reason = fmt.Sprintf("%s is not among the operations to cache: %s", d.op, ops)
+		a.reason = d.unlisted(ops)
 	case a.timeout <= 0:
 		a.reason = "no timeout: no profile matches the table, and Defaults has none"
 	case settings != nil && (settings.Volatile || settings.Timeout > 0): // accepted at the call site
@@ -155,10 +184,24 @@ func (d *decision) admit() admission {
 	return a
 }
 
+// unlisted says why an operation is not cached that is not among ops.
+func (d *decision) unlisted(ops cache.Op) string {
+	switch {
+	case d.query.settings == nil && !d.policy.Found:
+		return "no profile matches " + d.table
+	case d.query.settings == nil && ops == 0:
+		return "the profile of " + d.table + " lists no operations"
+	}
+	return fmt.Sprintf("%s is not among the operations to cache: %s", d.op, ops)
+}
+
 // decide finds out all that there is to know of a query, step by step, and says
 // why it can't be cached if so.
 func (h *Handle) decide(ctx context.Context, q *Query) (d decision, reason string, err error) {
 	d.query = q
+	if err := checkSettings(q.settings); err != nil {
+		return d, "", err
+	}
 	if reason := h.open(ctx, &d); reason != "" {
 		return d, reason, nil
 	}

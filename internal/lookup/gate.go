@@ -28,6 +28,7 @@ func (h *Handle) gate(ctx context.Context, pool gorm.ConnPool, where txn.Where, 
 	}
 	switch where {
 	case txn.Foreign:
+		h.Report.WarnOnce(ctx, "foreign read", "queries on a connection whose transactions are not seen are not cached, such as those of a session that was made before db.Use: call db.Use right after gorm.Open, and make sessions after it")
 		return "a connection whose transactions are not seen"
 	case txn.Rewritten:
 		return "another plugin's pool may rewrite the query"

@@ -14,9 +14,11 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/schema"
 
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/background"
@@ -41,6 +43,8 @@ type Options struct {
 	Follow func(*store.Store, *near.Space)
 	// OnSource, if there is an outbox, is told of each source that is read.
 	OnSource func(d *database.Database, pool gorm.ConnPool)
+	// OnTables, if set, is told once for each handle which tables its database has.
+	OnTables func(ctx context.Context, naming schema.Namer, tables []string)
 	// Unmatched is the policy of tables that no profile matches.
 	Unmatched policy.Policy
 
@@ -93,6 +97,7 @@ type Handle struct {
 	dialect    conj.Dialect
 	databases  *database.Set
 	keyBuffers sync.Pool // of *[]byte
+	tablesTold atomic.Bool
 }
 
 // On returns the Cache on a handle whose databases are given.

@@ -73,6 +73,9 @@ func (q *Query) takesOne() bool {
 			return true
 		}
 	}
+	if q.Streams {
+		return false // the destination is not known: it is given after the query, or that of Scan hidden
+	}
 	switch stmt.ReflectValue.Kind() {
 	case reflect.Struct, reflect.Map:
 		return true

@@ -150,7 +150,11 @@ func (r *Read) find(ctx context.Context, start time.Time) (store.Lookup, error) 
 // lookUp asks the store, and waits for another's result under Lock.
 func (r *Read) lookUp(ctx context.Context) (store.Lookup, error) {
 	if r.peek {
-		return r.space.Store.Peek(ctx, r.key, r.deps)
+		found, err := r.space.Store.Peek(ctx, r.key, r.deps)
+		if err == nil && found.State != store.Hit {
+			r.cache.Report.Hint(ctx, "peek", "what a transaction reads is looked up in the cache, but not stored: read outside of transactions what is to be cached", "table", r.table)
+		}
+		return found, err
 	}
 	found, err := r.acquire(ctx)
 	if err != nil || found.State != store.Busy || !r.lock {

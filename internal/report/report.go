@@ -195,6 +195,18 @@ func (r *Reporter) WarnAlways(ctx context.Context, message string, args ...any) 
 	r.logger.WarnContext(ctx, prefix+message, args...)
 }
 
+// Hint logs once what somebody may want to change, and how.
+func (r *Reporter) Hint(ctx context.Context, kind, message string, args ...any) {
+	if _, again := r.last.LoadOrStore(kind, new(atomic.Int64)); !again {
+		r.logger.InfoContext(ctx, prefix+message, args...)
+	}
+}
+
+// Info logs a message.
+func (r *Reporter) Info(ctx context.Context, message string, args ...any) {
+	r.logger.InfoContext(ctx, prefix+message, args...)
+}
+
 // Error logs a message that somebody should act on.
 func (r *Reporter) Error(ctx context.Context, message string, args ...any) {
 	r.logger.ErrorContext(ctx, prefix+message, args...)

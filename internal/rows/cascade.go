@@ -191,7 +191,7 @@ func (c *cascade) note(sink Sink, wide bool) {
 	}
 	for _, table := range c.reach.closure {
 		if !c.statement.session.Forbids(table.Table) {
-			sink.Table(table.Table)
+			sink.Table(table.Table, "foreign keys to "+c.reach.own.Name)
 		}
 	}
 }

@@ -141,7 +141,7 @@ func (d *dependents) complete(ctx context.Context) {
 func (d *dependents) note(sink Sink) {
 	switch {
 	case d.wide():
-		sink.Table(d.table.Table)
+		sink.Table(d.table.Table, d.reason)
 	case len(d.images) > 0:
 		sink.Rows(d.table.Table, d.images...)
 	}

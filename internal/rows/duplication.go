@@ -72,7 +72,7 @@ func (u *duplication) begin(ctx context.Context) {
 func (u *duplication) unreadable() string {
 	switch {
 	case !u.statement.options.InTransaction:
-		return "an upsert outside of a transaction"
+		return upsertOutside
 	case len(u.table.PrimaryKey) == 0:
 		return "no primary key"
 	}

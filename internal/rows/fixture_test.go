@@ -153,7 +153,7 @@ func (s *sink) Rows(table *conj.Table, images ...conj.Image) {
 	*s = append(*s, line)
 }
 
-func (s *sink) Table(table *conj.Table) { *s = append(*s, "table "+table.Name) }
+func (s *sink) Table(table *conj.Table, _ string) { *s = append(*s, "table "+table.Name) }
 
 func (s *sink) Everything(reason string) { *s = append(*s, "everything: "+reason) }
 

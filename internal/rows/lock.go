@@ -30,12 +30,24 @@ func (r *reader) reserve(ctx context.Context) error {
 	return err
 }
 
+// Why rows can't be told outside of a transaction.
+const (
+	outsideTransaction = "not in a transaction"
+	upsertOutside      = "an upsert outside of a transaction"
+)
+
+// NeedsTransaction reports whether a table was dropped whole because its statement
+// was sent outside of a transaction.
+func NeedsTransaction(reason string) bool {
+	return reason == outsideTransaction || reason == upsertOutside
+}
+
 // unlockable says why the rows of a table can't be locked before a statement
 // is sent; it is empty if they can be.
 func (s *Statement) unlockable(ctx context.Context, table *catalog.Table) string {
 	switch {
 	case !s.options.InTransaction:
-		return "not in a transaction" // they may change in between
+		return outsideTransaction // they may change in between
 	case s.options.Dialect == conj.MySQL && !s.gapLocks(ctx):
 		// Affected rows count changed rows only, so that without gap locks
 		// a row that came in between could hide behind an unchanged one.

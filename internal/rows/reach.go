@@ -208,7 +208,7 @@ func (r *reach) warnTriggers(ctx context.Context, table *catalog.Table) {
 func (r *reach) note(sink Sink) {
 	for _, other := range r.touched {
 		if !r.statement.session.Forbids(other.table.Table) {
-			sink.Table(other.table.Table)
+			sink.Table(other.table.Table, "touched by "+r.own.Name)
 		}
 	}
 }

@@ -63,8 +63,9 @@ type Outcome struct {
 type Sink interface {
 	// Rows takes the images of rows, before and after the change.
 	Rows(table *conj.Table, images ...conj.Image)
-	// Table takes a table of which any row may have changed.
-	Table(table *conj.Table)
+	// Table takes a table of which any row may have changed, and why no more is
+	// known.
+	Table(table *conj.Table, reason string)
 	// Everything is called if any row of any table may have changed.
 	Everything(reason string)
 }

@@ -110,7 +110,7 @@ func (t *target) note(sink Sink) {
 	switch {
 	case t.forbidden:
 	case t.wide():
-		sink.Table(t.table.Table)
+		sink.Table(t.table.Table, t.reason)
 	case len(t.images) > 0:
 		sink.Rows(t.table.Table, t.images...)
 	}

@@ -35,7 +35,7 @@ func (u *upsertion) begin(ctx context.Context) {
 func (u *upsertion) unreadable() string {
 	switch {
 	case !u.statement.options.InTransaction:
-		return "an upsert outside of a transaction"
+		return upsertOutside
 	case len(u.table.PrimaryKey) == 0:
 		return "no primary key"
 	case !u.comparable():
