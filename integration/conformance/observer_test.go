@@ -63,7 +63,7 @@ func TestConformanceObserver(t *testing.T) {
 		})
 		t.Run("OBS-01 none for what nobody has asked to be cached", func(t *testing.T) {
 			c.Events.Take()
-			require.NoError(t, c.DB.Raw("SELECT 1 FROM posts").Scan(&[]int{}).Error)
+			require.NoError(t, c.DB.Raw("SELECT 1").Row().Scan(new(int)))
 			require.Empty(t, c.Events.Take())
 		})
 		t.Run("OBS-02 an invalidation tells the table and how much was dropped", func(t *testing.T) {
