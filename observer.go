@@ -145,11 +145,19 @@ type Event struct {
 	// result under Lock included, the database not), a store or an
 	// invalidation took.
 	Duration time.Duration
-	// Query is the text of a stale result's query, and Age for how long the
-	// result had been stored, as far as its remaining time and the query's
-	// timeout tell. Of an EventFollow Age is how old the changes were.
+	// Query is the text of the query, its values left out, or of the statement
+	// that an EventInvalidate is for: empty if that is not one alone, or an
+	// invalidation by hand. Reason then says why a table was dropped whole.
 	Query string
-	Age   time.Duration
+	// Shape names the query's shape, as Report does.
+	Shape string
+	// Tables are the tables that a query reads, in the spelling that Table has in
+	// invalidations: with the schema or database. It must not be changed.
+	Tables []string
+	// Age says for how long a stale result had been stored, as far as its
+	// remaining time and the query's timeout tell. Of an EventFollow it is how old
+	// the changes were.
+	Age time.Duration
 	// Err is the error of an EventError.
 	Err error
 }
@@ -202,7 +210,7 @@ func (c Config) observe() func(context.Context, report.Event) {
 			Kind: EventKind(e.Kind), Table: e.Table, Op: e.Op, Key: e.Key, Reason: e.Reason, Unstored: e.Unstored,
 			Rows: e.Rows, Bytes: e.Bytes, Near: e.Near, Validated: e.Validated,
 			Whole: e.Whole, Images: e.Images, Keys: e.Keys, Dropped: e.Dropped,
-			Duration: e.Duration, Query: e.Query, Age: e.Age, Err: e.Err,
+			Duration: e.Duration, Query: e.Query, Shape: e.Shape, Tables: e.Tables, Age: e.Age, Err: e.Err,
 		})
 	}
 }

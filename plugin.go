@@ -20,6 +20,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/near"
 	"github.com/cacheplugin/cacheplugin/internal/policy"
 	"github.com/cacheplugin/cacheplugin/internal/report"
+	"github.com/cacheplugin/cacheplugin/internal/shapes"
 	"github.com/cacheplugin/cacheplugin/internal/store"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
@@ -45,6 +46,8 @@ type Plugin struct {
 	// What follows is made by start and not changed afterwards.
 	config     Config
 	report     *report.Reporter
+	shapes     *shapes.Set
+	since      time.Time
 	policies   *policy.Policies
 	namespaces *namespace.Set
 	listener   *store.Listener // of other processes' invalidations
@@ -208,6 +211,7 @@ func (p *Plugin) startLocked(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	p.config, p.namespaces = config, spaces
+	p.shapes, p.since = shapes.NewSet(), time.Now()
 	p.report = report.New(config.Logger, config.observe())
 	info, err := p.checkRedis(ctx)
 	if err != nil {
@@ -262,7 +266,7 @@ func (c Config) namespaceOptions(kept *near.Cache) namespace.Options {
 func (p *Plugin) commitOptions() commit.Options {
 	c := p.config
 	return commit.Options{
-		Namespaces: p.namespaces, Report: p.report,
+		Namespaces: p.namespaces, Report: p.report, Shapes: p.shapes,
 		Strict: c.Consistency == Strict, FenceTTL: c.FenceTTL, FenceFallback: c.OnFenceError == Fallback, ReplicaLag: c.ReplicaLag,
 		ReturnErrors: c.OnInvalidateError == Return, MaxImages: c.MaxImages, FlushTimeout: c.flushTimeout(),
 		Prefix: c.Prefix, Outbox: c.Outbox.internal(),
@@ -272,7 +276,7 @@ func (p *Plugin) commitOptions() commit.Options {
 func (p *Plugin) lookupOptions(m *matcher) lookup.Options {
 	c := p.config
 	o := lookup.Options{
-		Namespaces: p.namespaces, Policies: p.policies, Report: p.report,
+		Namespaces: p.namespaces, Policies: p.policies, Report: p.report, Shapes: p.shapes,
 		Unmatched:    policy.Policy{Timeout: c.Defaults.Timeout, Lock: c.Defaults.Lock},
 		ReturnErrors: c.OnReadError == Return, LockWait: c.LockWait, MaxRows: c.MaxRows, MaxBytes: c.MaxBytes,
 		Spread: c.Spread, ReplicaLag: c.ReplicaLag, StoreQueue: c.StoreQueue,

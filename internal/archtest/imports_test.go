@@ -51,6 +51,7 @@ var rules = map[string]rule{
 	"internal/rowset":     {never: []string{gorm, redis}},
 	"internal/catalog":    {ours: []string{"conj", "internal/sqltoken", "lua"}, never: []string{redis}},
 	"internal/policy":     {ours: []string{"cache", "conj"}, never: []string{redis}},
+	"internal/shapes":     {ours: []string{"cache", "conj"}, never: []string{redis}},
 	"internal/report":     {ours: []string{"cache"}, never: []string{redis}},
 
 	// The protocol in Redis.
@@ -64,7 +65,7 @@ var rules = map[string]rule{
 	// The way of a write: the images of its rows, and what its transaction owes.
 	"internal/rows": {ours: []string{"conj", "internal/catalog", "internal/change", "internal/dialect"}, standardOnly: true, never: []string{gorm, redis}},
 	"internal/commit": {ours: []string{
-		"conj", "internal/background", "internal/change", "internal/dialect", "internal/namespace", "internal/report", "internal/store", "txn",
+		"conj", "internal/background", "internal/change", "internal/dialect", "internal/namespace", "internal/report", "internal/shapes", "internal/store", "txn",
 	}},
 
 	// What others commit, as a database's log tells of it.
@@ -75,7 +76,7 @@ var rules = map[string]rule{
 	// The way of a read.
 	"internal/lookup": {ours: []string{
 		"cache", "conj", "internal/background", "internal/catalog", "internal/change", "internal/commit", "internal/database", "internal/dialect",
-		"internal/misconfig", "internal/namespace", "internal/near", "internal/policy", "internal/report", "internal/rowset", "internal/store", "txn",
+		"internal/misconfig", "internal/namespace", "internal/near", "internal/policy", "internal/report", "internal/rowset", "internal/shapes", "internal/store", "txn",
 	}},
 
 	"internal/scan": {ours: []string{"internal/rowset"}, never: []string{redis}},
@@ -87,7 +88,7 @@ var rules = map[string]rule{
 	}},
 	"": {ours: []string{
 		"cache", "conj", "internal/callbacks", "internal/catalog", "internal/commit", "internal/database", "internal/follow", "internal/lookup", "internal/misconfig",
-		"internal/namespace", "internal/near", "internal/policy", "internal/report", "internal/store", "txn",
+		"internal/namespace", "internal/near", "internal/policy", "internal/report", "internal/shapes", "internal/store", "txn",
 	}},
 }
 

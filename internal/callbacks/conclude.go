@@ -232,12 +232,28 @@ func (s *statement) note(ctx context.Context, j *commit.Journal) {
 // noteRows notes the rows that the statement changes, as far as is known yet.
 func (s *statement) noteRows(ctx context.Context, j *commit.Journal) {
 	if s.everything != "" {
-		j.AddEverything(s.handlers.reached(ctx, s.pool)...)
+		s.everythingIn(ctx, j, s.everything)
 		return
 	}
 	if s.rows != nil {
 		s.rows.Note(sink{s, ctx, j})
 	}
+}
+
+// everythingIn notes that any row of any table may have changed.
+func (s *statement) everythingIn(ctx context.Context, j *commit.Journal, reason string) {
+	for _, n := range s.handlers.reached(ctx, s.pool) {
+		j.AddEverything(n)
+		j.Blame(n, "", s.shape(), reason)
+	}
+}
+
+// shape is the statement's text without its values, for people.
+func (s *statement) shape() string {
+	if s.fingerprint == "" {
+		s.fingerprint = conj.Fingerprint(s.handlers.Dialect, s.text)
+	}
+	return s.fingerprint
 }
 
 // sink puts what a statement changes into a journal, for the length of a call.
@@ -251,6 +267,7 @@ type sink struct {
 func (k sink) Rows(table *conj.Table, images ...conj.Image) {
 	if n := k.space(table); n != nil {
 		k.journal.AddRows(n, table, images...)
+		k.journal.Blame(n, table.ID, k.shape(), "")
 	}
 }
 
@@ -261,12 +278,13 @@ func (k sink) Table(table *conj.Table, reason string) {
 			k.handlers.Report.Hint(k.ctx, "no transaction "+table.ID, "writes outside of a transaction drop all that is cached of the table: leave SkipDefaultTransaction off, or write in db.Transaction, so that single rows can be told", "table", table.ID)
 		}
 		k.journal.AddTable(n, table.ID)
+		k.journal.Blame(n, table.ID, k.shape(), reason)
 	}
 }
 
 // Everything implements rows.Sink.
-func (k sink) Everything(string) {
-	k.journal.AddEverything(k.handlers.reached(k.ctx, k.pool)...)
+func (k sink) Everything(reason string) {
+	k.everythingIn(k.ctx, k.journal, reason)
 }
 
 // space returns the namespace of a table's results; if it can't be told, nil,

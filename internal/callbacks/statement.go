@@ -22,6 +22,7 @@ type statement struct {
 	owner    *writePool
 	pool     gorm.ConnPool // for statements of our own
 	db       *gorm.DB
+	text     string
 	database *database.Database
 	where    txn.Where
 	tx       *txn.Tx
@@ -40,6 +41,7 @@ type statement struct {
 	affected    int64 // -1 if not known
 	lastID      int64
 	fence       *commit.Fence // set before a statement outside of a transaction
+	fingerprint string        // of the text; see shape
 	interrupted bool          // by a panic
 	concluded   bool
 }
@@ -48,7 +50,7 @@ type statement struct {
 func (w *writePool) begin(ctx context.Context, query string, args []any) *statement {
 	h := w.handlers
 	s := &statement{
-		handlers: h, owner: w, pool: txn.Own(w.ConnPool), db: w.db, database: h.Databases.At(w.place),
+		handlers: h, owner: w, pool: txn.Own(w.ConnPool), db: w.db, text: query, database: h.Databases.At(w.place),
 		where: w.place.Where, tx: w.place.Tx, affected: -1, lastID: -1,
 		reading: w.row, ignored: cache.IsWithoutInvalidation(ctx),
 	}

@@ -4,6 +4,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/change"
 	"github.com/cacheplugin/cacheplugin/internal/namespace"
+	"github.com/cacheplugin/cacheplugin/internal/shapes"
 	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
@@ -23,6 +24,21 @@ type changes struct {
 	images []conj.Image
 
 	droppedBefore int // by the fence
+
+	writer string // the shape of the first statement; empty if it is none
+	reason string // why the rows are not known
+}
+
+// cause says what has dropped results of the table, if it was dropped whole or not.
+func (c *changes) cause(whole bool) shapes.Cause {
+	cause := shapes.Cause{Table: c.table, Writer: c.writer, Whole: whole, Why: c.reason}
+	switch {
+	case !whole:
+		cause.Why = ""
+	case c.reason == "" && c.writer != "":
+		cause.Why = "many rows"
+	}
+	return cause
 }
 
 // widen makes the changes reach at least as far as extent.

@@ -10,6 +10,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/background"
 	"github.com/cacheplugin/cacheplugin/internal/namespace"
 	"github.com/cacheplugin/cacheplugin/internal/report"
+	"github.com/cacheplugin/cacheplugin/internal/shapes"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
 
@@ -20,6 +21,8 @@ type Options struct {
 	Namespaces *namespace.Set
 	// Report takes what happens. Required.
 	Report *report.Reporter
+	// Shapes takes what was invalidated. Required.
+	Shapes *shapes.Set
 	// Prefix is what rows of the outbox are marked with: processes see those of
 	// their own prefix only.
 	Prefix string

@@ -20,6 +20,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/namespace"
 	"github.com/cacheplugin/cacheplugin/internal/near"
 	"github.com/cacheplugin/cacheplugin/internal/report"
+	"github.com/cacheplugin/cacheplugin/internal/shapes"
 	"github.com/cacheplugin/cacheplugin/internal/store"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
@@ -71,6 +72,7 @@ func start(t testing.TB, client redis.UniversalClient, prefix string, change ...
 	require.NoError(t, err)
 	p.home = p.namespaces.Home()
 	p.options = commit.Options{
+		Shapes:     shapes.NewSet(),
 		Namespaces: p.namespaces, Report: p.report, Prefix: prefix,
 		MaxImages: 100, FenceTTL: time.Hour, FlushTimeout: time.Minute,
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin/internal/namespace"
 	"github.com/cacheplugin/cacheplugin/internal/report"
+	"github.com/cacheplugin/cacheplugin/internal/shapes"
 	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
@@ -92,7 +93,7 @@ func (s sparing) InvalidateAll(ctx context.Context, _ ...string) error {
 // drop drops what some changes have made wrong in a namespace.
 func (c *Committer) drop(ctx context.Context, ns *namespace.Namespace, list []*changes, how delivery) error {
 	if everything(list) {
-		return c.dropEverything(ctx, ns, how)
+		return c.dropEverything(ctx, ns, how, list[0].cause(true))
 	}
 	told := forStore(list)
 	start := time.Now()
@@ -105,6 +106,9 @@ func (c *Committer) drop(ctx context.Context, ns *namespace.Namespace, list []*c
 			if one.table == r.Table {
 				e.Images += len(one.images)
 				e.Dropped += one.droppedBefore
+				cause := one.cause(r.Whole)
+				e.Query, e.Reason = cause.Writer, cause.Why
+				c.options.Shapes.Invalidated(cause, e.Dropped, time.Now())
 			}
 		}
 		c.report.Event(ctx, e)
@@ -112,13 +116,15 @@ func (c *Committer) drop(ctx context.Context, ns *namespace.Namespace, list []*c
 	return err
 }
 
-func (c *Committer) dropEverything(ctx context.Context, ns *namespace.Namespace, how delivery) error {
+func (c *Committer) dropEverything(ctx context.Context, ns *namespace.Namespace, how delivery, cause shapes.Cause) error {
 	start := time.Now()
 	err := how.through(ns).InvalidateAll(ctx, how.fences...)
 	took := time.Since(start)
 	ns.Near.Clear()
 	if err == nil || how.queues {
-		c.report.Event(ctx, report.Event{Kind: how.event, Table: "*", Whole: true, Duration: took, Age: how.age})
+		cause.Table = shapes.Everything
+		c.options.Shapes.Invalidated(cause, 0, time.Now())
+		c.report.Event(ctx, report.Event{Kind: how.event, Table: cause.Table, Whole: true, Query: cause.Writer, Reason: cause.Why, Duration: took, Age: how.age})
 	}
 	return err
 }

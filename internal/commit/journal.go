@@ -1,6 +1,7 @@
 package commit
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -68,6 +69,18 @@ func (j *Journal) AddEverything(namespaces ...*namespace.Namespace) {
 	}
 }
 
+// Blame says which statement has changed a table, by its shape, and why its rows are
+// not known, if so: for people. The first one counts. An empty table stands for all.
+func (j *Journal) Blame(ns *namespace.Namespace, tableID, writer, reason string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := j.changes[changeKey{ns, tableID}]
+	if c == nil {
+		return
+	}
+	c.writer, c.reason = cmp.Or(c.writer, writer), cmp.Or(c.reason, reason)
+}
+
 // changesLocked returns the changes of a table, to which something is added.
 func (j *Journal) changesLocked(key changeKey) *changes {
 	j.version++
@@ -112,6 +125,7 @@ func (j *Journal) Merge(other *Journal) {
 		case change.Everything:
 			j.AddEverything(key.namespace)
 		}
+		j.Blame(key.namespace, key.table, c.writer, c.reason)
 	}
 	for d := range other.redefined {
 		j.Redefine(d)

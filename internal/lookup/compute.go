@@ -63,12 +63,13 @@ func (h *Handle) Compute(db *gorm.DB, c Computation, compute func(context.Contex
 		h.Report.Event(ctx, report.Event{Kind: report.Skip, Table: c.Name, Reason: reason})
 		return plain()
 	}
-	start := h.Report.Clock()
+	start := r.clock()
 	found, err := r.find(ctx, start)
 	switch {
 	case err != nil:
 		return nil, false, err
 	case found.State == store.Hit:
+		r.shape.Hit(false, report.Since(start))
 		r.report(ctx, report.Event{Kind: report.Hit, Bytes: len(found.Payload), Duration: report.Since(start)})
 		return found.Payload, true, nil
 	case found.State == store.Leased:
@@ -140,6 +141,7 @@ func (h *Handle) computation(db *gorm.DB, c Computation) (*Read, string, error) 
 		key: computationKey(ctx, c), database: h.databases.Of(pool),
 	}
 	r.version = r.database.Catalog.Version()
+	r.shape = h.Shapes.Computed(c.Name)
 	var err error
 	if r.space, _, err = h.Namespaces.Of(ctx, r.database, pool); err != nil {
 		return nil, "", fmt.Errorf("cacheplugin: %s: %w", c.Name, err)

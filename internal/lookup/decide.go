@@ -42,7 +42,7 @@ func (h *Handle) Prepare(ctx context.Context, q Query) (*Read, error) {
 	}
 	if r == nil {
 		if reason != "" {
-			h.Report.Event(ctx, report.Event{Kind: report.Skip, Table: q.table, Reason: reason})
+			h.skip(ctx, &q, q.table, 0, reason)
 		}
 		return nil, nil
 	}
@@ -73,7 +73,14 @@ func (h *Handle) noteStream(ctx context.Context, q *Query) {
 	if err != nil || reason != "" || d.admit().reason != "" {
 		return // nothing is lost
 	}
-	h.Report.Event(ctx, report.Event{Kind: report.Skip, Table: d.table, Op: d.op, Reason: reasonStream})
+	h.skip(ctx, q, d.table, d.op, reasonStream)
+}
+
+// skip tells of a query that is not looked up.
+func (h *Handle) skip(ctx context.Context, q *Query, table string, op cache.Op, reason string) {
+	shape := h.Shapes.OfText(h.dialect, q.Text, op, table)
+	shape.Skip(reason)
+	h.Report.Event(ctx, report.Event{Kind: report.Skip, Table: table, Op: op, Reason: reason, Shape: shape.ID, Query: shape.Text})
 }
 
 // reasonStream is why queries of Row and Rows are not cached by a profile.

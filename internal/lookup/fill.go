@@ -37,6 +37,7 @@ func (r *Read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 	// others wait for it under Lock: give it back, whatever became of ctx.
 	after := context.WithoutCancel(ctx)
 	reading, strayed := txn.Reading(ctx)
+	asked := time.Now()
 	rows, err := r.filler.QueryContext(reading, r.query, r.args...)
 	if err != nil {
 		r.release(after, lease)
@@ -51,6 +52,7 @@ func (r *Read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 		Stops:  r.database.Dialect == conj.SQLite,
 		Row:    joined.add(),
 		Done: func(rec rowset.Recording) {
+			r.shape.Asked(time.Since(asked))
 			reason := rec.Reason
 			if strayed() {
 				reason = inTextTransaction
@@ -148,11 +150,13 @@ func (r *Read) reportSaved(s saving, start time.Time, stored bool, err error) {
 		r.cache.Report.Failed(s.ctx, "a result could not be stored", r.table, err)
 	case !stored:
 		r.cache.Report.CountRefused()
+		r.shape.Refused()
 		r.report(s.ctx, report.Event{Kind: report.Skip, Reason: ReasonRefused, Unstored: true})
 	default:
 		// Known to be valid since the look-up that took the lease, and no longer: a
 		// result that something has outdated meanwhile may be stored, and is no hit.
 		r.putNear(s.payload, s.lease.Version(), r.near.asked)
+		r.cache.Shapes.Store(r.shape, r.entry(), s.payload, s.rows, r.timeout, time.Now())
 		r.report(s.ctx, report.Event{
 			Kind: report.Store, Rows: s.rows, Bytes: len(s.payload), Duration: time.Since(start),
 		})

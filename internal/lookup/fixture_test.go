@@ -22,6 +22,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/near"
 	"github.com/cacheplugin/cacheplugin/internal/policy"
 	"github.com/cacheplugin/cacheplugin/internal/report"
+	"github.com/cacheplugin/cacheplugin/internal/shapes"
 	"github.com/cacheplugin/cacheplugin/internal/store"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
@@ -75,6 +76,7 @@ func newFixture(t *testing.T, configure func(*Options)) *fixture {
 		f.events = append(f.events, e)
 	})
 	o := Options{
+		Shapes:     shapes.NewSet(),
 		Namespaces: spaces, Report: r,
 		Policies: policy.New(func(string, reflect.Type) policy.Policy {
 			return policy.Policy{Found: true, Ops: cache.All, Timeout: time.Hour}

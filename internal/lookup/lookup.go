@@ -28,6 +28,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/policy"
 	"github.com/cacheplugin/cacheplugin/internal/report"
 	"github.com/cacheplugin/cacheplugin/internal/rowset"
+	"github.com/cacheplugin/cacheplugin/internal/shapes"
 	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
@@ -37,6 +38,7 @@ type Options struct {
 	Namespaces *namespace.Set
 	Policies   *policy.Policies
 	Report     *report.Reporter
+	Shapes     *shapes.Set
 
 	// Follow, if there is a near cache, has the process told of what others
 	// invalidate in a namespace.

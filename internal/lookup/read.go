@@ -15,6 +15,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/internal/namespace"
 	"github.com/cacheplugin/cacheplugin/internal/report"
 	"github.com/cacheplugin/cacheplugin/internal/rowset"
+	"github.com/cacheplugin/cacheplugin/internal/shapes"
 	"github.com/cacheplugin/cacheplugin/internal/store"
 )
 
@@ -27,6 +28,7 @@ type Read struct {
 	args   []any
 
 	table   string // for events
+	shape   *shapes.Shape
 	op      cache.Op
 	timeout time.Duration
 	lock    bool
@@ -65,6 +67,7 @@ func (h *Handle) newRead(ctx context.Context, d *decision, adm admission) (*Read
 		space: d.space, key: d.key,
 		database: d.database, version: d.version, joined: d.joined,
 	}
+	r.shape = h.Shapes.OfPlan(h.dialect, d.plan, q.Text, d.op, d.table)
 	r.dependOn(d.deps)
 	for _, j := range d.joined {
 		i := d.dependencyOn(j.Table)
@@ -96,7 +99,7 @@ func (r *Read) Drain() { r.drain = true }
 // Open answers from the cache, or asks the database and keeps a copy. It
 // returns nil where the caller is to ask the database and nothing is to be kept.
 func (r *Read) Open(ctx context.Context) (driver.Rows, error) {
-	start := r.cache.Report.Clock()
+	start := r.clock()
 	if rows := r.openNear(ctx, start); rows != nil {
 		return rows, nil
 	}
@@ -142,6 +145,10 @@ func (r *Read) find(ctx context.Context, start time.Time) (store.Lookup, error) 
 	case store.Fenced:
 		r.report(ctx, report.Event{Kind: report.Skip, Reason: r.fencedReason(), Duration: report.Since(start)})
 	default:
+		r.cache.Shapes.Miss(r.shape, r.entry(), r.tables, time.Now())
+		if advice := r.shape.Advice(); advice != "" {
+			r.cache.Report.Hint(ctx, "shape "+r.shape.ID, "a query is cached to no effect: "+advice, "query", r.shape.Text)
+		}
 		r.report(ctx, report.Event{Kind: report.Miss, Duration: report.Since(start)})
 	}
 	return found, nil
@@ -174,14 +181,22 @@ func (r *Read) discard(ctx context.Context, why error) {
 // report tells of the read.
 func (r *Read) report(ctx context.Context, e report.Event) {
 	e.Table, e.Op = r.table, r.op
+	if e.Kind == report.Skip {
+		r.shape.Skip(e.Reason)
+	}
 	if r.cache.Report.Observed() {
-		e.Key = r.key.String()
+		e.Key, e.Tables = r.key.String(), r.tables
+		e.Shape = r.shape.ID
+		if e.Query == "" {
+			e.Query = r.shape.Text
+		}
 	}
 	r.cache.Report.Event(ctx, e)
 }
 
 func (r *Read) reportHit(ctx context.Context, payload []byte, start time.Time, near bool) {
 	validated := near && r.near.confirms
+	r.shape.Hit(near, report.Since(start))
 	if !r.cache.Report.Observed() {
 		r.cache.Report.CountHit(near, validated)
 		return
@@ -191,6 +206,17 @@ func (r *Read) reportHit(ctx context.Context, payload []byte, start time.Time, n
 		Near: near, Validated: validated,
 	})
 }
+
+// clock is the time, or zero if nobody needs to know how long the look-up takes.
+func (r *Read) clock() time.Time {
+	if r.cache.Report.Observed() || r.shape.Timed() {
+		return time.Now()
+	}
+	return time.Time{}
+}
+
+// entry names the result for what is counted of it.
+func (r *Read) entry() shapes.Entry { return shapes.Entry{Namespace: r.space.ID, Key: r.key} }
 
 // fencedReason says why a look-up was answered by a fence.
 func (r *Read) fencedReason() string {

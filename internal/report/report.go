@@ -42,7 +42,8 @@ type Event struct {
 	Whole                 bool
 	Images, Keys, Dropped int
 	Duration              time.Duration
-	Query                 string
+	Query, Shape          string
+	Tables                []string
 	Age                   time.Duration
 	Err                   error
 }
