@@ -342,6 +342,13 @@ type Config struct {
 	// Defaults to nil: nothing is kept in the process.
 	NearCache *NearCache
 
+	// ReportEvery is how often the process publishes its numbers in Redis, for
+	// Report of all processes: up to 200 shapes of queries, compressed, as a rule
+	// some ten kilobytes. They expire after six times as long, and a minute at least.
+	//
+	// Defaults to 10 seconds. Negative: nothing is published.
+	ReportEvery time.Duration
+
 	// RequireRedis makes db.Use fail when Redis does not answer. Otherwise
 	// the plugin warns and works without the cache until it does.
 	RequireRedis bool

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
 
@@ -100,6 +101,16 @@ func TestWhatIsNotCachedForAReasonInTheProgramIsToldOnce(t *testing.T) {
 		require.Equal(t, 1, strings.Count(log.String(), "a session that was made before db.Use"), log.String())
 		require.Contains(t, log.String(), "call db.Use right after gorm.Open")
 	})
+	t.Run("reads in a transaction", func(t *testing.T) {
+		const told = "read outside of transactions what is to be cached"
+		db, log := logged(t, nil, nil)
+		require.NoError(t, db.Find(&[]testmodel.Stock{}).Error)
+		require.NotContains(t, log.String(), told)
+		for range 2 {
+			require.NoError(t, db.Transaction(func(tx *gorm.DB) error { return tx.Find(&[]testmodel.Stock{}).Error }))
+		}
+		require.Equal(t, 1, strings.Count(log.String(), told), log.String())
+	})
 	t.Run("writes outside of a transaction", func(t *testing.T) {
 		const told = "leave SkipDefaultTransaction off, or write in db.Transaction"
 		write := func(db *gorm.DB) {
@@ -116,6 +127,47 @@ func TestWhatIsNotCachedForAReasonInTheProgramIsToldOnce(t *testing.T) {
 		write(db)
 		require.NotContains(t, log.String(), told)
 	})
+}
+
+// TestStartErrorsKeepTheirCause: and say what to do about it.
+func TestStartErrorsKeepTheirCause(t *testing.T) {
+	server := testenv.StartRedis(t)
+	admin := server.Client(t)
+	require.NoError(t, admin.Do(t.Context(), "ACL", "SETUSER", "someone", "on", ">secret", "~*", "&*", "+@all", "-hget").Err())
+	options := func(o redis.Options) redis.Options {
+		o.MaxRetries, o.DialerRetries = -1, 1
+		return o
+	}
+	for _, test := range []struct {
+		name    string
+		options redis.Options
+		says    []string
+	}{
+		{"nobody listens", redis.Options{Addr: "localhost:1"}, []string{"refused", "start it, correct Redis' address"}},
+		{"no such host", redis.Options{Addr: "nowhere.invalid:6379"}, []string{"nowhere.invalid", "correct Redis' address"}},
+		{"a wrong password", redis.Options{Addr: server.Addr, Username: "someone", Password: "guess"}, []string{"WRONGPASS", "correct Username and Password"}},
+		{"a command is forbidden", redis.Options{Addr: server.Addr, Username: "someone", Password: "secret"}, []string{"HGET", "+hget"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := options(test.options)
+			client := redis.NewClient(&o)
+			defer client.Close()
+			var log bytes.Buffer
+			use := func(required bool) error {
+				return testenv.NeedSQLite(t).Open(t, nil).Use(newPlugin(t, func(c *cacheplugin.Config) {
+					c.Redis, c.RequireRedis, c.Logger = client, required, slog.New(slog.NewTextHandler(&log, nil))
+				}))
+			}
+			err := use(true)
+			require.ErrorIs(t, err, cacheplugin.ErrConfig)
+			for _, words := range test.says {
+				require.ErrorContains(t, err, words)
+			}
+			if use(false) == nil { // the same cause, in the log
+				require.Contains(t, log.String(), test.says[0])
+			}
+		})
+	}
 }
 
 // TestOptionsThatCannotBeMeantAreErrorsOfTheQuery: they name the option and the

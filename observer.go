@@ -2,6 +2,7 @@ package cacheplugin
 
 import (
 	"context"
+	"reflect"
 	"time"
 
 	"github.com/cacheplugin/cacheplugin/cache"
@@ -198,6 +199,15 @@ func (p *Plugin) Stats() Stats {
 		return Stats{}
 	}
 	return Stats(p.report.Stats())
+}
+
+// plus returns the sums.
+func (s Stats) plus(o Stats) Stats {
+	sum, more := reflect.ValueOf(&s).Elem(), reflect.ValueOf(o)
+	for i := range sum.NumField() {
+		sum.Field(i).SetInt(sum.Field(i).Int() + more.Field(i).Int())
+	}
+	return s
 }
 
 // observe returns what passes events on to the Observer, nil without one.

@@ -8,9 +8,11 @@ import (
 	"sync"
 	"time"
 
+	"github.com/redis/go-redis/v9"
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/conj"
+	"github.com/cacheplugin/cacheplugin/internal/background"
 	"github.com/cacheplugin/cacheplugin/internal/callbacks"
 	"github.com/cacheplugin/cacheplugin/internal/commit"
 	"github.com/cacheplugin/cacheplugin/internal/database"
@@ -47,7 +49,7 @@ type Plugin struct {
 	config     Config
 	report     *report.Reporter
 	shapes     *shapes.Set
-	since      time.Time
+	process    ProcessReport
 	policies   *policy.Policies
 	namespaces *namespace.Set
 	listener   *store.Listener // of other processes' invalidations
@@ -55,6 +57,7 @@ type Plugin struct {
 	commit     *commit.Committer
 	databases  database.Registry
 	drained    sync.Map // *database.Database -> struct{}: sources whose outbox is drained
+	publishing background.Group
 }
 
 // handle is the plugin on one handle of GORM.
@@ -121,6 +124,9 @@ func (p *Plugin) Initialize(db *gorm.DB) error {
 		if pool, err := db.DB(); err == nil {
 			p.commit.OpenOutbox(pool, dialect)
 		}
+	}
+	if len(p.handles) == 0 && p.config.ReportEvery > 0 {
+		p.publishing.Go(p.publishRegularly)
 	}
 	p.handles[db.Callback()] = h
 	return nil
@@ -211,7 +217,7 @@ func (p *Plugin) startLocked(ctx context.Context) error {
 		return fmt.Errorf("%w: %w", ErrConfig, err)
 	}
 	p.config, p.namespaces = config, spaces
-	p.shapes, p.since = shapes.NewSet(), time.Now()
+	p.shapes, p.process = shapes.NewSet(), newProcess()
 	p.report = report.New(config.Logger, config.observe())
 	info, err := p.checkRedis(ctx)
 	if err != nil {
@@ -310,8 +316,13 @@ func (p *Plugin) checkRedis(ctx context.Context) (store.ServerInfo, error) {
 	switch {
 	case errors.Is(err, store.ErrConfig):
 		return info, fmt.Errorf("%w: Redis: %w", ErrConfig, err)
+	case err != nil && p.config.RequireRedis && refusesUser(err):
+		return info, fmt.Errorf("%w: Redis refuses the user: %w: correct Username and Password in the client's options", ErrConfig, err)
 	case err != nil && p.config.RequireRedis:
 		return info, fmt.Errorf("%w: Redis does not answer: %w: start it, correct Redis' address, or leave RequireRedis out", ErrConfig, err)
+	case err != nil && refusesUser(err):
+		p.report.WarnAlways(ctx, "Redis refuses the user, and queries go to the database: correct Username and Password in the client's options", "error", err)
+		return info, nil
 	case err != nil:
 		p.report.WarnAlways(ctx, "Redis does not answer; queries go to the database until it does", "error", err)
 		return info, nil
@@ -329,6 +340,11 @@ func (p *Plugin) checkRedis(ctx context.Context) (store.ServerInfo, error) {
 	return info, nil
 }
 
+// refusesUser reports whether Redis is there, and the client has no valid password.
+func refusesUser(err error) bool {
+	return redis.HasErrorPrefix(err, "WRONGPASS") || redis.HasErrorPrefix(err, "NOAUTH")
+}
+
 // Close stores and flushes what is queued and ends what runs in the background, as long
 // as the context allows. Handles that the plugin is installed on must not be
 // used after it.
@@ -340,7 +356,7 @@ func (p *Plugin) Close(ctx context.Context) error {
 	}
 	p.closed = true
 	p.mu.Unlock()
-	errs := []error{p.listener.Close(ctx), p.reads.Close(ctx), p.commit.Close(ctx)}
+	errs := []error{p.publishing.Close(ctx), p.listener.Close(ctx), p.reads.Close(ctx), p.commit.Close(ctx)}
 	for _, n := range p.namespaces.All() { // last: what is left to be invalidated
 		errs = append(errs, n.Guard.Close(ctx))
 	}

@@ -114,6 +114,7 @@ func TestConfigurationErrorsNameTheFieldAndTheRemedy(t *testing.T) {
 		}, []string{`Profiles["users"].Timeout`, "10ns", "10 * time.Second"}},
 		{"a default without its unit", func(c *cacheplugin.Config) { c.Defaults.Timeout = 10 }, []string{"Defaults.Timeout", "unit"}},
 		{"a RedisTimeout without its unit", func(c *cacheplugin.Config) { c.RedisTimeout = 10 }, []string{"RedisTimeout", "unit"}},
+		{"a ReportEvery without its unit", func(c *cacheplugin.Config) { c.ReportEvery = 10 }, []string{"ReportEvery", "10 * time.Second", "negative"}},
 		{"MaxStale for all tables", func(c *cacheplugin.Config) { c.Defaults.MaxStale = time.Second }, []string{"Defaults.MaxStale", "profiles"}},
 		{"Spread sets", func(c *cacheplugin.Config) { c.Spread = true }, []string{"Spread", "Mode", "InsideOut"}},
 		{"direct connections to a cluster", func(c *cacheplugin.Config) {

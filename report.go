@@ -1,25 +1,40 @@
 package cacheplugin
 
 import (
-	"cmp"
-	"slices"
+	"context"
 	"time"
 
 	"github.com/cacheplugin/cacheplugin/internal/shapes"
 )
 
-// Report is what this process's cache has done since it was started.
+// Report is what the cache has done since its processes were started.
 type Report struct {
-	// Since is when the plugin was started, and At when the report was made.
+	// Since is when the first of the processes was started, and At when the report
+	// was made.
 	Since, At time.Time
-	// Stats are the plugin's counters.
+	// Processes are those whose numbers are in the report, this one first.
+	Processes []ProcessReport
+	// Stats are the sums of their counters.
 	Stats Stats
-	// Shapes are the queries by their shapes, the most used first. Beyond a thousand
-	// the least used are folded into one.
+	// Shapes are the queries by their shapes, the most used first. The least used
+	// are folded into one: of this process beyond a thousand, of others beyond 200.
 	Shapes []ShapeReport
-	// Tables are the tables that this process has invalidated, by name; "*" stands
-	// for everything.
+	// Tables are the tables that were invalidated, by name; "*" stands for
+	// everything. Of other processes they are the 200 that were most often.
 	Tables []TableReport
+}
+
+// ProcessReport is a process, or one of several plugins in it.
+type ProcessReport struct {
+	// ID tells processes apart. It is random.
+	ID string
+	// Host, Program and PID say which one it is, as the operating system has it.
+	Host, Program string
+	PID           int
+	// Since is when the plugin was started, and At when it gave its numbers.
+	Since, At time.Time
+	// Stats are its counters.
+	Stats Stats
 }
 
 // ShapeReport is what became of the queries of one shape: of texts that differ in
@@ -50,14 +65,14 @@ type ShapeReport struct {
 	// is faster than the cache.
 	Saved time.Duration
 
-	// Dropped counts results that this process had stored and did not find when it
+	// Dropped counts results that a process had stored and did not find when it
 	// asked for them again, before their timeout. DroppedInVain are those of them of
 	// which the result that was read next was the same. DroppedWhole are those that
-	// went with their whole table, as far as this process has written it. The last
-	// few thousand results are known.
+	// went with their whole table, as far as that process has written it. Each process
+	// knows its last few thousand results.
 	Dropped, DroppedInVain, DroppedWhole int64
 	// Causes are what has probably dropped them: the last write of one of their tables
-	// by this process. The most frequent comes first.
+	// by the same process. The most frequent comes first.
 	Causes []DropCause
 
 	// Advice says what to do about a shape for which the cache does nothing; empty if
@@ -67,9 +82,8 @@ type ShapeReport struct {
 
 // DropCause is what has dropped results.
 type DropCause struct {
-	// Table is the table that was written. It is empty where no write of this
-	// process explains the loss: another process has written, or Redis needed the
-	// memory.
+	// Table is the table that was written. It is empty where no write of the process
+	// explains the loss: another process has written, or Redis needed the memory.
 	Table string
 	// Writer is the shape of the statement; empty for invalidations by hand.
 	Writer string
@@ -95,17 +109,38 @@ type TableReport struct {
 	Reasons, Writers map[string]int64
 }
 
-// Report returns what the cache has done in this process, by shapes of queries and
-// by tables.
-func (p *Plugin) Report() Report {
-	if p.shapes == nil {
-		return Report{At: time.Now()}
+// Report returns what the cache has done, by shapes of queries and by tables: the
+// numbers of this process as they are now, and those that the other processes of the
+// Prefix have published (Config.ReportEvery). When Redis can't be asked for these, it
+// returns this process's numbers together with the error.
+func (p *Plugin) Report(ctx context.Context) (Report, error) {
+	p.mu.Lock()
+	started := p.started
+	p.mu.Unlock()
+	if !started {
+		return Report{At: time.Now()}, nil
 	}
-	r := Report{Since: p.since, At: time.Now(), Stats: p.Stats()}
-	for _, c := range p.shapes.Counts() {
+	own := p.publication()
+	others, err := p.published(ctx)
+	return merge(append([]publication{own}, others...)), err
+}
+
+// merge adds up what processes tell.
+func merge(list []publication) Report {
+	r := Report{Since: list[0].Process.Since, At: time.Now()}
+	var sum shapes.Snapshot
+	for _, one := range list {
+		r.Processes = append(r.Processes, one.Process)
+		r.Stats = r.Stats.plus(one.Process.Stats)
+		if one.Process.Since.Before(r.Since) {
+			r.Since = one.Process.Since
+		}
+		sum = sum.Add(one.Numbers)
+	}
+	for _, c := range sum.Shapes {
 		r.Shapes = append(r.Shapes, shapeReport(c))
 	}
-	for _, t := range p.shapes.Tables() {
+	for _, t := range sum.Tables {
 		r.Tables = append(r.Tables, TableReport(t))
 	}
 	return r
@@ -115,20 +150,23 @@ func shapeReport(c shapes.Counts) ShapeReport {
 	r := ShapeReport{
 		ID: c.ID, Text: c.Text, Op: c.Op.String(), Table: c.Table,
 		Calls: c.Hits + c.Misses, Hits: c.Hits, NearHits: c.NearHits, Misses: c.Misses, Stores: c.Stores, Refused: c.Refused,
-		Skips: c.Skips, HitTime: c.HitTime, DatabaseTime: c.DatabaseTime,
+		Skips: c.Skips, Rows: average(c.Rows, c.Stores), Bytes: average(c.Bytes, c.Stores),
+		HitTime: average(c.HitTime, c.TimedHits), DatabaseTime: average(c.DatabaseTime, c.Asked),
 		Dropped: c.Dropped, DroppedInVain: c.DroppedInVain, DroppedWhole: c.DroppedWhole, Advice: c.Advice(),
 	}
-	if c.Stores > 0 {
-		r.Rows, r.Bytes = c.Rows/c.Stores, c.Bytes/c.Stores
+	if r.HitTime > 0 && r.DatabaseTime > 0 {
+		r.Saved = time.Duration(r.Hits) * (r.DatabaseTime - r.HitTime)
 	}
-	if c.HitTime > 0 && c.DatabaseTime > 0 {
-		r.Saved = time.Duration(c.Hits) * (c.DatabaseTime - c.HitTime)
+	for _, d := range c.Causes {
+		r.Causes = append(r.Causes, DropCause{Table: d.Table, Writer: d.Writer, Whole: d.Whole, Why: d.Why, Dropped: d.Dropped})
 	}
-	for cause, n := range c.Causes {
-		r.Causes = append(r.Causes, DropCause{Table: cause.Table, Writer: cause.Writer, Whole: cause.Whole, Why: cause.Why, Dropped: n})
-	}
-	slices.SortFunc(r.Causes, func(a, b DropCause) int {
-		return cmp.Or(cmp.Compare(b.Dropped, a.Dropped), cmp.Compare(a.Table, b.Table), cmp.Compare(a.Writer, b.Writer), cmp.Compare(a.Why, b.Why))
-	})
 	return r
+}
+
+// average is zero of nothing.
+func average[T ~int64](sum T, n int64) T {
+	if n == 0 {
+		return 0
+	}
+	return sum / T(n)
 }

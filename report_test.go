@@ -1,13 +1,16 @@
 package cacheplugin_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
 	"github.com/cacheplugin/cacheplugin/internal/testmodel"
 )
 
@@ -30,7 +33,8 @@ func TestReportTellsByShapeWhatBecameOfQueries(t *testing.T) {
 	require.NoError(t, tx.Where("qty = ?", 1).Find(&[]testmodel.Stock{}).Error)
 	require.NoError(t, tx.Commit().Error)
 
-	r := plugin.Report()
+	r, err := plugin.Report(t.Context())
+	require.NoError(t, err)
 	require.Len(t, r.Shapes, 2)
 	shape := r.Shapes[0]
 	require.Equal(t, "SELECT * FROM `tbl_stock` WHERE qty = ?", shape.Text)
@@ -52,7 +56,64 @@ func TestReportTellsByShapeWhatBecameOfQueries(t *testing.T) {
 	require.Equal(t, map[string]int64{"by hand": 1}, table.Reasons)
 	require.EqualValues(t, 1, r.Stats.Hits)
 	require.False(t, r.Since.After(r.At))
-	require.Empty(t, cacheplugin.New(cacheplugin.Config{}).Report().Shapes, "never used")
+	require.Len(t, r.Processes, 1)
+	require.Equal(t, os.Getpid(), r.Processes[0].PID)
+	require.Equal(t, r.Stats, r.Processes[0].Stats)
+	unused, err := cacheplugin.New(cacheplugin.Config{}).Report(t.Context())
+	require.NoError(t, err)
+	require.Empty(t, unused.Shapes)
+}
+
+// TestReportIsOfAllProcessesOfAPrefix: each publishes its numbers, and is forgotten
+// some time after it has ended.
+func TestReportIsOfAllProcessesOfAPrefix(t *testing.T) {
+	server := testenv.StartRedis(t)
+	process := func(prefix string, every time.Duration) (*gorm.DB, *cacheplugin.Plugin) {
+		db, _ := logged(t, nil, func(c *cacheplugin.Config) {
+			c.Redis, c.Prefix, c.ReportEvery = server.Client(t), prefix, every
+		})
+		return db, db.Plugins[cacheplugin.Name].(*cacheplugin.Plugin)
+	}
+	read := func(db *gorm.DB, times int) {
+		for range times {
+			require.NoError(t, db.Where("qty = ?", 1).Find(&[]testmodel.Stock{}).Error)
+		}
+	}
+	one, plugin := process("shop", -1)
+	read(one, 3)
+	two, published := process("shop", 5*time.Millisecond)
+	read(two, 5)
+	stranger, _ := process("shop2", 5*time.Millisecond)
+	read(stranger, 1)
+
+	var r cacheplugin.Report
+	require.Eventually(t, func() bool {
+		var err error
+		r, err = plugin.Report(t.Context())
+		require.NoError(t, err)
+		return len(r.Processes) == 2 && r.Processes[1].Stats == published.Stats()
+	}, time.Minute, time.Millisecond)
+	require.Len(t, r.Shapes, 1, "of the same shape")
+	require.EqualValues(t, 8, r.Shapes[0].Calls)
+	require.EqualValues(t, 8, r.Stats.Hits+r.Stats.Misses)
+	require.NotEqual(t, r.Processes[0].ID, r.Processes[1].ID)
+	require.Equal(t, r.Processes[0].Since, r.Since)
+	r, err := published.Report(t.Context())
+	require.NoError(t, err)
+	require.Len(t, r.Processes, 1, "not itself twice, and not who publishes nothing")
+	for _, key := range server.Client(t).Keys(t.Context(), "{shop}p*").Val() {
+		require.Positive(t, server.Client(t).PTTL(t.Context(), key).Val(), "%s expires", key)
+	}
+
+	require.NoError(t, published.Close(t.Context()))
+	require.NoError(t, server.Client(t).Set(t.Context(), "{shop}p:"+r.Processes[0].ID, "not ours", 0).Err())
+	r, err = plugin.Report(t.Context())
+	require.ErrorContains(t, err, "can't be read")
+	require.Len(t, r.Processes, 1, "its own numbers")
+	server.Kill(t)
+	r, err = plugin.Report(t.Context())
+	require.ErrorContains(t, err, "the numbers of other processes are not known")
+	require.EqualValues(t, 3, r.Shapes[0].Calls)
 }
 
 // TestQueriesCachedToNoEffectAreToldOnce: by the log and the report.
@@ -63,5 +124,15 @@ func TestQueriesCachedToNoEffectAreToldOnce(t *testing.T) {
 	}
 	const told = "a query is cached to no effect: it never hits: a parameter changes with every call"
 	require.Equal(t, 1, strings.Count(log.String(), told), log.String())
-	require.Contains(t, db.Plugins[cacheplugin.Name].(*cacheplugin.Plugin).Report().Shapes[0].Advice, "it never hits")
+	r, err := db.Plugins[cacheplugin.Name].(*cacheplugin.Plugin).Report(t.Context())
+	require.NoError(t, err)
+	require.Contains(t, r.Shapes[0].Advice, "it never hits")
+
+	db, log = logged(t, nil, nil)
+	require.NoError(t, db.Create(&testmodel.Stock{Article: "a"}).Error)
+	for i := range 120 {
+		require.NoError(t, db.Find(&[]testmodel.Stock{}).Error)
+		require.NoError(t, db.Model(&testmodel.Stock{}).Where("art_no = ?", "a").Update("qty", i).Error)
+	}
+	require.Equal(t, 1, strings.Count(log.String(), "a query is cached to no effect: its results are dropped before they are read again: narrow it"), log.String())
 }

@@ -83,6 +83,12 @@ func (c *Config) fillDurations() error {
 			return misconfig.New(f.name, *f.value, "use a millisecond at least; give the unit, such as 10 * time.Second")
 		}
 	}
+	if c.ReportEvery == 0 {
+		c.ReportEvery = 10 * time.Second
+	}
+	if c.ReportEvery > 0 && c.ReportEvery < time.Millisecond {
+		return misconfig.New("ReportEvery", c.ReportEvery, "use a millisecond at least, give the unit, such as 10 * time.Second; or a negative duration to publish nothing")
+	}
 	if c.ReplicaLag < 0 {
 		return misconfig.New("ReplicaLag", c.ReplicaLag, "use how far replicas may lag behind, or zero to read from sources")
 	}

@@ -87,7 +87,7 @@ var rules = map[string]rule{
 		"internal/namespace", "internal/policy", "internal/report", "internal/rows", "internal/rowset", "internal/scan", "txn",
 	}},
 	"": {ours: []string{
-		"cache", "conj", "internal/callbacks", "internal/catalog", "internal/commit", "internal/database", "internal/follow", "internal/lookup", "internal/misconfig",
+		"cache", "conj", "internal/background", "internal/callbacks", "internal/catalog", "internal/commit", "internal/database", "internal/follow", "internal/lookup", "internal/misconfig",
 		"internal/namespace", "internal/near", "internal/policy", "internal/report", "internal/shapes", "internal/store", "txn",
 	}},
 }

@@ -51,9 +51,16 @@ func (h *Handle) transactionGate(ctx context.Context, pool gorm.ConnPool, tx *tx
 	case tx.Opaque():
 		return "the transaction has failed, or changed session settings"
 	case !h.readsCommitted(ctx, pool, tx):
+		h.hintTransaction(ctx)
 		return "the transaction's isolation is above READ COMMITTED"
 	}
 	return ""
+}
+
+// hintTransaction tells once what somebody may not expect of reads in a transaction
+// that has written nothing.
+func (c *Cache) hintTransaction(ctx context.Context) {
+	c.Report.Hint(ctx, "read in transaction", "what transactions read is not stored, and not looked up where the isolation is above READ COMMITTED: read outside of transactions what is to be cached")
 }
 
 // readsCommitted reports whether each statement of a transaction sees what is

@@ -145,8 +145,8 @@ func (r *Read) find(ctx context.Context, start time.Time) (store.Lookup, error) 
 	case store.Fenced:
 		r.report(ctx, report.Event{Kind: report.Skip, Reason: r.fencedReason(), Duration: report.Since(start)})
 	default:
-		r.cache.Shapes.Miss(r.shape, r.entry(), r.tables, time.Now())
-		if advice := r.shape.Advice(); advice != "" {
+		misses := r.cache.Shapes.Miss(r.shape, r.entry(), r.tables, time.Now())
+		if advice := r.shape.Advice(misses); advice != "" {
 			r.cache.Report.Hint(ctx, "shape "+r.shape.ID, "a query is cached to no effect: "+advice, "query", r.shape.Text)
 		}
 		r.report(ctx, report.Event{Kind: report.Miss, Duration: report.Since(start)})
@@ -159,7 +159,7 @@ func (r *Read) lookUp(ctx context.Context) (store.Lookup, error) {
 	if r.peek {
 		found, err := r.space.Store.Peek(ctx, r.key, r.deps)
 		if err == nil && found.State != store.Hit {
-			r.cache.Report.Hint(ctx, "peek", "what a transaction reads is looked up in the cache, but not stored: read outside of transactions what is to be cached", "table", r.table)
+			r.cache.hintTransaction(ctx)
 		}
 		return found, err
 	}

@@ -186,9 +186,18 @@ func (r *Reporter) Warn(ctx context.Context, kind, message string, args ...any) 
 
 // WarnOnce logs a message if none of its kind has been logged yet.
 func (r *Reporter) WarnOnce(ctx context.Context, kind, message string, args ...any) {
-	if _, again := r.last.LoadOrStore(kind, new(atomic.Int64)); !again {
+	if r.first(kind) {
 		r.logger.WarnContext(ctx, prefix+message, args...)
 	}
+}
+
+// first reports whether no message of a kind was logged yet, and notes that one is.
+func (r *Reporter) first(kind string) bool {
+	if _, known := r.last.Load(kind); known {
+		return false
+	}
+	_, known := r.last.LoadOrStore(kind, new(atomic.Int64))
+	return !known
 }
 
 // WarnAlways logs a message.
@@ -198,7 +207,7 @@ func (r *Reporter) WarnAlways(ctx context.Context, message string, args ...any) 
 
 // Hint logs once what somebody may want to change, and how.
 func (r *Reporter) Hint(ctx context.Context, kind, message string, args ...any) {
-	if _, again := r.last.LoadOrStore(kind, new(atomic.Int64)); !again {
+	if r.first(kind) {
 		r.logger.InfoContext(ctx, prefix+message, args...)
 	}
 }

@@ -17,9 +17,9 @@ func (c Counts) Advice() string {
 	return ""
 }
 
-// Advice is that of the shape's numbers, given once, when there are enough of them.
-func (s *Shape) Advice() string {
-	if s.misses.Load() != enough {
+// Advice is that of the shape's numbers, for every hundredth miss; empty for others.
+func (s *Shape) Advice(misses int64) string {
+	if misses%enough != 0 {
 		return ""
 	}
 	return s.counts().Advice()

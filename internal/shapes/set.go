@@ -3,9 +3,9 @@ package shapes
 import (
 	"encoding/hex"
 	"hash/fnv"
+	"hash/maphash"
 	"math/bits"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 
@@ -37,7 +37,7 @@ type forms [9]atomic.Pointer[Shape]
 
 // NewSet returns an empty Set.
 func NewSet() *Set {
-	return &Set{byID: map[string]*Shape{}, others: &Shape{ID: Others, Text: Others}}
+	return &Set{byID: map[string]*Shape{}, others: &Shape{ID: Others, Text: Others}, stored: stored{seed: maphash.MakeSeed(), known: map[Entry]*trace{}}}
 }
 
 // OfPlan returns the shape of a text whose plan is given, without a lock or an
@@ -130,28 +130,4 @@ func (s *Set) foldLocked() {
 	}
 	s.plans.Clear()
 	s.texts.Clear()
-}
-
-// Counts returns the numbers of all shapes, the most used first.
-func (s *Set) Counts() []Counts {
-	s.mu.Lock()
-	all := make([]*Shape, 0, len(s.byID)+1)
-	for _, shape := range s.byID {
-		all = append(all, shape)
-	}
-	s.mu.Unlock()
-	all = append(all, s.others)
-	counts := make([]Counts, 0, len(all))
-	for _, shape := range all {
-		if c := shape.counts(); c.Hits+c.Misses > 0 || len(c.Skips) > 0 {
-			counts = append(counts, c)
-		}
-	}
-	slices.SortFunc(counts, func(a, b Counts) int {
-		if d := (b.Hits + b.Misses) - (a.Hits + a.Misses); d != 0 {
-			return int(min(max(d, -1), 1))
-		}
-		return strings.Compare(a.ID, b.ID)
-	})
-	return counts
 }

@@ -83,8 +83,11 @@ func (s *Shape) drop(c Cause) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	add(&s.causes, c, Cause{Writer: Others}, 1)
+	add(&s.causes, c, otherCauses, 1)
 }
+
+// otherCauses stands for all beyond what is told apart.
+var otherCauses = Cause{Writer: Others}
 
 func add[K comparable](to *map[K]int64, key, others K, n int64) {
 	if *to == nil {
@@ -94,47 +97,6 @@ func add[K comparable](to *map[K]int64, key, others K, n int64) {
 		key = others
 	}
 	(*to)[key] += n
-}
-
-// Counts are the numbers of one shape.
-type Counts struct {
-	ID, Text, Table                         string
-	Op                                      cache.Op
-	Hits, NearHits, Misses, Stores, Refused int64
-	Rows, Bytes                             int64
-	HitTime, DatabaseTime                   time.Duration // of one, on average; 0 if not known
-	Dropped, DroppedInVain, DroppedWhole    int64
-	Skips                                   map[string]int64
-	Causes                                  map[Cause]int64
-}
-
-func (s *Shape) counts() Counts {
-	c := Counts{
-		ID: s.ID, Text: s.Text, Op: s.Op,
-		Hits: s.hits.Load(), NearHits: s.nearHits.Load(), Misses: s.misses.Load(), Stores: s.stores.Load(), Refused: s.refused.Load(),
-		Rows: s.rows.Load(), Bytes: s.bytes.Load(),
-		HitTime: average(s.hitNanos.Load(), s.timedHits.Load()), DatabaseTime: average(s.askedNanos.Load(), s.asked.Load()),
-		Dropped: s.dropped.Load(), DroppedInVain: s.droppedInVain.Load(), DroppedWhole: s.droppedWhole.Load(),
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	c.Table, c.Skips, c.Causes = s.table, copied(s.skips), copied(s.causes)
-	return c
-}
-
-func average(sum, n int64) time.Duration {
-	if n == 0 {
-		return 0
-	}
-	return time.Duration(sum / n)
-}
-
-func copied[K comparable](m map[K]int64) map[K]int64 {
-	c := make(map[K]int64, len(m))
-	for k, n := range m {
-		c[k] = n
-	}
-	return c
 }
 
 // fold adds the numbers of a shape to another.
@@ -148,12 +110,15 @@ func (s *Shape) fold(into *Shape) {
 		f.to.Add(f.from.Swap(0))
 	}
 	s.mu.Lock()
-	skips := s.skips
-	s.skips = nil
+	skips, causes := s.skips, s.causes
+	s.skips, s.causes = nil, nil
 	s.mu.Unlock()
 	into.mu.Lock()
 	defer into.mu.Unlock()
 	for reason, n := range skips {
 		add(&into.skips, reason, Others, n)
+	}
+	for cause, n := range causes {
+		add(&into.causes, cause, otherCauses, n)
 	}
 }

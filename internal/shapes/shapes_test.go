@@ -51,14 +51,14 @@ func TestADropIsSeenAtTheNextMissAndInVainAtTheNextStore(t *testing.T) {
 	s.Store(shape, entry, []byte("a"), 1, time.Hour, tick())
 	c := shape.counts()
 	require.EqualValues(t, []int64{3, 2, 1, 1, 0}, []int64{c.Misses, c.Stores, c.Dropped, c.DroppedInVain, c.DroppedWhole})
-	require.Equal(t, map[Cause]int64{{}: 1}, c.Causes)
+	require.Equal(t, []Drops{{Dropped: 1}}, c.Causes)
 
 	s.Invalidated(cause, 1, tick())
 	s.Miss(shape, entry, tables, tick())
 	s.Store(shape, entry, []byte("b"), 1, time.Second, tick())
 	c = shape.counts()
 	require.EqualValues(t, []int64{2, 1, 1}, []int64{c.Dropped, c.DroppedInVain, c.DroppedWhole}, "it has changed")
-	require.Equal(t, map[Cause]int64{{}: 1, cause: 1}, c.Causes)
+	require.Equal(t, []Drops{{Dropped: 1}, {cause, 1}}, c.Causes)
 
 	tick()
 	s.Miss(shape, entry, tables, tick())
@@ -67,7 +67,7 @@ func TestADropIsSeenAtTheNextMissAndInVainAtTheNextStore(t *testing.T) {
 	require.Equal(t, TableCounts{
 		Table: "public.t", Whole: 2, Dropped: 2,
 		Reasons: map[string]int64{"not in a transaction": 2}, Writers: map[string]int64{"UPDATE t SET b = ?": 2},
-	}, s.Tables()[1])
+	}, s.Snapshot().Tables[1])
 }
 
 func TestEverythingIsBounded(t *testing.T) {
@@ -90,8 +90,8 @@ func TestEverythingIsBounded(t *testing.T) {
 	}
 	require.LessOrEqual(t, len(s.byID), maxShapes)
 	require.LessOrEqual(t, len(s.stored.known), maxStored)
-	require.LessOrEqual(t, len(s.Tables()), maxTables)
-	all := s.Counts()
+	require.LessOrEqual(t, len(s.Snapshot().Tables), maxTables)
+	all := s.Snapshot().Shapes
 	require.Equal(t, busy.ID, all[1].ID, "the folded ones come first, and the used ones are kept")
 	require.Equal(t, Others, all[0].ID)
 	require.LessOrEqual(t, len(all[1].Skips), maxReasons+1)
@@ -119,6 +119,44 @@ func TestAdviceForWhatIsCachedToNoEffect(t *testing.T) {
 		require.Equal(t, test.says == "", advice == "", advice)
 		require.True(t, strings.Contains(advice, test.says), advice)
 	}
+}
+
+func TestProcessesAreAddedUp(t *testing.T) {
+	process := func(table string, busy int) Snapshot {
+		s := NewSet()
+		for i := range 5 {
+			shape := s.OfText(conj.PostgreSQL, fmt.Sprintf("SELECT c%d FROM t", i), cache.Fetch, "t")
+			for range busy - i {
+				shape.Hit(false, time.Microsecond)
+			}
+			shape.Skip("odd")
+			shape.Asked(time.Millisecond)
+			shape.drop(Cause{Table: table})
+		}
+		s.Invalidated(Cause{Table: table, Whole: true, Why: "odd", Writer: "w"}, 2, time.Now())
+		s.Invalidated(Cause{Table: "both"}, 1, time.Now())
+		return s.Snapshot()
+	}
+	sum := process("a", 10).Add(process("b", 20))
+	require.Len(t, sum.Shapes, 5)
+	first := sum.Shapes[0]
+	require.Equal(t, "SELECT c0 FROM t", first.Text)
+	require.EqualValues(t, []int64{30, 30, 2, 2}, []int64{first.Hits, first.TimedHits, first.Asked, first.Skips["odd"]})
+	require.Equal(t, 30*time.Microsecond, first.HitTime)
+	require.Equal(t, []Drops{{Cause{Table: "a"}, 1}, {Cause{Table: "b"}, 1}}, first.Causes)
+	require.Len(t, sum.Tables, 3)
+	require.Equal(t, TableCounts{Table: "both", Narrow: 2, Dropped: 2}, sum.Tables[2])
+	require.Equal(t, Snapshot{}.Add(sum), sum)
+
+	head := sum.Head(2)
+	require.Len(t, head.Shapes, 3)
+	var hits int64
+	for _, c := range head.Shapes {
+		hits += c.Hits
+	}
+	require.EqualValues(t, 30+28+26+24+22, hits, "the others are folded into one")
+	require.Len(t, head.Tables, 2)
+	require.Equal(t, head.Head(2), head)
 }
 
 func BenchmarkHit(b *testing.B) {

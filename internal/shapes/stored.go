@@ -18,6 +18,8 @@ type Entry struct {
 // stored remembers what this process has stored lately, so that it shows at the
 // next miss what was dropped, and at the next store whether that was in vain.
 type stored struct {
+	seed maphash.Seed
+
 	mu    sync.Mutex
 	known map[Entry]*trace
 	ring  []Entry // in the order in which they came
@@ -30,12 +32,10 @@ type trace struct {
 	dropped   bool
 }
 
-var seed = maphash.MakeSeed()
-
-// Miss counts a miss on some tables. If the result was stored by this process and
-// has not expired, it was dropped.
-func (s *Set) Miss(shape *Shape, e Entry, tables []string, now time.Time) {
-	shape.misses.Add(1)
+// Miss counts a miss on some tables, and returns how many there are by now. If the
+// result was stored by this process and has not expired, it was dropped.
+func (s *Set) Miss(shape *Shape, e Entry, tables []string, now time.Time) (misses int64) {
+	misses = shape.misses.Add(1)
 	s.stored.mu.Lock()
 	t := s.stored.known[e]
 	lost := t != nil && !t.dropped && now.Before(t.until)
@@ -47,6 +47,7 @@ func (s *Set) Miss(shape *Shape, e Entry, tables []string, now time.Time) {
 	if lost {
 		shape.drop(s.writes.cause(tables, since))
 	}
+	return misses
 }
 
 // Store counts a result that was stored.
@@ -54,7 +55,7 @@ func (s *Set) Store(shape *Shape, e Entry, payload []byte, rows int, life time.D
 	shape.stores.Add(1)
 	shape.rows.Add(int64(rows))
 	shape.bytes.Add(int64(len(payload)))
-	digest := maphash.Bytes(seed, payload)
+	digest := maphash.Bytes(s.stored.seed, payload)
 	s.stored.mu.Lock()
 	defer s.stored.mu.Unlock()
 	m := &s.stored
@@ -64,9 +65,6 @@ func (s *Set) Store(shape *Shape, e Entry, payload []byte, rows int, life time.D
 		}
 		*t = trace{digest: digest, at: now, until: now.Add(life)}
 		return
-	}
-	if m.known == nil {
-		m.known = map[Entry]*trace{}
 	}
 	if len(m.ring) < maxStored {
 		m.ring = append(m.ring, e)

@@ -2,7 +2,7 @@ package shapes
 
 import (
 	"cmp"
-	"slices"
+	"maps"
 	"sync"
 	"time"
 )
@@ -81,16 +81,21 @@ func (w *writes) cause(tables []string, since time.Time) Cause {
 	return c
 }
 
-// Tables returns the numbers of all tables, by their IDs.
-func (s *Set) Tables() []TableCounts {
+// tables returns the numbers of all tables.
+func (s *Set) tables() []TableCounts {
 	s.writes.mu.Lock()
 	defer s.writes.mu.Unlock()
 	list := make([]TableCounts, 0, len(s.writes.tables))
 	for _, t := range s.writes.tables {
 		c := t.counts
-		c.Reasons, c.Writers = copied(c.Reasons), copied(c.Writers)
+		c.Reasons, c.Writers = maps.Clone(c.Reasons), maps.Clone(c.Writers)
 		list = append(list, c)
 	}
-	slices.SortFunc(list, func(a, b TableCounts) int { return cmp.Compare(a.Table, b.Table) })
 	return list
+}
+
+// add adds the numbers of another process.
+func (t *TableCounts) add(o TableCounts) {
+	t.Narrow, t.Whole, t.Dropped = t.Narrow+o.Narrow, t.Whole+o.Whole, t.Dropped+o.Dropped
+	t.Reasons, t.Writers = sum(t.Reasons, o.Reasons), sum(t.Writers, o.Writers)
 }
