@@ -40,8 +40,12 @@ func TestConformanceReplicas(t *testing.T) {
 			require.NoError(t, err)
 			require.Equal(t, []string{"lagging", "lagging"}, got)
 			var scanned []string
-			require.NoError(t, c.DB.Raw("SELECT title FROM posts WHERE category_id = 2").Scan(&scanned).Error)
-			require.Equal(t, []string{"lagging", "lagging"}, scanned)
+			byScan := func(db *gorm.DB) []string {
+				require.NoError(t, db.Raw("SELECT title FROM posts WHERE category_id = 2").Scan(&scanned).Error)
+				return scanned
+			}
+			require.Equal(t, []string{"lagging", "lagging"}, byScan(c.DB.Scopes(cache.NoCache())))
+			require.Equal(t, []string{"match", "table"}, byScan(c.DB), "by the profile it is cached, and read from the source")
 		})
 		t.Run("the cache is filled from the source", func(t *testing.T) {
 			c.fill(t, titles(1), titles(2), byKey[testmodel.Post](1), counting[testmodel.Post](where("title <> ?", "lagging")))
