@@ -356,7 +356,8 @@ func (p *Plugin) Close(ctx context.Context) error {
 	}
 	p.closed = true
 	p.mu.Unlock()
-	errs := []error{p.publishing.Close(ctx), p.listener.Close(ctx), p.reads.Close(ctx), p.commit.Close(ctx)}
+	// It ends as soon as it is told to, so that a context that is over is no error.
+	errs := []error{p.publishing.Close(context.WithoutCancel(ctx)), p.listener.Close(ctx), p.reads.Close(ctx), p.commit.Close(ctx)}
 	for _, n := range p.namespaces.All() { // last: what is left to be invalidated
 		errs = append(errs, n.Guard.Close(ctx))
 	}

@@ -1,6 +1,7 @@
 package cacheplugin_test
 
 import (
+	"context"
 	"os"
 	"strings"
 	"testing"
@@ -105,7 +106,9 @@ func TestReportIsOfAllProcessesOfAPrefix(t *testing.T) {
 		require.Positive(t, server.Client(t).PTTL(t.Context(), key).Val(), "%s expires", key)
 	}
 
-	require.NoError(t, published.Close(t.Context()))
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	require.NoError(t, published.Close(over), "there is nothing to wait for")
 	require.NoError(t, server.Client(t).Set(t.Context(), "{shop}p:"+r.Processes[0].ID, "not ours", 0).Err())
 	r, err = plugin.Report(t.Context())
 	require.ErrorContains(t, err, "can't be read")
