@@ -45,23 +45,28 @@ func Need(tb testing.TB, name string) testenv.Database {
 	testenv.SkipUnwanted(tb, name)
 	database := ByName(name)
 	if _, ok := kinds[name]; ok {
-		serverDriver{name}.need(tb)
+		serverDriver{name: name}.need(tb)
 	}
 	return database
 }
 
 // ByName returns the kind of database called name, whether or not it can be had.
 // It panics on a name that is none of testenv's.
-func ByName(name string) testenv.Database {
+func ByName(name string) testenv.Database { return onServer(name, nil) }
+
+// onServer returns the kind of database called name on a server of a test's own; nil:
+// on that of this process.
+func onServer(name string, own *Own) testenv.Database {
+	driver := serverDriver{name, own}
 	switch name {
 	case testenv.SQLite:
 		return testenv.InMemory()
 	case testenv.SQLiteFile:
 		return testenv.InFile()
 	case testenv.Postgres:
-		return testenv.Database{Name: name, Dialect: "postgres", ReadsDuringWrite: true, Driver: postgresDriver{serverDriver{name}}}
+		return testenv.Database{Name: name, Dialect: "postgres", ReadsDuringWrite: true, Driver: postgresDriver{driver}}
 	case testenv.MariaDB:
-		return testenv.Database{Name: name, Dialect: "mysql", ReadsDuringWrite: true, Driver: mysqlDriver{serverDriver{name}}}
+		return testenv.Database{Name: name, Dialect: "mysql", ReadsDuringWrite: true, Driver: mysqlDriver{driver}}
 	default:
 		panic(fmt.Sprintf("testdb: no database is called %q", name))
 	}

@@ -29,13 +29,15 @@ func (d mysqlDriver) Create(tb testing.TB) string {
 	if err != nil {
 		tb.Fatalf("CACHEPLUGIN_TEST_MYSQL: %v", err)
 	}
-	// A transaction that a failed test has left open would keep the database from
-	// being dropped for a day.
-	tb.Cleanup(func() {
-		if err := endConnections(s.db, name); err != nil {
-			tb.Errorf("%s: end the connections to %s: %v", d.name, name, err)
-		}
-	})
+	if d.own == nil {
+		// A transaction that a failed test has left open would keep the database from
+		// being dropped for a day.
+		tb.Cleanup(func() {
+			if err := endConnections(s.db, name); err != nil {
+				tb.Errorf("%s: end the connections to %s: %v", d.name, name, err)
+			}
+		})
+	}
 	config.DBName = name
 	dsn := config.FormatDSN()
 	// What GORM's documentation recommends.
@@ -99,6 +101,25 @@ GRANT ALL PRIVILEGES ON *.* TO 'cacheplugin'@'%' WITH GRANT OPTION;
 
 // startMariaDB makes and starts a server without durability.
 func startMariaDB() (*server, error) {
+	made, err := makeMariaDB()
+	if err != nil {
+		return nil, err
+	}
+	started, err := process.OnFreePort(func(port int) (*server, error) { return made.launch(port) })
+	if err != nil {
+		_ = os.RemoveAll(made.dir)
+		return nil, err
+	}
+	return started, nil
+}
+
+// madeMariaDB is a server in a directory of its own, which may run.
+type madeMariaDB struct {
+	bin, dir, data, accounts string
+	owner                    *process.Account
+}
+
+func makeMariaDB() (*madeMariaDB, error) {
 	daemon, err := process.Program([]string{"mariadbd"}, "/usr/sbin", "/usr/libexec", "/opt/homebrew/bin")
 	if err != nil {
 		return nil, err
@@ -115,45 +136,41 @@ func startMariaDB() (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	started, err := installMariaDB(daemon, install, dir, owner)
+	m := &madeMariaDB{daemon, dir, filepath.Join(dir, "data"), filepath.Join(dir, "accounts.sql"), owner}
+	err = process.Run(dir, owner, install, "--no-defaults", "--datadir="+m.data, "--tmpdir="+dir,
+		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
+		"--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=16M")
+	if err == nil {
+		err = os.WriteFile(m.accounts, []byte(mariadbAccounts), 0o644)
+	}
 	if err != nil {
 		_ = os.RemoveAll(dir)
 		return nil, err
 	}
-	return started, nil
+	return m, nil
 }
 
-func installMariaDB(daemon, install, dir string, owner *process.Account) (*server, error) {
-	data := filepath.Join(dir, "data")
-	err := process.Run(dir, owner, install, "--no-defaults", "--datadir="+data, "--tmpdir="+dir,
-		"--auth-root-authentication-method=normal", "--skip-test-db", "--skip-name-resolve",
-		"--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=16M")
-	if err != nil {
-		return nil, err
-	}
-	accounts := filepath.Join(dir, "accounts.sql")
-	if err := os.WriteFile(accounts, []byte(mariadbAccounts), 0o644); err != nil {
-		return nil, err
-	}
-	return process.OnFreePort(func(port int) (*server, error) {
-		return launchMariaDB(daemon, dir, data, accounts, port, owner)
-	})
-}
-
-func launchMariaDB(bin, dir, data, accounts string, port int, owner *process.Account) (*server, error) {
-	p, err := process.Launch("mariadb", dir, dir, owner, bin, "--no-defaults",
+// launch starts the server. Later settings ("name=value") count.
+func (m *madeMariaDB) launch(port int, more ...string) (*server, error) {
+	settings := []string{
+		"--no-defaults",
 		// A server that starts clears its temporary directory of all #sql files:
 		// in one that two share, the other one's temporary tables vanish, and it
 		// crashes.
-		"--datadir="+data, "--tmpdir="+dir, "--init-file="+accounts,
-		"--skip-networking=0", "--bind-address=127.0.0.1", "--port="+strconv.Itoa(port),
-		"--socket="+filepath.Join(dir, "s"), "--pid-file="+filepath.Join(dir, "pid"), "--skip-name-resolve",
+		"--datadir=" + m.data, "--tmpdir=" + m.dir, "--init-file=" + m.accounts,
+		"--skip-networking=0", "--bind-address=127.0.0.1", "--port=" + strconv.Itoa(port),
+		"--socket=" + filepath.Join(m.dir, "s"), "--pid-file=" + filepath.Join(m.dir, "pid"), "--skip-name-resolve",
 		"--character-set-server=utf8mb4", "--collation-server=utf8mb4_general_ci",
 		"--innodb-flush-log-at-trx-commit=0", "--innodb-log-file-size=16M", "--innodb-buffer-pool-size=64M",
 		"--innodb-doublewrite=0", "--max-connections=1000", "--default-time-zone=+00:00",
 		// For those who follow its log.
-		"--log-bin="+filepath.Join(dir, "log"), "--server-id=1", "--binlog-format=ROW", "--binlog-row-image=FULL", "--sync-binlog=0",
-		"--log-bin-trust-function-creators=1")
+		"--log-bin=" + filepath.Join(m.dir, "log"), "--server-id=1", "--binlog-format=ROW", "--binlog-row-image=FULL", "--sync-binlog=0",
+		"--log-bin-trust-function-creators=1",
+	}
+	for _, setting := range more {
+		settings = append(settings, "--"+setting)
+	}
+	p, err := process.Launch("mariadb", m.dir, m.dir, m.owner, m.bin, settings...)
 	if err != nil {
 		return nil, err
 	}
@@ -164,12 +181,12 @@ func launchMariaDB(bin, dir, data, accounts string, port int, owner *process.Acc
 		return nil, err
 	}
 	err = p.Ready(func(ctx context.Context) error {
-		return sameDirectory(ctx, db, "SELECT @@datadir", data)
+		return sameDirectory(ctx, db, "SELECT @@datadir", m.data)
 	})
 	if err != nil {
 		_ = db.Close()
 		p.End(process.Kill)
 		return nil, fmt.Errorf("mariadb: %w", err)
 	}
-	return &server{admin: admin, db: db, process: p, dir: dir}, nil
+	return &server{admin: admin, db: db, process: p, dir: m.dir}, nil
 }

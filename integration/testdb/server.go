@@ -120,11 +120,17 @@ func stopServers() {
 }
 
 // serverDriver is what the databases of servers have in common.
-type serverDriver struct{ name string }
+type serverDriver struct {
+	name string
+	own  *Own // a test's own server; nil: the one of this process
+}
 
 // need returns the server, or skips the test with the reason.
 func (d serverDriver) need(tb testing.TB) *server {
 	tb.Helper()
+	if d.own != nil {
+		return d.own.running
+	}
 	found := serverOf(d.name)
 	if found.err != nil {
 		kinds[d.name].Missing(tb, found.err)
@@ -133,12 +139,16 @@ func (d serverDriver) need(tb testing.TB) *server {
 	return found.server
 }
 
-// create makes an empty database, which drop ends with the test.
+// create makes an empty database, which drop ends with the test, unless it goes with
+// its server.
 func (d serverDriver) create(tb testing.TB, drop string) (s *server, name string) {
 	tb.Helper()
 	s, name = d.need(tb), testenv.UniqueName(tb)
 	if _, err := s.db.ExecContext(context.Background(), "CREATE DATABASE "+name); err != nil {
 		tb.Fatalf("%s: create a database: %v", d.name, err)
+	}
+	if d.own != nil {
+		return s, name
 	}
 	tb.Cleanup(func() {
 		if _, err := s.db.ExecContext(context.Background(), fmt.Sprintf(drop, name)); err != nil {

@@ -12,6 +12,7 @@ type Signal int
 
 const (
 	Kill Signal = iota
+	Interrupt
 	Terminate
 	Quit
 	Stop

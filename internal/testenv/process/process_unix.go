@@ -17,6 +17,7 @@ type Signal = syscall.Signal
 
 const (
 	Kill      = syscall.SIGKILL
+	Interrupt = syscall.SIGINT
 	Terminate = syscall.SIGTERM
 	Quit      = syscall.SIGQUIT
 	Stop      = syscall.SIGSTOP
