@@ -54,9 +54,12 @@ const controlRuns = 5
 
 // Each control must be found out, or the checker is blind to what it weakens.
 func TestAWeakenedProtocolIsFoundOut(t *testing.T) {
-	for _, name := range []string{"control-late", "control-deaf", "control-unfenced", "control-unverified", "control-faithful"} {
+	for _, name := range []string{"control-late", "control-deaf", "control-unfenced", "control-unverified", "control-faithful", "control-hasty"} {
 		t.Run(name, func(t *testing.T) {
 			c := chaos.Cell{Database: testenv.SQLiteFile}
+			if name == "control-hasty" {
+				c.Database = testenv.Postgres
+			}
 			if name == "control-unfenced" {
 				c.Consistency = cacheplugin.Strict
 			}
@@ -76,20 +79,23 @@ func TestAWeakenedProtocolIsFoundOut(t *testing.T) {
 // The most telling cells of the matrix.
 func TestTheProtocolAsItIsStands(t *testing.T) {
 	for _, c := range []struct {
+		database    string
 		fault       string
 		mode        cacheplugin.Mode
 		consistency cacheplugin.Consistency
 		direct      bool
 	}{
-		{"none", cacheplugin.ConjunctionSets, cacheplugin.Strict, true},
-		{"kill-committed", cacheplugin.ConjunctionSets, cacheplugin.Returned, false},
-		{"kill-committed", cacheplugin.InsideOut, cacheplugin.Strict, true},
-		{"stop-saving", cacheplugin.InsideOut, cacheplugin.Returned, false},
-		{"restart-old", cacheplugin.ConjunctionSets, cacheplugin.Returned, false},
-		{"restart-old", cacheplugin.InsideOut, cacheplugin.Returned, true},
+		{testenv.SQLiteFile, "none", cacheplugin.ConjunctionSets, cacheplugin.Strict, true},
+		{testenv.SQLiteFile, "kill-committed", cacheplugin.ConjunctionSets, cacheplugin.Returned, false},
+		{testenv.SQLiteFile, "kill-committed", cacheplugin.InsideOut, cacheplugin.Strict, true},
+		{testenv.SQLiteFile, "stop-saving", cacheplugin.InsideOut, cacheplugin.Returned, false},
+		{testenv.SQLiteFile, "restart-old", cacheplugin.ConjunctionSets, cacheplugin.Returned, false},
+		{testenv.SQLiteFile, "restart-old", cacheplugin.InsideOut, cacheplugin.Returned, true},
+		{testenv.Postgres, "follow", cacheplugin.InsideOut, cacheplugin.Returned, false},
+		{testenv.MariaDB, "follow-database", cacheplugin.ConjunctionSets, cacheplugin.Returned, false},
 	} {
-		t.Run(c.fault+"/"+c.mode.String()+"/"+c.consistency.String(), func(t *testing.T) {
-			runSmall(t, c.fault, chaos.Cell{Database: testenv.SQLiteFile, Mode: c.mode, Consistency: c.consistency, Direct: c.direct})
+		t.Run(c.database+"/"+c.fault+"/"+c.mode.String()+"/"+c.consistency.String(), func(t *testing.T) {
+			runSmall(t, c.fault, chaos.Cell{Database: c.database, Mode: c.mode, Consistency: c.consistency, Direct: c.direct})
 		})
 	}
 }

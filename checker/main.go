@@ -125,19 +125,25 @@ func (o options) cells() ([]chaos.Cell, error) {
 	for _, f := range faults {
 		for _, grade := range grades {
 			for _, mode := range modes {
-				if !f.Applies(mode, grade) || o.cell.Direct && (f.Cluster || f.Watched) {
+				var suited []string
+				for _, d := range databases {
+					if f.Suits(d) {
+						suited = append(suited, d)
+					}
+				}
+				if len(suited) == 0 || !f.Applies(mode, grade) || o.cell.Direct && (f.Cluster || f.Watched) {
 					continue
 				}
 				c := o.cell
 				c.Fault, c.Mode, c.Consistency = f, mode, grade
-				c.Database = databases[len(cells)%len(databases)]
+				c.Database = suited[len(cells)%len(suited)]
 				c.Seed += uint64(len(cells))
 				cells = append(cells, c)
 			}
 		}
 	}
 	if len(cells) == 0 {
-		return nil, fmt.Errorf("-fault %s makes no difference in what -mode, -consistency and -direct leave", o.fault)
+		return nil, fmt.Errorf("-fault %s makes no difference in what -database, -mode, -consistency and -direct leave", o.fault)
 	}
 	return cells, nil
 }

@@ -49,6 +49,8 @@ type record struct {
 	LongestMS, P99MS                   float64 // beyond the promise
 	LongestCommittedMS                 float64 // beyond what was committed
 	FirstFreshMS, LastStaleMS          float64
+	FollowedCommits                    int64   // of which followers have told
+	LagP99MS, LagLongestMS             float64 // how long after their return
 	Refused, Busy, Fenced, Queued      int64
 	Errors                             int64
 	Porcupine                          rules.Registers
@@ -68,6 +70,7 @@ func newRecord(r *chaos.Result) record {
 		OlderThanCommitted: v.ByGrade[rules.Committed].Reads, Never: v.Never, Torn: v.Torn,
 		LongestMS: ms(promised.Longest), P99MS: ms(promised.P99()), LongestCommittedMS: ms(v.ByGrade[rules.Committed].Longest),
 		FirstFreshMS: ms(v.FirstFresh), LastStaleMS: ms(v.LastStale),
+		FollowedCommits: r.Lag.Reads, LagP99MS: ms(r.Lag.P99()), LagLongestMS: ms(r.Lag.Longest),
 		Refused: r.Stats.Plugin.Refused, Busy: r.Stats.Busy, Fenced: r.Stats.Fenced, Queued: r.Stats.Plugin.Queued, Errors: r.Stats.Plugin.Errors,
 		Porcupine: r.Registers, Unexpected: r.Unexpected(),
 	}

@@ -47,6 +47,9 @@ var (
 // long a fence is set, if it is positive: for those who look at calls on their way.
 const HoldArg = 6
 
+// SeenArg is the index of the one that says when the changes could be seen by all.
+const SeenArg = 5
+
 // load returns a script of this package.
 func load(name string) *Script { return New(text(name + ".lua")) }
 

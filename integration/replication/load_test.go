@@ -1,11 +1,9 @@
 package replication
 
 import (
-	"fmt"
 	"math/rand/v2"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -15,34 +13,9 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/integration/internal/fixture"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
-
-// place is a position in a log as a number.
-func place(text string) uint64 {
-	if high, low, ok := strings.Cut(text, "/"); ok { // PostgreSQL's
-		h, _ := strconv.ParseUint(high, 16, 32)
-		l, _ := strconv.ParseUint(low, 16, 32)
-		return h<<32 | l
-	}
-	file, at, _ := strings.Cut(text, ":")
-	n, _ := strconv.ParseUint(file[strings.LastIndexByte(file, '.')+1:], 10, 32)
-	l, _ := strconv.ParseUint(at, 10, 32)
-	return n<<32 | l
-}
-
-// end is a position behind all that has been committed.
-func end(t testing.TB, s subject, db *gorm.DB) uint64 {
-	if s.Env.Name == testenv.Postgres {
-		var text string
-		require.NoError(t, db.Raw("SELECT pg_current_wal_insert_lsn()::text").Scan(&text).Error)
-		return place(text)
-	}
-	var file, ignored string
-	var at int64
-	require.NoError(t, db.Raw("SHOW MASTER STATUS").Row().Scan(&file, &at, &ignored, &ignored))
-	return place(fmt.Sprintf("%s:%d", file, at))
-}
 
 // written are the numbers that have been written to a row, in order, each with a
 // position of the log behind its commit.
@@ -75,7 +48,7 @@ func TestNo_read_is_older_than_what_was_told(t *testing.T) {
 		followers := []follower{s.make(t, sibling(t, s.Fixture, nil)), s.make(t, sibling(t, s.Fixture, nil))}
 		stop := run(t, followers[0])
 		told := func() uint64 {
-			return max(place(orZero(followers[0].Status().Position)), place(orZero(followers[1].Status().Position)))
+			return max(testdb.LogPlace(followers[0].Status().Position), testdb.LogPlace(followers[1].Status().Position))
 		}
 		var (
 			wait  sync.WaitGroup
@@ -92,7 +65,11 @@ func TestNo_read_is_older_than_what_was_told(t *testing.T) {
 						t.Errorf("write: %v", err)
 						return
 					}
-					at := end(t, s, s.Plain)
+					at, err := testdb.LogEnd(s.Plain)
+					if err != nil {
+						t.Errorf("the end of the log: %v", err)
+						return
+					}
 					log[row].mu.Lock()
 					log[row].all = append(log[row].all, [2]uint64{at, number})
 					log[row].mu.Unlock()

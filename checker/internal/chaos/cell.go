@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -80,8 +81,9 @@ type Result struct {
 	Stats     work.Stats
 	Commits   int
 	Orphans   int
-	Faults    int           // how often the fault was done
-	Elapsed   time.Duration // of the reading
+	Lag       rules.Lateness // of followers
+	Faults    int            // how often the fault was done
+	Elapsed   time.Duration  // of the reading
 	Judging   time.Duration
 	Stories   []string // how the first wrong reads came about
 }
@@ -116,6 +118,9 @@ func (r *Result) Unexpected() []string {
 	if r.Cell.Fault.inject != nil && r.Faults == 0 {
 		all = append(all, "the fault was never done: the run was too short")
 	}
+	if r.Cell.Fault.Followed && r.Lag.Reads == 0 {
+		all = append(all, "followers told of nothing: the run was too short")
+	}
 	if r.Stats.Plugin.Hits == 0 {
 		all = append(all, "there were no hits")
 	}
@@ -127,13 +132,15 @@ type scene struct {
 	testing.TB
 	cell             Cell
 	dir              string
-	job              work.Job // what all processes' have in common
+	job              work.Job    // what all processes' have in common
+	database         *testdb.Own // if it is followed
 	server, standby  *testenv.RedisServer
 	cluster          *testenv.RedisCluster
 	admin            *redis.Client
 	proxy            *proxy
 	random           *rand.Rand
 	readers, writers []*process
+	followers        []*process
 	generation       int
 	marks            []rules.Mark
 	faults           int
@@ -146,8 +153,14 @@ type scene struct {
 func Run(tb testing.TB, cell Cell) *Result {
 	tb.Helper()
 	cell = cell.Defaults()
-	env := testdb.Need(tb, cell.Database)
 	s := &scene{TB: tb, cell: cell, dir: cell.Keep, random: rand.New(rand.NewPCG(cell.Seed, 1))}
+	var env testenv.Database
+	if cell.Fault.Followed {
+		s.database = testdb.NewOwn(tb, cell.Database)
+		env = s.database.Database
+	} else {
+		env = testdb.Need(tb, cell.Database)
+	}
 	if s.dir == "" {
 		s.dir = tb.TempDir()
 	}
@@ -155,6 +168,10 @@ func Run(tb testing.TB, cell Cell) *Result {
 	plain := env.Open(tb, &gorm.Config{Logger: logger.Discard, DisableForeignKeyConstraintWhenMigrating: true})
 	initial, err := work.Setup(plain, cell.Items, cell.Groups)
 	s.must(err)
+	if cell.Fault.Followed {
+		cell.Timeout = time.Minute
+		s.must(work.Publish(plain))
+	}
 	if cell.Fault.Outbox {
 		cell.Timeout = time.Minute
 		s.must(cacheplugin.MigrateOutbox(plain, work.Outbox()))
@@ -194,15 +211,24 @@ func (s *scene) must(err error) {
 // people starts the processes.
 func (s *scene) people() {
 	s.Cleanup(func() {
-		for _, p := range append(s.readers, s.writers...) {
+		for _, p := range s.everyone() {
 			p.kill()
 		}
 	})
-	for range s.cell.Readers {
-		s.readers = append(s.readers, s.start(work.Reader))
+	if s.cell.Fault.Followed {
+		for range followers {
+			p := s.start(work.Follower, false)
+			s.followers = append(s.followers, p)
+			s.must(p.await())
+			s.must(p.send(work.Command{Go: true}))
+		}
+		s.following()
 	}
-	for range s.cell.Writers {
-		s.writers = append(s.writers, s.start(work.Writer))
+	for range s.cell.Readers {
+		s.readers = append(s.readers, s.start(work.Reader, false))
+	}
+	for n := range s.cell.Writers {
+		s.writers = append(s.writers, s.start(work.Writer, s.cell.Fault.Followed && n%2 == 0))
 	}
 	for _, p := range append(s.readers, s.writers...) {
 		s.must(p.await())
@@ -212,11 +238,20 @@ func (s *scene) people() {
 	}
 }
 
-func (s *scene) start(role work.Role) *process {
+// followers is how many there are of a database that is followed.
+const followers = 2
+
+// everyone are all processes, those that end others' work last.
+func (s *scene) everyone() []*process { return slices.Concat(s.writers, s.readers, s.followers) }
+
+func (s *scene) start(role work.Role, foreign bool) *process {
 	s.generation++
 	job := s.job
-	job.Role, job.Seed = role, s.random.Uint64()
+	job.Role, job.Foreign, job.Seed = role, foreign, s.random.Uint64()
 	job.Name = fmt.Sprintf("%s%d", role, s.generation)
+	if role == work.Follower {
+		job.Clients = 1
+	}
 	p, err := start(job)
 	s.must(err)
 	return p
@@ -225,7 +260,7 @@ func (s *scene) start(role work.Role) *process {
 // again starts a process in the place of one that was killed.
 func (s *scene) again(p **process) {
 	s.killed.Reads += (*p).reads.Load()
-	*p = s.start((*p).job.Role)
+	*p = s.start((*p).job.Role, (*p).job.Foreign)
 	s.must((*p).await())
 	s.must((*p).send(work.Command{Go: true}))
 }
@@ -267,7 +302,7 @@ func (s *scene) note(format string, args ...any) {
 func (s *scene) end() work.Stats {
 	s.heal()
 	total := s.killed
-	for _, p := range append(s.writers, s.readers...) {
+	for _, p := range s.everyone() {
 		stats, err := p.end()
 		s.must(err)
 		total.Add(stats)
@@ -279,20 +314,23 @@ func (s *scene) end() work.Stats {
 func (s *scene) judge(r *Result, plain *gorm.DB, initial []history.State) {
 	start := time.Now()
 	final, err := work.States(plain)
+	for n := 0; err != nil && n < 10; n++ { // connections of before the database's restart
+		final, err = work.States(plain)
+	}
 	s.must(err)
 	files := func(role work.Role) []string {
 		names, err := filepath.Glob(filepath.Join(s.dir, string(role)+"*.log"))
 		s.must(err)
 		return names
 	}
-	x, err := rules.NewIndex(initial, final, files(work.Writer))
+	x, err := rules.NewIndex(initial, final, files(work.Writer), files(work.Follower))
 	s.must(err)
 	promised := s.cell.Promised()
 	// Under a weakness the promise is known to be broken, and the stories are
 	// what it is for.
 	r.Verdict, err = x.Judge(promised, files(work.Reader))
 	s.must(err)
-	r.Commits, r.Orphans = x.Commits, x.Orphans
+	r.Commits, r.Orphans, r.Lag = x.Commits, x.Orphans, x.Lag
 	r.Registers, err = x.Registers(promised, files(work.Reader), 400, 5*time.Second)
 	s.must(err)
 	for _, w := range r.Verdict.First[:min(2, len(r.Verdict.First))] {

@@ -10,6 +10,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/checker/internal/rules"
 	"github.com/cacheplugin/cacheplugin/checker/internal/weaken"
 	"github.com/cacheplugin/cacheplugin/checker/internal/work"
+	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
 // Expect is how many reads may be older than what a grade owes.
@@ -61,6 +62,7 @@ type Fault struct {
 	Lock      bool     // readers wait for each other
 	Watched   bool     // see work.Job
 	Outbox    bool     // Config.Outbox is set
+	Followed  bool     // half of the writers have no plugin, and the database's log is followed
 	Weakness  string   // of package weaken: a control
 	Only      Only
 }
@@ -81,6 +83,11 @@ func (f Fault) expects(c cacheplugin.Consistency) Expected {
 		return f.Strict
 	}
 	return f.Returned
+}
+
+// Suits reports whether a fault can be done where there is a database of that name.
+func (f Fault) Suits(database string) bool {
+	return !f.Followed || database == testenv.Postgres || database == testenv.MariaDB
 }
 
 // Control reports whether the fault is there to show that the checker sees.
@@ -106,6 +113,10 @@ var (
 // invalidation is queued bind nobody under Returned. Strict has announced them
 // before.
 var outage = Expected{rules.Returned: May, rules.Committed: May}
+
+// asFollowed is what may happen where half of the writers leave it to followers: what
+// others have committed binds nobody before it was told.
+var asFollowed = outage
 
 // grace is what a busy machine may take to do what is due.
 const grace = 2 * time.Second
@@ -182,6 +193,28 @@ func Faults() []Fault {
 		{Name: "invalidate-model", What: "InvalidateModel twice at a time", Returned: asReturned, Strict: asStrict, Interval: 50 * time.Millisecond, inject: byHand("model")},
 		{Name: "invalidate-all", What: "InvalidateAll twice at a time", Returned: asReturned, Strict: asStrict, Interval: 50 * time.Millisecond, inject: byHand("all")},
 
+		{Name: "follow", What: "nothing; half of the writers have no plugin, and two followers read the database's log", Followed: true, Returned: asFollowed, Only: onlyReturned},
+		{
+			Name: "follow-kill", What: "the follower is killed when it is about to tell of changes", Followed: true,
+			Returned: asFollowed, Only: onlyReturned, inject: amid(at(work.Telling, die)),
+		},
+		{
+			Name: "follow-stop", What: "the follower is stopped when it is about to tell of changes, until another one has taken over", Followed: true,
+			Returned: asFollowed, Only: onlyReturned, inject: amid(at(work.Telling, stopFor(beyondTheSeat))),
+		},
+		{
+			Name: "follow-database", What: "the database is killed and recovers, with followers", Followed: true,
+			Returned: asFollowed, Only: onlyReturned, Interval: 2 * time.Second, inject: amid(restartDatabase),
+		},
+		{
+			Name: "follow-restart-old", What: "Redis is killed and restarts from an older snapshot, with followers", Followed: true, Arguments: []string{"--save", "3600 1000000"},
+			Returned: asFollowed, Only: onlyReturned, Interval: 2 * time.Second, inject: restartOld,
+		},
+		{
+			Name: "follow-failover", What: "a replica that is behind is promoted; failback the same way; with followers", Followed: true, Proxy: true, Standby: true,
+			Returned: asFollowed, Only: onlyReturned, Interval: 2 * time.Second, inject: failover,
+		},
+
 		{
 			Name: "control-late", What: "weakened: dependencies are registered when a result is stored, without a lease; a reader waits before it stores", Weakness: weaken.Late, Watched: true,
 			Interval: 100 * time.Millisecond, inject: at(work.Saving, holdFor(50*time.Millisecond)),
@@ -204,6 +237,10 @@ func Faults() []Fault {
 			Name: "control-faithful", What: "weakened: a restart is not noticed; Redis restarts from an older snapshot", Weakness: weaken.Faithful, Watched: true,
 			Arguments: []string{"--save", "3600 1000000"}, Returned: Expected{Some, Some, Some}, Strict: Expected{May, May, May},
 			Why: "the protocol is weakened", Interval: 2 * time.Second, inject: restartOld, Only: onlyReturned,
+		},
+		{
+			Name: "control-hasty", What: "weakened: a follower spares what was leased up to 50 ms before a change could be seen", Weakness: weaken.Hasty, Followed: true,
+			Returned: Expected{Some, Some, Some}, Strict: Expected{May, May, May}, Why: "the protocol is weakened", Only: onlyReturned,
 		},
 	}
 }

@@ -10,11 +10,14 @@ import (
 	"github.com/cacheplugin/cacheplugin/checker/internal/work"
 )
 
-// anyone is one of the processes.
+// anyone is one of the processes; of followers the one that follows.
 func (s *scene) anyone(role work.Role) **process {
 	list := s.writers
-	if role == work.Reader {
+	switch role {
+	case work.Reader:
 		list = s.readers
+	case work.Follower:
+		return s.following()
 	}
 	return &list[s.random.IntN(len(list))]
 }
@@ -29,8 +32,11 @@ func killAnytime(s *scene) {
 // at makes a process act when it comes to a point.
 func at(point work.Point, act func(s *scene, p **process, point work.Point)) func(*scene) {
 	role := work.Writer
-	if point == work.Leased || point == work.Saving {
+	switch point {
+	case work.Leased, work.Saving:
 		role = work.Reader
+	case work.Telling:
+		role = work.Follower
 	}
 	return func(s *scene) { act(s, s.anyone(role), point) }
 }
@@ -237,7 +243,7 @@ func byHand(what string) func(*scene) {
 
 // heal undoes what a fault may have left.
 func (s *scene) heal() {
-	for _, p := range append(s.readers, s.writers...) {
+	for _, p := range s.everyone() {
 		p.signal(syscall.SIGCONT)
 	}
 	if s.proxy != nil {

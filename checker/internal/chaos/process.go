@@ -16,12 +16,14 @@ import (
 	"github.com/cacheplugin/cacheplugin/checker/internal/work"
 )
 
-// process is one reader or writer.
+// process is one reader, writer or follower.
 type process struct {
 	job   work.Job
 	cmd   *exec.Cmd
 	in    io.WriteCloser
 	reads atomic.Int64
+	// follows reports whether it is the follower that follows.
+	follows atomic.Bool
 
 	ready  chan struct{}   // closed when it is
 	at     chan work.Point // what it has reached
@@ -74,6 +76,8 @@ func (p *process) listen(out io.Reader) {
 		switch {
 		case t.Ready:
 			close(p.ready)
+		case t.Follows != nil:
+			p.follows.Store(*t.Follows)
 		case t.At != "":
 			select {
 			case p.at <- t.At:

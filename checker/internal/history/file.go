@@ -69,6 +69,7 @@ func encode(b []byte, r *Record, last int64) []byte {
 	} else {
 		b = binary.AppendUvarint(b, uint64(r.Seq))
 		b = append(b, flag(r.Untold))
+		b = binary.AppendUvarint(b, r.Place)
 	}
 	b = binary.AppendUvarint(b, uint64(len(r.States)))
 	for _, s := range r.States {
@@ -181,7 +182,7 @@ func decode(b []byte, r *Record, last int64) error {
 		r.End = r.Start + int64(c.uint())
 		r.A, r.B, r.Count = uint32(c.uint()), uint32(c.uint()), uint32(c.uint())
 	} else {
-		r.Seq, r.Untold = uint32(c.uint()), c.byte() == 1
+		r.Seq, r.Untold, r.Place = uint32(c.uint()), c.byte() == 1, c.uint()
 	}
 	for n := c.uint(); n > 0 && !c.bad; n-- {
 		head := c.byte()

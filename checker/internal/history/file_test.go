@@ -31,8 +31,8 @@ func records() *rapid.Generator[history.Record] {
 			r.Source = history.Source(rapid.IntRange(0, 2).Draw(t, "source"))
 			return r
 		}
-		r.Kind = history.Kind(rapid.IntRange(int(history.WriteBegin), int(history.WriteAborted)).Draw(t, "kind"))
-		r.Seq, r.Untold = number.Draw(t, "seq"), rapid.Bool().Draw(t, "untold")
+		r.Kind = history.Kind(rapid.IntRange(int(history.WriteBegin), int(history.FollowTold)).Draw(t, "kind"))
+		r.Seq, r.Untold, r.Place = number.Draw(t, "seq"), rapid.Bool().Draw(t, "untold"), rapid.Uint64().Draw(t, "place")
 		return r
 	})
 }

@@ -42,7 +42,7 @@ type State struct {
 type Kind uint8
 
 // The kinds. Reads have one record, at their end; a write transaction has up
-// to three, which are in the file before what they tell of goes on.
+// to four, which are in the file before what they tell of goes on.
 const (
 	ReadItem     Kind = iota + 1 // A is the ID; gives one row or none
 	ReadItems                    // the IDs are A and B
@@ -57,6 +57,8 @@ const (
 	WriteDone                    // COMMIT was answered, the invalidation is about to be sent
 	WriteReturn                  // Commit has returned nil
 	WriteAborted                 // nothing was committed, for certain
+	WriteLogged                  // it was committed, and lies before Place in the database's log
+	FollowTold                   // a follower has told of the database's log up to Place
 )
 
 // IsRead reports whether the kind is a read.
@@ -67,6 +69,7 @@ func (k Kind) String() string {
 		ReadItem: "item", ReadItems: "items", ReadList: "list", ReadCount: "count", ReadEither: "either",
 		ReadJoined: "joined", ReadGroup: "group", ReadGroupOf: "group of",
 		WriteBegin: "begin", WriteDone: "done", WriteReturn: "return", WriteAborted: "aborted",
+		WriteLogged: "logged", FollowTold: "told",
 	}[k]; ok {
 		return s
 	}
@@ -103,7 +106,9 @@ type Record struct {
 
 	// Of a write: Seq tells a client's transactions apart. Untold says that
 	// Commit returned nil although Redis could not be told: the invalidation
-	// is queued.
+	// is queued, or is up to a follower.
 	Seq    uint32
 	Untold bool
+	// Place is one in the database's log, as a number that grows.
+	Place uint64
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/cacheplugin/cacheplugin/checker/internal/history"
 )
@@ -16,7 +17,8 @@ type Grade uint8
 const (
 	// Told is cacheplugin.Returned with what it assumes: a commit binds later
 	// reads of the results that it changes once it has returned nil and its
-	// invalidation was not queued.
+	// invalidation was not queued. One that is up to a follower binds once that
+	// has told of the log behind it.
 	Told Grade = iota
 	// Returned is the same of every commit that has returned nil.
 	Returned
@@ -32,12 +34,21 @@ func (g Grade) String() string { return [...]string{"told", "returned", "committ
 type commit struct {
 	client  string
 	seq     uint32
-	began   int64 // COMMIT was about to be sent
-	done    int64 // it was answered; never if the process died before
-	back    int64 // Commit returned nil; never if it did not
-	untold  bool
+	began   int64  // COMMIT was about to be sent
+	done    int64  // it was answered; never if the process died before
+	back    int64  // Commit returned nil; never if it did not
+	told    int64  // Redis was told of it; never if nobody can say so
+	place   uint64 // behind it in the database's log; 0 if that is not known
 	states  []history.State
 	settled bool // known to be committed
+}
+
+// binds is when a transaction binds those who read later.
+func (c *commit) binds(g Grade) int64 {
+	if g == Told {
+		return c.told
+	}
+	return c.back
 }
 
 // version is one version of a row.
@@ -78,19 +89,26 @@ type Index struct {
 	orphans       map[history.Row][]*orphan
 	Commits       int // transactions
 	Orphans       int // of them, those that never returned
+	// Lag is how long after its return followers have told of each transaction
+	// that was up to them.
+	Lag Lateness
 }
 
 // ErrBroken is wrapped when the histories of the writers contradict each other
 // or the database: nothing can be judged by them.
 var ErrBroken = errors.New("rules: the histories contradict each other")
 
-// NewIndex reads the writers' files. initial are the rows as version 0, final
-// those at the end, after the last writer has ended.
-func NewIndex(initial, final []history.State, files []string) (*Index, error) {
+// NewIndex reads the files of the writers and of the followers. initial are the rows
+// as version 0, final those at the end, after the last writer has ended.
+func NewIndex(initial, final []history.State, writers, followers []string) (*Index, error) {
 	x := &Index{orphans: map[history.Row][]*orphan{}}
+	followed, err := readFollowed(followers)
+	if err != nil {
+		return nil, err
+	}
 	candidates := map[history.Row][]version{}
-	for _, file := range files {
-		if err := readCommits(file, candidates); err != nil {
+	for _, file := range writers {
+		if err := readCommits(file, followed, candidates); err != nil {
 			return nil, err
 		}
 	}
@@ -121,12 +139,12 @@ func NewIndex(initial, final []history.State, files []string) (*Index, error) {
 }
 
 // readCommits collects the versions that a writer has tried to make.
-func readCommits(file string, into map[history.Row][]version) error {
+func readCommits(file string, followed followed, into map[history.Row][]version) error {
 	open := map[uint32]*commit{}
 	err := history.Read(file, func(r *history.Record) error {
 		if r.Kind == history.WriteBegin {
 			open[r.Seq] = &commit{
-				client: ClientOf(file), seq: r.Seq, began: r.Start, done: never, back: never,
+				client: ClientOf(file), seq: r.Seq, began: r.Start, done: never, back: never, told: never,
 				states: slices.Clone(r.States),
 			}
 			return nil
@@ -139,8 +157,14 @@ func readCommits(file string, into map[history.Row][]version) error {
 		case history.WriteDone:
 			c.done = r.Start
 		case history.WriteReturn:
-			c.back, c.untold, c.settled = r.Start, r.Untold, true
+			c.back, c.settled = r.Start, true
 			c.done = min(c.done, c.back)
+			if !r.Untold {
+				c.told = c.back
+			}
+		case history.WriteLogged:
+			c.place = r.Place
+			c.told = min(c.told, followed.told(c.place))
 		case history.WriteAborted:
 			delete(open, r.Seq)
 		}
@@ -219,10 +243,7 @@ func (x *Index) bind() {
 				continue
 			}
 			for i, v := range c.versions[1:] {
-				at := v.back
-				if Grade(g) == Told && v.untold {
-					at = never
-				}
+				at := v.binds(Grade(g))
 				own := point{at, int64(i + 1)}
 				rows[c.Row] = append(rows[c.Row], own)
 				floors[query{Row: c.Row}] = append(floors[query{Row: c.Row}], point{at, v.began})
@@ -249,6 +270,9 @@ func (x *Index) bind() {
 				x.Commits++
 				if v.back == never {
 					x.Orphans++
+				}
+				if v.place > 0 && v.told != never {
+					x.Lag.add(false, time.Duration(max(0, v.told-v.back)))
 				}
 			}
 			if v.back == never && v.commit.done != never {

@@ -92,10 +92,7 @@ func (x *Index) Registers(g Grade, files []string, limit int, timeout time.Durat
 				break
 			}
 			write := register{item: c.ID, version: uint32(i + 1)}
-			back := v.back
-			if g == Told && v.untold {
-				back = never
-			}
+			back := v.binds(g)
 			add := func(op uint8, call, back int64) {
 				write.op = op
 				ops = append(ops, porcupine.Operation{ClientId: len(files) + len(ops), Call: call, Return: back, Input: write})

@@ -79,6 +79,17 @@ func (h *hand) commit(client string, at times, untold bool, states ...history.St
 	}
 }
 
+// foreign writes one down that is up to followers, and where it is in the log.
+func (h *hand) foreign(client string, at times, place uint64, states ...history.State) {
+	h.commit(client, at, true, states...)
+	h.add(client, history.Record{Kind: history.WriteLogged, Start: at.back * ms, Seq: h.sequence, Place: place})
+}
+
+// told writes down up to where a follower has told of the log.
+func (h *hand) told(at int64, place uint64) {
+	h.add("follower", history.Record{Kind: history.FollowTold, Start: at * ms, Place: place})
+}
+
 // hit writes a read from the cache down.
 func (h *hand) hit(kind history.Kind, a, b uint32, start, end int64, states ...history.State) {
 	h.add("reader", history.Record{Kind: kind, A: a, B: b, Start: start * ms, End: end * ms, Source: history.FromCache, States: states})
@@ -90,10 +101,14 @@ func (h *hand) count(group uint32, n uint32, start, end int64) {
 
 func (h *hand) index() (*rules.Index, error) {
 	h.t.Helper()
-	var writers []string
+	var writers, followers []string
 	for _, path := range h.names {
 		require.NoError(h.t, h.clients[rules.ClientOf(path)].Flush())
-		if rules.ClientOf(path) != "reader" {
+		switch rules.ClientOf(path) {
+		case "reader":
+		case "follower":
+			followers = append(followers, path)
+		default:
 			writers = append(writers, path)
 		}
 	}
@@ -101,7 +116,7 @@ func (h *hand) index() (*rules.Index, error) {
 	for _, s := range h.initial {
 		final = append(final, h.current[s.Row])
 	}
-	return rules.NewIndex(h.initial, final, writers)
+	return rules.NewIndex(h.initial, final, writers, followers)
 }
 
 func (h *hand) judge(promised rules.Grade) *rules.Verdict {
@@ -135,6 +150,18 @@ func TestEachWayToBeWrong(t *testing.T) {
 			h.commit("w", times{1, 2, 3}, true, item(1, 1, 1))
 			h.hit(history.ReadItem, 1, 0, 4, 5, item(1, 0, 1))
 		}, [5]int64{0, 1, 1, 0, 0}},
+		"an old row of whose commit nobody has told": {func(h *hand) {
+			h.foreign("w", times{1, 2, 3}, 10, item(1, 1, 1))
+			h.told(4, 9)
+			h.told(8, 10)
+			h.hit(history.ReadItem, 1, 0, 5, 6, item(1, 0, 1))
+		}, [5]int64{0, 1, 1, 0, 0}},
+		"an old row of whose commit a follower has told": {func(h *hand) {
+			h.foreign("w", times{1, 2, 3}, 10, item(1, 1, 1))
+			h.told(4, 11)
+			h.told(5, 7) // another one, which has begun behind
+			h.hit(history.ReadItem, 1, 0, 6, 7, item(1, 0, 1))
+		}, [5]int64{1, 1, 1, 0, 0}},
 		"a commit that is under way": {func(h *hand) {
 			h.commit("w", times{1, 6, 7}, false, item(1, 1, 1))
 			h.hit(history.ReadItem, 1, 0, 3, 5, item(1, 0, 1))
@@ -238,6 +265,19 @@ func TestTheLatenessIsWhatThePromiseDoesNotAllow(t *testing.T) {
 		require.Equal(t, want, v.ByGrade[g].Longest.Milliseconds(), g)
 		require.Equal(t, v.ByGrade[g].Longest, v.ByGrade[g].P99(), g)
 	}
+}
+
+func TestTheLagIsFromTheReturnToTheTelling(t *testing.T) {
+	h := newHand(t)
+	h.foreign("w", times{1, 2, 3}, 10, item(1, 1, 1))
+	h.foreign("w", times{4, 5, 6}, 20, item(1, 2, 1))
+	h.foreign("w", times{7, 8, 9}, 30, item(1, 3, 1))
+	h.told(5, 10)
+	h.told(16, 29)
+	x, err := h.index()
+	require.NoError(t, err)
+	require.EqualValues(t, 2, x.Lag.Reads, "of the third nobody has told")
+	require.Equal(t, 10*time.Millisecond, x.Lag.Longest)
 }
 
 func TestAKilledWritersTransactionIsJudgedByWhatBecameOfIt(t *testing.T) {

@@ -11,6 +11,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 
@@ -32,10 +33,13 @@ const (
 	Unfenced = "unfenced"
 	// Deaf drops nothing at all.
 	Deaf = "deaf"
+	// Hasty takes what others have committed to have been seen by all some time before
+	// it was: what was leased in between stays.
+	Hasty = "hasty"
 )
 
 // All are the weaknesses.
-func All() []string { return []string{Late, Unverified, Faithful, Unfenced, Deaf} }
+func All() []string { return []string{Late, Unverified, Faithful, Unfenced, Deaf, Hasty} }
 
 // Hook weakens what a client sends.
 type Hook struct {
@@ -60,6 +64,7 @@ func New(weakness string) (*Hook, error) {
 		Faithful:   {"string.match(info, 'master_replid:(%x+)') or 'none'", "'none'"},
 		Unfenced:   {},
 		Deaf:       {},
+		Hasty:      {},
 	}
 	edit, known := edits[weakness]
 	if !known {
@@ -100,6 +105,7 @@ func (h *Hook) ProcessHook(next redis.ProcessHook) redis.ProcessHook {
 			c.SetVal([]any{int64(0), int64(0)})
 			return nil
 		}
+		h.hasten(cmd)
 		return next(ctx, cmd)
 	}
 }
@@ -113,6 +119,7 @@ func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 				c.SetVal([]any{int64(0), int64(0)})
 				continue
 			}
+			h.hasten(cmd)
 			sent = append(sent, cmd)
 		}
 		if len(sent) == 0 {
@@ -131,6 +138,21 @@ func (h *Hook) drops(cmd redis.Cmder) bool {
 	hold := args[3+args[2].(int)+lua.HoldArg]
 	fence := hold != "0" && hold != "-1"
 	return fence == (h.weakness == Unfenced)
+}
+
+// hastening is by how much Hasty puts the moment back.
+const hastening = 50 * time.Millisecond
+
+// hasten has a call that spares what was leased after some moment spare more.
+func (h *Hook) hasten(cmd redis.Cmder) {
+	if h.weakness != Hasty || !runs(cmd, lua.Invalidate) {
+		return
+	}
+	args := cmd.Args()
+	at := &args[3+args[2].(int)+lua.SeenArg]
+	if seen, ok := (*at).(int64); ok {
+		*at = seen - hastening.Microseconds()
+	}
 }
 
 // saveLate registers what the look-up of this result should have registered

@@ -11,8 +11,9 @@ type Role string
 
 // The roles.
 const (
-	Reader Role = "reader"
-	Writer Role = "writer"
+	Reader   Role = "reader"
+	Writer   Role = "writer"
+	Follower Role = "follower" // of the database's log
 )
 
 // Job is what one process is to do. It is the first line on its standard
@@ -45,6 +46,9 @@ type Job struct {
 	LeaseTTL      time.Duration
 	Lock          bool // readers wait for each other's results
 	Outbox        bool // there is one, see Outbox
+	// Foreign is a writer without the plugin. It notes where in the database's log its
+	// transactions are, for it is up to followers to tell Redis of them.
+	Foreign bool
 }
 
 // Point is a moment of the protocol at which a process can be made to act.
@@ -57,6 +61,7 @@ const (
 	Fenced     Point = "fenced"     // the fence is set, COMMIT is about to be sent (Strict)
 	Committed  Point = "committed"  // COMMIT was answered, the invalidation is about to be sent
 	Invalidate Point = "invalidate" // the invalidation was answered, Commit is about to return
+	Telling    Point = "telling"    // a follower has read changes and is about to tell Redis of them
 )
 
 // Action is what a process does at a point.
@@ -84,11 +89,12 @@ type Command struct {
 
 // Told is a line from a process.
 type Told struct {
-	Ready bool   `json:",omitempty"`
-	At    Point  `json:",omitempty"` // it is there and about to act
-	Reads int64  `json:",omitempty"` // so far
-	Error string `json:",omitempty"` // it can't go on
-	Final *Stats `json:",omitempty"` // the last line
+	Ready   bool   `json:",omitempty"`
+	At      Point  `json:",omitempty"` // it is there and about to act
+	Reads   int64  `json:",omitempty"` // so far
+	Follows *bool  `json:",omitempty"` // whether it is the one that follows
+	Error   string `json:",omitempty"` // it can't go on
+	Final   *Stats `json:",omitempty"` // the last line
 }
 
 // Stats is what a process has counted.

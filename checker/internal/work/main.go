@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -18,13 +17,9 @@ import (
 
 	"github.com/redis/go-redis/v9"
 	"gorm.io/gorm"
-	"gorm.io/gorm/logger"
 
 	"github.com/cacheplugin/cacheplugin"
-	"github.com/cacheplugin/cacheplugin/cache"
 	"github.com/cacheplugin/cacheplugin/checker/internal/history"
-	"github.com/cacheplugin/cacheplugin/checker/internal/weaken"
-	"github.com/cacheplugin/cacheplugin/integration/testdb"
 )
 
 // Env is set in the environment of the checker's processes.
@@ -54,8 +49,8 @@ func Main(in io.Reader, out io.Writer) error {
 type process struct {
 	job    Job
 	db     *gorm.DB
-	beside *gorm.DB // on the same pool, without the plugin
-	plugin *cacheplugin.Plugin
+	beside *gorm.DB            // on the same pool, without the plugin
+	plugin *cacheplugin.Plugin // nil in a foreign writer, as what follows
 	client redis.UniversalClient
 	wire   *wire
 
@@ -86,7 +81,9 @@ func (p *process) run(commands *bufio.Scanner) error {
 	if err := p.open(); err != nil {
 		return err
 	}
-	defer p.client.Close()
+	if p.client != nil {
+		defer p.client.Close()
+	}
 	var clients sync.WaitGroup
 	for n := range p.job.Clients {
 		log, err := history.Create(filepath.Join(p.job.Dir, fmt.Sprintf("%s-%d.log", p.job.Name, n)))
@@ -110,11 +107,13 @@ func (p *process) run(commands *bufio.Scanner) error {
 	clients.Wait()
 	close(stop)
 	progress.Wait()
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
-	defer cancel()
-	_ = p.plugin.Close(ctx) // what it had to leave is told by the statistics
 	p.stats.Reads = p.reads.Load()
-	p.stats.Plugin = p.plugin.Stats()
+	if p.plugin != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_ = p.plugin.Close(ctx) // what it had to leave is told by the statistics
+		p.stats.Plugin = p.plugin.Stats()
+	}
 	if p.err != nil {
 		return p.err
 	}
@@ -131,7 +130,10 @@ func (p *process) failed(err error) {
 
 // serve is one client's loop.
 func (p *process) serve(random *rand.Rand, log *history.Writer) error {
-	if p.job.Role == Reader {
+	switch p.job.Role {
+	case Follower:
+		return p.follow(log)
+	case Reader:
 		r := newReader(p.job, p.db, random, log)
 		failures := int64(0)
 		for !p.done.Load() {
@@ -140,6 +142,7 @@ func (p *process) serve(random *rand.Rand, log *history.Writer) error {
 				if failures > 1000 {
 					return fmt.Errorf("work: a reader of %s: %w", p.job.Name, err)
 				}
+				time.Sleep(10 * time.Millisecond) // or it is gone for a while
 				continue
 			}
 			p.reads.Add(1)
@@ -228,80 +231,6 @@ func (p *process) invalidate(what string) {
 	_ = cacheplugin.InvalidateModel(p.db, &Item{}, &Team{})
 }
 
-// open opens the database with the plugin.
-func (p *process) open() error {
-	dsn := p.job.DSN
-	if p.job.Dialect == "sqlite" && p.job.Role == Writer {
-		// A transaction that has read before it writes would fail when another
-		// one has written meanwhile.
-		dsn += "&_txlock=immediate"
-	}
-	db, err := gorm.Open(testdb.OfDialect(p.job.Dialect).Dialector(dsn), &gorm.Config{Logger: logger.Discard})
-	if err != nil {
-		return fmt.Errorf("work: open the database: %w", err)
-	}
-	pool, err := db.DB()
-	if err != nil {
-		return fmt.Errorf("work: open the database: %w", err)
-	}
-	pool.SetMaxOpenConns(p.job.Clients + 2)
-	pool.SetMaxIdleConns(p.job.Clients + 2)
-
-	redis.SetLogger(silent{}) // which is the process's, and knows of outages that are on purpose
-	var own *redis.Client
-	if p.job.Cluster {
-		p.client = redis.NewClusterClient(&redis.ClusterOptions{Addrs: strings.Split(p.job.Redis, ",")})
-	} else {
-		own = redis.NewClient(&redis.Options{Addr: p.job.Redis, PipelinePoolSize: -1}) // DirectConnections needs one pool
-		p.client = own
-	}
-	p.wire = &wire{tell: p.tell}
-	p.client.AddHook(p.wire)
-	if p.job.Weakness != "" {
-		weak, err := weaken.New(p.job.Weakness)
-		if err != nil {
-			return err
-		}
-		p.client.AddHook(weak)
-	}
-	client := p.client
-	if p.job.Watched && own != nil {
-		client = watched{own}
-	}
-	var outbox *cacheplugin.Outbox
-	if p.job.Outbox {
-		o := Outbox()
-		outbox = &o
-	}
-	var kept *cacheplugin.NearCache
-	if p.job.Near {
-		kept = &cacheplugin.NearCache{}
-	}
-	p.plugin = cacheplugin.New(cacheplugin.Config{
-		Outbox: outbox, NearCache: kept,
-		Redis: client, Prefix: p.job.Prefix, Mode: p.job.Mode, Consistency: p.job.Consistency, DirectConnections: p.job.Direct,
-		Profiles: cacheplugin.Profiles{
-			"*":     {Ops: cache.All, Timeout: p.job.Timeout, Lock: p.job.Lock},
-			"tombs": nil,
-		},
-		FenceTTL: p.job.FenceTTL, LeaseTTL: p.job.LeaseTTL,
-		Logger: slog.New(slog.NewTextHandler(io.Discard, nil)),
-		Observer: cacheplugin.ObserverFunc(func(ctx context.Context, e cacheplugin.Event) {
-			if r, ok := ctx.Value(readingKey{}).(*reading); ok {
-				r.observe(e)
-			} else if t, ok := ctx.Value(transactionKey{}).(*transaction); ok {
-				t.observe(e)
-			}
-		}),
-	})
-	if err := db.Use(p.plugin); err != nil {
-		return fmt.Errorf("work: use the plugin: %w", err)
-	}
-	p.db = db
-	p.beside, err = besideOf(db, p.job.Dialect, dsn)
-	return err
-}
-
 // Enter runs a process and exits if this program was started as one.
 func Enter() {
 	if os.Getenv(Env) == "" {
@@ -313,9 +242,3 @@ func Enter() {
 	}
 	os.Exit(0)
 }
-
-// silent is a log of go-redis that says nothing.
-type silent struct{}
-
-// Printf implements go-redis's logger.
-func (silent) Printf(context.Context, string, ...any) {}

@@ -8,6 +8,7 @@ import (
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin/checker/internal/history"
+	"github.com/cacheplugin/cacheplugin/replication/postgres"
 )
 
 // Item is a row whose version goes up by one in each transaction that touches
@@ -56,6 +57,18 @@ func Setup(db *gorm.DB, items, groups int) ([]history.State, error) {
 		return nil, fmt.Errorf("work: make the groups: %w", err)
 	}
 	return States(db)
+}
+
+// Publish has the log of a database tell all that a follower asks for: of items
+// the old rows as a whole, of groups their keys alone.
+func Publish(db *gorm.DB) error {
+	if db.Name() != "postgres" {
+		return nil
+	}
+	if err := db.Exec("CREATE PUBLICATION cacheplugin FOR ALL TABLES").Error; err != nil {
+		return fmt.Errorf("work: publish the tables: %w", err)
+	}
+	return postgres.SetReplicaIdentity(db, &Item{})
 }
 
 // States reads the state of every row from the database.

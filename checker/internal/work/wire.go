@@ -19,6 +19,8 @@ import (
 type wire struct {
 	armed atomic.Pointer[armed]
 	tell  func(Told)
+	// follows is set in a process that tells of what others have committed.
+	follows bool
 }
 
 // watched is a client that the plugin doesn't recognise as go-redis's own: it
@@ -95,6 +97,8 @@ func (w *wire) before(ctx context.Context, cmd redis.Cmder) {
 		if t, ok := ctx.Value(transactionKey{}).(*transaction); ok {
 			t.answered()
 			w.reach(Committed)
+		} else if w.follows {
+			w.reach(Telling)
 		}
 	}
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/checker/internal/history"
+	"github.com/cacheplugin/cacheplugin/integration/testdb"
 )
 
 // writer is one client that writes.
@@ -93,7 +94,13 @@ func (w *writer) one() (outcome, error) {
 	err = open.commit()
 	switch {
 	case err == nil:
-		t.note(history.Record{Kind: history.WriteReturn, Start: history.Now(), Untold: t.untold})
+		t.note(history.Record{Kind: history.WriteReturn, Start: history.Now(), Untold: t.untold || w.job.Foreign})
+		if w.job.Foreign {
+			// If the database is gone by now, nobody can say when it was told.
+			if place, err := testdb.LogEnd(w.db); err == nil {
+				t.note(history.Record{Kind: history.WriteLogged, Start: history.Now(), Place: place})
+			}
+		}
 		return committed, t.failure
 	case errors.Is(err, cacheplugin.ErrNotFenced):
 		t.note(history.Record{Kind: history.WriteAborted, Start: history.Now()})
