@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"gorm.io/gorm"
 
+	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/integration/internal/fixture"
 	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
@@ -14,16 +15,24 @@ import (
 )
 
 // onOwn is a fixture on a server of the test's own, whose log can be followed.
-func onOwn(t *testing.T, own *testdb.Own) (f *fixture.Fixture, p follower) {
+func onOwn(t *testing.T, own *testdb.Own) (*fixture.Fixture, follower) {
 	t.Helper()
-	f = fixture.New(t, own.Database, fixture.Options{Models: []any{&article{}}})
+	f, p, _ := onOwnGated(t, own, cacheplugin.Config{})
+	return f, p
+}
+
+// onOwnGated is onOwn, with a gate before what the follower tells.
+func onOwnGated(t *testing.T, own *testdb.Own, c cacheplugin.Config) (*fixture.Fixture, follower, *gate) {
+	t.Helper()
+	f := fixture.New(t, own.Database, fixture.Options{Models: []any{&article{}}, Config: c})
+	g := &gate{}
 	dsn := own.DSN(t, f.Plain)
 	if own.Name == testenv.MariaDB {
-		return f, newMariaDB(t, f, mysql.Config{DSN: dsn})
+		return f, newMariaDB(t, sibling(t, f, g), mysql.Config{DSN: dsn}), g
 	}
 	execute(t, f, "CREATE PUBLICATION cacheplugin FOR ALL TABLES")
 	require.NoError(t, postgres.SetReplicaIdentity(f.Plain, &article{}))
-	return f, newPostgres(t, f, postgres.Config{URL: dsn})
+	return f, newPostgres(t, sibling(t, f, g), postgres.Config{URL: dsn}), g
 }
 
 // dropIdle closes connections that a pool keeps, and that lead nowhere any more.

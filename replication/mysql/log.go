@@ -11,6 +11,7 @@ import (
 	"net"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	gomysql "github.com/go-mysql-org/go-mysql/mysql"
@@ -73,7 +74,10 @@ type log struct {
 
 	db      *sql.DB // for questions; nil before Check
 	checked time.Time
-	gone    string // why the position that was asked for can't be had; set for the next Open
+
+	mu   sync.Mutex
+	end  place  // where the log ended at the last look
+	gone string // why the position that was asked for can't be had; set for the next Open
 }
 
 var _ follow.Log = (*log)(nil)
@@ -144,7 +148,39 @@ func (l *log) Look(ctx context.Context) (follow.View, error) {
 		l.checked = time.Now()
 	}
 	end, err := visible(ctx, l.db)
-	return view{end}, err
+	if err != nil {
+		return nil, err
+	}
+	return view{end}, l.moves(end)
+}
+
+// moves notes where the log ends. It never goes back.
+func (l *log) moves(end place) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	before := l.end
+	l.end = end
+	if end.id() >= before.id() {
+		return nil
+	}
+	// The server goes on sending the old log, which nobody writes to any more.
+	l.gone = fmt.Sprintf("the log has ended at %s and ends at %s now: it was numbered anew (RESET MASTER), or is another one", before, end)
+	return errors.New(l.gone)
+}
+
+func (l *log) setGone(reason string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end, l.gone = place{}, reason
+}
+
+// takeGone returns why the position can't be had, once.
+func (l *log) takeGone() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	reason := l.gone
+	l.gone = ""
+	return reason
 }
 
 func visible(ctx context.Context, db *sql.DB) (place, error) {
@@ -175,8 +211,7 @@ func (v view) Behind(position string) int64 {
 
 // Open implements follow.Log.
 func (l *log) Open(ctx context.Context, position string) (follow.Stream, error) {
-	lost := l.gone
-	l.gone = ""
+	lost := l.takeGone()
 	at, err := parsePlace(position)
 	switch {
 	case lost != "":
@@ -240,7 +275,7 @@ func (l *log) readError(err error) error {
 	}
 	switch answer.Code {
 	case gomysql.ER_MASTER_FATAL_ERROR_READING_BINLOG:
-		l.gone = "the server does not have the position any more: " + answer.Message
+		l.setGone("the server does not have the position any more (binlog_expire_logs_seconds, PURGE BINARY LOGS, RESET MASTER): " + answer.Message)
 	case gomysql.ER_ACCESS_DENIED_ERROR, gomysql.ER_SPECIFIC_ACCESS_DENIED_ERROR:
 		return fmt.Errorf("%w: read the log: %w: GRANT REPLICATION SLAVE ON *.* TO the user of DSN", ErrSetup, err)
 	}
