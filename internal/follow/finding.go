@@ -35,7 +35,7 @@ func (f *Findings) Add(name string, state State, remedy, format string, args ...
 func (f Findings) Err() error {
 	for _, one := range f {
 		if one.State == Problem {
-			return fmt.Errorf("%w: %s: %s: %s", ErrSetup, one.Name, one.Found, one.Remedy)
+			return Setup(one.Name, one.Found, one.Remedy)
 		}
 	}
 	return nil

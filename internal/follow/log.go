@@ -11,12 +11,9 @@ import (
 // be followed. The message names the setting and the remedy.
 var ErrSetup = errors.New("cacheplugin: change capture")
 
-// Setup returns an error about something of a server: what it is, and what to do.
-func Setup(setting string, value any, remedy string) error {
-	if s, ok := value.(string); ok {
-		value = fmt.Sprintf("%q", s)
-	}
-	return fmt.Errorf("%w: %s is %v: %s", ErrSetup, setting, value, remedy)
+// Setup returns an error about something of a server: what was found, and what to do.
+func Setup(setting, found, remedy string) error {
+	return fmt.Errorf("%w: %s: %s: %s", ErrSetup, setting, found, remedy)
 }
 
 // Log is a database's log.

@@ -116,7 +116,7 @@ func (l *log) Check(ctx context.Context) (name, about string, err error) {
 		return "", "", err
 	}
 	if ours.Database != theirs.Database {
-		return "", "", follow.Setup("DSN", "that of the database "+ours.Database, "the handle is connected to "+theirs.Database+": give the same server and database in both")
+		return "", "", follow.Setup("DSN", "it is that of the database "+ours.Database, "the handle is connected to "+theirs.Database+": give the same server and database in both")
 	}
 	return "mysql " + ours.Database, "mariadb " + ours.Database, nil
 }

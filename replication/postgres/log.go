@@ -92,7 +92,7 @@ func (l *log) identify(ctx context.Context) (name, about string, err error) {
 		theirs = theirs[at+1:]
 	}
 	if ours != theirs {
-		return "", "", follow.Setup("URL", "that of the database "+ours, "the handle is connected to "+theirs+": give the same database in both")
+		return "", "", follow.Setup("URL", "it is that of the database "+ours, "the handle is connected to "+theirs+": give the same database in both")
 	}
 	return "postgres " + ours + " " + l.config.Slot, fmt.Sprintf("postgres %s, slot %s", database, l.config.Slot), nil
 }
@@ -299,7 +299,7 @@ func compare(confirmed, position, slot string) (begins, lost string, err error) 
 func (s *stream) free(ctx context.Context, questions *pgx.Conn, found *slot) error {
 	for tries := 0; found != nil && found.active; tries++ {
 		if found.application != s.log.application() {
-			return follow.Setup("slot "+s.log.config.Slot, fmt.Sprintf("in use by %q (process %d)", found.application, found.pid),
+			return follow.Setup("slot "+s.log.config.Slot, fmt.Sprintf("it is in use by %q (process %d)", found.application, found.pid),
 				"give each follower's Prefix a Slot of its own")
 		}
 		if tries > 50 {

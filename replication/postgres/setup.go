@@ -100,7 +100,7 @@ func setupError(err error) error {
 	case "3D000":
 		remedy = "correct the name of the database in URL"
 	case "42501":
-		remedy = "give the user of URL the attribute: ALTER ROLE user REPLICATION"
+		remedy = "give the user of URL what it lacks: ALTER ROLE user REPLICATION, GRANT CONNECT ON DATABASE"
 	case "53400":
 		remedy = "raise max_replication_slots, or drop a slot that nobody uses (SELECT * FROM pg_replication_slots)"
 	case "42704":
