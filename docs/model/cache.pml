@@ -24,6 +24,13 @@
  *        Writers:  FENCE   drop and fence before COMMIT
  *                  BARE    only fence, drop nothing before COMMIT
  *                  SPLIT   read the sets in one call and drop in another
+ *                  FOLLOW=mask  of writers whose commits are in a log that is followed:
+ *                          somebody looks at the server's clock after the commit could
+ *                          be seen, drops what was leased before, and perhaps does so
+ *                          again. The writer itself may have dropped all of it before
+ *                  HASTY   with FOLLOW: the clock is looked at before that
+ *                  STORED  with FOLLOW: what was stored since then stays, whenever it
+ *                          was leased
  *        Readers:  LATE    schemes are registered with the result, not before
  *                  ADOPT   with LAZY: one who finds a lease that the sets don't
  *                          name makes it their member again and waits for it
@@ -107,6 +114,10 @@ byte old_stamp[2], old_members[2], old_kind[3], old_has[3], old_holder[3], old_e
 byte old_garbage[2];
 #endif
 #endif
+#ifdef FOLLOW
+byte looked;                             /* followed writers for whom the clock was looked at, a mask */
+byte fresh[3], fresh_stamp[2];           /* of which of these before an entry was leased, or a stamp made */
+#endif
 #ifdef REPLICA
 byte replica[3];                         /* the version of each result there */
 bool caught = true;                      /* it has what was committed by the last invalidation */
@@ -168,7 +179,16 @@ byte n;                                  /* scratch, zero between steps */
 #else
 #define NO_ERA(q)
 #endif
-#define CLEAR(q) kind[q] = NOTHING; has[q] = 0; holder[q] = 0; vouched[q] = 0; vouch0[q] = 0; vouch1[q] = 0 NO_ERA(q)
+#ifdef FOLLOW
+#define STALE(q) ; fresh[q] = 0
+#define LEASED_NOW(q) fresh[q] = looked;
+#define STAMPED_NOW(c) ; fresh_stamp[c] = looked
+#else
+#define STALE(q)
+#define LEASED_NOW(q)
+#define STAMPED_NOW(c)
+#endif
+#define CLEAR(q) kind[q] = NOTHING; has[q] = 0; holder[q] = 0; vouched[q] = 0; vouch0[q] = 0; vouch1[q] = 0 NO_ERA(q) STALE(q)
 
 /* What refers to an identity that is gone can never be valid again: all such
  * states are one. Not so where identities come back, nor for one who has found it
@@ -223,8 +243,20 @@ byte n;                                  /* scratch, zero between steps */
 
 /* The invalidation: what depends on the conjunctions of the rows' images, as far
  * as a scheme is registered. */
-#ifdef STAMPS
+#if defined(STAMPS) && defined(FOLLOW)
+#define DROP(c) if :: HAS(images & schemes, c) && !HAS(fresh_stamp[c], me) -> stamp[c] = 0; fresh_stamp[c] = 0 :: else fi
+#elif defined(STAMPS)
 #define DROP(c) if :: HAS(images & schemes, c) -> stamp[c] = 0 :: else fi
+#elif defined(FOLLOW)
+#define OLDER(c, q) if :: HAS(members[c], q) && !HAS(fresh[q], me) -> CLEAR(q); members[c] = members[c] & (255 - (1 << q)) :: else fi
+#ifdef LAZY
+#define TAKE_AWAY(c) :: garbage[c] = garbage[c] | members[c]; members[c] = 0
+#else
+#define TAKE_AWAY(c)
+#endif
+#define DROP(c) if :: HAS(images & schemes, c) && members[c] != 0 -> \
+    if :: OLDER(c, 0); OLDER(c, 1); OLDER(c, 2) \
+    TAKE_AWAY(c) fi :: else fi
 #else
 #ifdef LAZY
 #define TAKE_AWAY(c) :: garbage[c] = garbage[c] | members[c]
@@ -287,6 +319,9 @@ byte n;                                  /* scratch, zero between steps */
 
 proctype Reader(byte me) {
   byte q, seen;
+#ifdef FOLLOW
+  byte since_when;
+#endif
 #ifdef PLAIN
   byte due;
 #ifdef RESTORE
@@ -389,13 +424,13 @@ again:
     given[me] = generation;
     CLEAR(q);
 #ifdef STAMPS
-    if :: HAS(ON(q), 0) -> if :: stamp[0] == 0 -> DRAW(USED0, stamp[0]) :: else fi; given0[me] = stamp[0] :: else fi;
-    if :: HAS(ON(q), 1) -> if :: stamp[1] == 0 -> DRAW(USED1, stamp[1]) :: else fi; given1[me] = stamp[1] :: else fi;
+    if :: HAS(ON(q), 0) -> if :: stamp[0] == 0 -> DRAW(USED0, stamp[0]) STAMPED_NOW(0) :: else fi; given0[me] = stamp[0] :: else fi;
+    if :: HAS(ON(q), 1) -> if :: stamp[1] == 0 -> DRAW(USED1, stamp[1]) STAMPED_NOW(1) :: else fi; given1[me] = stamp[1] :: else fi;
 #else
     if :: HAS(ON(q), 0) -> members[0] = members[0] | (1 << q) :: else fi;
     if :: HAS(ON(q), 1) -> members[1] = members[1] | (1 << q) :: else fi;
 #endif
-    kind[q] = LEASE; holder[q] = me + 1;
+    kind[q] = LEASE; holder[q] = me + 1; LEASED_NOW(q)
 #ifdef AGAIN
     sent[me] = q + 1;
 #endif
@@ -412,7 +447,15 @@ again:
   atomic {
     if
     :: kind[q] == LEASE && holder[q] == me + 1 ->
+#if defined(FOLLOW) && !defined(STORED)
+       since_when = fresh[q];
+#elif defined(FOLLOW)
+       since_when = looked;
+#endif
        CLEAR(q);
+#ifdef FOLLOW
+       fresh[q] = since_when; since_when = 0;
+#endif
        kind[q] = VALUE; has[q] = seen; vouched[q] = given[me]; vouch0[q] = given0[me]; vouch1[q] = given1[me];
 #ifdef RESTORE
        era[q] = lent[me];
@@ -428,6 +471,13 @@ again:
   }
 }
 
+#ifdef FOLLOW
+/* Look at the clock: what is there by now is older. */
+#define OLD_NOW(x) x = x & (255 - (1 << me));
+#define LOOK atomic { OLD_NOW(fresh[0]) OLD_NOW(fresh[1]) OLD_NOW(fresh[2]) OLD_NOW(fresh_stamp[0]) OLD_NOW(fresh_stamp[1]) \
+       looked = looked | (1 << me); printf("W%d: is followed, the clock is looked at\n", me) }
+#endif
+
 proctype Writer(byte me) {
   byte row, to, images, seen0, seen1, seen2;
 #ifdef SPLIT
@@ -440,6 +490,9 @@ proctype Writer(byte me) {
     images = (row == 0 -> 1 : 0) | ((group[row] == 0 || to == 0) -> 2 : 0);
     printf("W%d: locks row %d of group %d\n", me, row, group[row])
   };
+#ifdef HASTY
+  LOOK;
+#endif
 #ifdef FENCE
   /* invalidate.lua, with a fence to be set */
   atomic {
@@ -472,6 +525,18 @@ proctype Writer(byte me) {
   };
 #ifdef KILL
   if :: atomic { printf("W%d: is killed\n", me); goto end } :: skip fi;
+#endif
+#ifdef FOLLOW
+  if
+  :: !HAS(FOLLOW, me) -> skip
+  :: HAS(FOLLOW, me) -> skip             /* its program invalidates */
+  :: HAS(FOLLOW, me) ->
+told:
+#ifndef HASTY
+     LOOK;
+#endif
+     skip
+  fi;
 #endif
 #ifdef SPLIT
   atomic {
@@ -506,6 +571,9 @@ proctype Writer(byte me) {
     if :: owed[2] < seen2 -> owed[2] = seen2 :: else fi;
     printf("W%d: invalidates %d and returns\n", me, images)
   };
+#ifdef FOLLOW
+  if :: HAS(FOLLOW, me) -> goto told :: skip fi;
+#endif
 end:
   images = 0; seen0 = 0; seen1 = 0; seen2 = 0
 }
@@ -593,7 +661,7 @@ proctype World() {
 #define REMAKE(r) DRAW(USED, generation)
 #endif
 #ifdef STAMPS
-#define JOIN(c, used) if :: HAS(ON(q), c) && stamp[c] == 0 -> DRAW(used, stamp[c]) :: else fi
+#define JOIN(c, used) if :: HAS(ON(q), c) && stamp[c] == 0 -> DRAW(used, stamp[c]) STAMPED_NOW(c) :: else fi
 #else
 #define JOIN(c, used) if :: HAS(ON(q), c) -> members[c] = members[c] | (1 << q) :: else fi
 #endif
@@ -603,7 +671,7 @@ proctype World() {
        :: else -> \
           if :: generation == 0 -> REMAKE(r); schemes = 0 :: else fi; \
           schemes = schemes | ON(q); CLEAR(q); JOIN(0, USED0); JOIN(1, USED1); \
-          kind[q] = LEASE; holder[q] = SAME(r); \
+          kind[q] = LEASE; holder[q] = SAME(r); LEASED_NOW(q) \
           printf("the look-up of R%d is delivered again: leases %d\n", r, q) \
        fi; \
        made[r] = 0; q = 0 }

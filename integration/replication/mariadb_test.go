@@ -32,23 +32,9 @@ func newMariaDB(t testing.TB, f *fixture.Fixture, c mysql.Config) *mysql.Followe
 // toldMariaDB waits until a follower has told of everything that is in the log by now.
 func toldMariaDB(t testing.TB, f *fixture.Fixture, p follower) {
 	t.Helper()
-	var file, ignored string
-	var end int64
-	require.NoError(t, f.Plain.Raw("SHOW MASTER STATUS").Row().Scan(&file, &end, &ignored, &ignored))
-	want := fmt.Sprintf("%s:%010d", file, end)
-	eventually(t, func() bool {
-		var at string
-		var n int64
-		position := p.Status().Position
-		for i := len(position) - 1; i >= 0; i-- {
-			if position[i] == ':' {
-				at = position[:i]
-				_, _ = fmt.Sscanf(position[i+1:], "%d", &n)
-				break
-			}
-		}
-		return fmt.Sprintf("%s:%010d", at, n) >= want
-	}, "the follower does not reach ", want)
+	end, err := testdb.LogEnd(f.Plain)
+	require.NoError(t, err)
+	eventually(t, func() bool { return testdb.LogPlace(p.Status().Position) >= end }, "the follower does not reach the end of the log")
 }
 
 func TestMariaDB_drops_what_others_write_row_by_row(t *testing.T) {

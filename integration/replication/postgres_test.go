@@ -107,22 +107,11 @@ func titles(t testing.TB, f *fixture.Fixture, tag int64) func() {
 // told waits until a follower has told of everything that is in the log by now.
 func toldPostgres(t testing.TB, f *fixture.Fixture, p follower) {
 	t.Helper()
-	var end string
-	require.NoError(t, f.Plain.Raw("SELECT pg_current_wal_insert_lsn()::text").Scan(&end).Error)
+	end, err := testdb.LogEnd(f.Plain)
+	require.NoError(t, err)
 	// The test server's commits don't wait for the log to be written. This one does.
 	execute(t, f, "SELECT set_config('synchronous_commit', 'on', false), pg_logical_emit_message(true, 'test', 'x')")
-	eventually(t, func() bool {
-		var behind bool
-		require.NoError(t, f.Plain.Raw("SELECT ?::pg_lsn < ?::pg_lsn", orZero(p.Status().Position), end).Scan(&behind).Error)
-		return !behind
-	}, "the follower does not reach %s", end)
-}
-
-func orZero(position string) string {
-	if position == "" {
-		return "0/0"
-	}
-	return position
+	eventually(t, func() bool { return testdb.LogPlace(p.Status().Position) >= end }, "the follower does not reach the end of the log")
 }
 
 func TestPostgres_drops_what_others_write_row_by_row(t *testing.T) {
