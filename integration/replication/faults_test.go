@@ -170,6 +170,15 @@ func TestAnother_follower_takes_over_from_one_that_is_killed(t *testing.T) {
 	})
 }
 
+// seatKey is where the position is kept.
+func seatKey(t *testing.T, f *fixture.Fixture) string {
+	t.Helper()
+	keys, err := f.Config.Redis.Keys(t.Context(), "{"+f.Config.Prefix+"}L:*").Result()
+	require.NoError(t, err)
+	require.Len(t, keys, 1)
+	return keys[0]
+}
+
 // What a follower has missed for good drops everything, and is said.
 func TestPostgres_a_position_that_is_gone_drops_everything(t *testing.T) {
 	for name, lose := range map[string]func(t *testing.T, f *fixture.Fixture, c postgres.Config){
@@ -181,10 +190,11 @@ func TestPostgres_a_position_that_is_gone_drops_everything(t *testing.T) {
 			execute(t, f, "SELECT pg_replication_slot_advance(?, pg_current_wal_flush_lsn())", c.Slot)
 		},
 		"Redis has lost the position": func(t *testing.T, f *fixture.Fixture, _ postgres.Config) {
-			keys, err := f.Config.Redis.Keys(t.Context(), "{"+f.Config.Prefix+"}L:*").Result()
-			require.NoError(t, err)
-			require.Len(t, keys, 1)
-			require.NoError(t, f.Config.Redis.Del(t.Context(), keys...).Err())
+			require.NoError(t, f.Config.Redis.Del(t.Context(), seatKey(t, f)).Err())
+		},
+		"the server was set back": func(t *testing.T, f *fixture.Fixture, _ postgres.Config) {
+			// It is as if the log had once been longer.
+			require.NoError(t, f.Config.Redis.HSet(t.Context(), seatKey(t, f), "position", "FFFF/0").Err())
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -245,7 +245,10 @@ func (s *stream) start(ctx context.Context, questions *pgx.Conn, position string
 		}
 		err = s.create(ctx)
 	default:
-		s.begins, s.lost, err = compare(found.confirmed, position, name)
+		var system pglogrepl.IdentifySystemResult
+		if system, err = pglogrepl.IdentifySystem(ctx, s.conn); err == nil {
+			s.begins, s.lost, err = compare(found.confirmed, position, system.XLogPos, name)
+		}
 	}
 	if err != nil {
 		return err
@@ -275,8 +278,9 @@ func (s *stream) create(ctx context.Context) error {
 
 // compare compares the position of a slot with that up to which Redis was told. The
 // first must never be ahead: then somebody else has moved the slot, or Redis has lost
-// what it knew.
-func compare(confirmed, position, slot string) (begins, lost string, err error) {
+// what it knew. Nor may the second be ahead of the log: then the server has taken commits
+// back, and what is cached may have seen them.
+func compare(confirmed, position string, end pglogrepl.LSN, slot string) (begins, lost string, err error) {
 	server, err := pglogrepl.ParseLSN(confirmed)
 	if err != nil {
 		return "", "", err
@@ -290,6 +294,9 @@ func compare(confirmed, position, slot string) (begins, lost string, err error) 
 	}
 	if server > told {
 		return confirmed, fmt.Sprintf("slot %s is at %s, and was told of up to %s only: somebody else has moved it or made it anew", slot, confirmed, position), nil
+	}
+	if told > end {
+		return confirmed, fmt.Sprintf("the log ends at %s, and was told of up to %s: the server was set back", end, position), nil
 	}
 	// What the server sends again is told again.
 	return confirmed, "", nil
