@@ -260,7 +260,7 @@ func (i *byHand) row(table *catalog.Table, image conj.Image) error {
 	if err != nil {
 		return err
 	}
-	i.journal.AddRows(n, table.Table, image)
+	i.journal.AddRows(n, table.Table, conj.Change{New: image})
 	return nil
 }
 

@@ -60,6 +60,7 @@ type scopeEntry struct {
 	block    *block    // the innermost block it is in
 	chain    []*block  // all of them, outermost first
 	narrowed [][]term  // its part of the conditions, in disjunctive normal form
+	use      Use       // what the text reads of its columns
 }
 
 // joinKind is how a join treats rows without a partner.

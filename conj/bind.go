@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // term is what a conjunction says of a column of one table.
@@ -33,13 +34,17 @@ type templateColumn struct {
 // tableRead is a table and its condition in disjunctive normal form.
 type tableRead struct {
 	table     *Table
+	use       Use
 	templates []template
-	whole     []Conjunction // the empty conjunction alone
+	whole     func() []Conjunction // the empty conjunction alone
 }
 
 // newTableRead prepares the disjunction of some lists of terms.
-func newTableRead(t *Table, lim Limits, any [][]term) *tableRead {
-	r := &tableRead{table: t, whole: []Conjunction{{Key: MakeKey(t.ID, "", nil)}}}
+func newTableRead(t *Table, lim Limits, any [][]term, use Use) *tableRead {
+	r := &tableRead{table: t, use: use, whole: sync.OnceValue(func() []Conjunction {
+		all := t.scheme(nil, use)
+		return []Conjunction{{Scheme: all, Key: MakeKey(t.ID, all, nil)}}
+	})}
 	if len(any) > lim.MaxConjunctions {
 		any = [][]term{commonTerms(any)}
 	}
@@ -60,7 +65,7 @@ func newTableRead(t *Table, lim Limits, any [][]term) *tableRead {
 		for i, c := range tpl.columns {
 			names[i] = c.schemeName()
 		}
-		tpl.scheme = MakeScheme(names)
+		tpl.scheme = t.scheme(names, use)
 		r.templates = append(r.templates, tpl)
 	}
 	return r
@@ -93,6 +98,7 @@ type boundColumn struct {
 
 // bound is a template with its arguments: the product of its columns' values.
 type bound struct {
+	of      *tableRead
 	scheme  Scheme
 	columns []boundColumn
 }
@@ -129,7 +135,7 @@ func (b *binder) bind(r *tableRead) (all []bound, whole bool) {
 	b.columnsUsed, b.valuesUsed = 0, 0
 	total := 0
 	for i := range r.templates {
-		one, never := b.template(&r.templates[i])
+		one, never := b.template(r, &r.templates[i])
 		if never {
 			continue
 		}
@@ -169,12 +175,12 @@ func (b *bound) rename() {
 	for i := range b.columns {
 		names[i] = b.columns[i].inScheme
 	}
-	b.scheme = MakeScheme(names)
+	b.scheme = b.of.table.scheme(names, b.of.use)
 }
 
 // commonBound keeps the columns for which all allow one and the same value.
 func commonBound(all []bound) bound {
-	one := bound{}
+	one := bound{of: all[0].of}
 	for _, c := range all[0].columns {
 		if len(c.values) != 1 {
 			continue
@@ -194,8 +200,8 @@ func commonBound(all []bound) bound {
 }
 
 // template binds one conjunction; never is true if it can't be.
-func (b *binder) template(t *template) (one bound, never bool) {
-	one = bound{scheme: t.scheme, columns: b.columnBuffer[b.columnsUsed:b.columnsUsed]}
+func (b *binder) template(r *tableRead, t *template) (one bound, never bool) {
+	one = bound{of: r, scheme: t.scheme, columns: b.columnBuffer[b.columnsUsed:b.columnsUsed]}
 	values := b.valueBuffer[b.valuesUsed:b.valuesUsed]
 	for i := range t.columns {
 		c := &t.columns[i]
@@ -348,7 +354,7 @@ func (b *binder) conjunctions(r *tableRead) []Conjunction {
 	}
 	all, whole := b.bind(r)
 	if whole {
-		return r.whole
+		return r.whole()
 	}
 	total, terms := 0, 0
 	for i := range all {

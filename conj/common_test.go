@@ -84,7 +84,7 @@ func TestSearchAndCycleAreListsOfTheirOwn(t *testing.T) {
 			require.NoError(t, err)
 			for _, d := range deps {
 				require.Len(t, d.Conjunctions, 1)
-				require.Empty(t, d.Conjunctions[0].Scheme, "all rows matter")
+				require.Empty(t, d.Conjunctions[0].Terms, "all rows matter")
 			}
 		})
 	}

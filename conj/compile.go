@@ -1,6 +1,7 @@
 package conj
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 )
@@ -40,7 +41,7 @@ func CompileOn(d Dialect, sql string, lookup Lookup, lim Limits, on []string) (*
 	if !out.compound {
 		c.plan.Shape = out.shape
 	}
-	if err := c.reads(on); err != nil {
+	if err := c.reads(&out, on); err != nil {
 		return nil, err
 	}
 	if err := c.writes(); err != nil {
@@ -123,10 +124,11 @@ func (c *compiler) table(n TableName) (*Table, error) {
 
 // reads looks up the tables read and narrows them, by the given columns only
 // if there are any. Occurrences of the same table are one dependency.
-func (c *compiler) reads(on []string) error {
+func (c *compiler) reads(out *outerQuery, on []string) error {
 	if err := c.entries(); err != nil {
 		return fmt.Errorf("conj: look up: %w", err)
 	}
+	c.uses(out)
 	n := narrower{d: c.d, lim: c.plan.lim}
 	if len(on) > 0 && c.skip == "" {
 		var err error
@@ -139,10 +141,25 @@ func (c *compiler) reads(on []string) error {
 		if tableIndex(c.plan.Tables, r.table) < 0 {
 			c.plan.Tables = append(c.plan.Tables, r.table)
 		}
-		c.plan.reads = append(c.plan.reads, newTableRead(r.table, c.plan.lim, absorbed(r.narrowed)))
+		c.plan.reads = append(c.plan.reads, newTableRead(r.table, c.plan.lim, absorbed(r.narrowed), r.use))
 	}
 	c.plan.LongLists = n.long
+	c.plan.Uses = usesOf(c.plan.reads)
 	return n.pins.check()
+}
+
+// usesOf returns a digest of the schemes of a query.
+func usesOf(reads []*tableRead) (sum [16]byte) {
+	var b []byte
+	for _, r := range reads {
+		b = appendText(b, r.table.ID)
+		for _, tpl := range r.templates {
+			b = appendText(b, string(tpl.scheme))
+		}
+	}
+	whole := sha256.Sum256(b)
+	copy(sum[:], whole[:])
+	return sum
 }
 
 // entries looks up the tables that a text names.
@@ -161,7 +178,7 @@ func (c *compiler) entries() error {
 // what all occurrences of a table together say of its rows.
 func (c *compiler) narrow(n *narrower) []tableRows {
 	var all []tableRows
-	add := func(t *Table, narrowed [][]term) {
+	add := func(t *Table, narrowed [][]term, use Use) {
 		// Tables of one family have columns of their own; see Plan.Bind.
 		i := slices.IndexFunc(all, func(r tableRows) bool { return r.table == t })
 		if i < 0 {
@@ -169,6 +186,7 @@ func (c *compiler) narrow(n *narrower) []tableRows {
 			all = append(all, tableRows{table: t})
 		}
 		all[i].narrowed = append(all[i].narrowed, narrowed...)
+		all[i].use.merge(use)
 	}
 	for _, core := range c.cores {
 		n.core(core)
@@ -176,10 +194,10 @@ func (c *compiler) narrow(n *narrower) []tableRows {
 			switch {
 			case e.view != nil:
 				for i, r := range e.view.reads {
-					add(r.table, e.view.rows(i, e.narrowed, c.plan.lim))
+					add(r.table, e.view.rows(i, e.narrowed, c.plan.lim), r.use.deciding())
 				}
 			case e.table != nil:
-				add(e.table, e.narrowed)
+				add(e.table, e.narrowed, e.use)
 			}
 		}
 	}
@@ -348,5 +366,5 @@ func (c *compiler) condition(out *Write, w *parsedWrite) {
 	core.from = leaf(core, &scopeEntry{alias: w.alias, aliased: w.aliased, name: w.name, base: true, table: out.Table})
 	n := narrower{d: c.d, lim: out.lim}
 	n.core(core)
-	out.rows = newTableRead(out.Table, out.lim, absorbed(core.entries[0].narrowed))
+	out.rows = newTableRead(out.Table, out.lim, absorbed(core.entries[0].narrowed), Use{All: true})
 }

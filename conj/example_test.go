@@ -32,7 +32,7 @@ func ExampleCompile() {
 	for _, tag := range []int64{2, 3} {
 		row := make(conj.Image, 3) // what is not known is empty
 		row[1] = articles.Columns()[1].FromParam(conj.PostgreSQL, tag)
-		of, _ := articles.Keys(row, []conj.Scheme{scheme})
+		of, _ := articles.Keys(conj.Change{New: row}, []conj.Scheme{scheme})
 		fmt.Println("a row with tag_id =", tag, "matters:", slices.Contains(keys, of[0]))
 	}
 	// Output:

@@ -6,32 +6,88 @@ import "slices"
 // empty Value is one that is not known.
 type Image []Value
 
-// Keys returns the keys of the conjunctions that a row is part of: one for
-// each of the schemes that are registered of the table, without repetition.
-// It is false if a scheme names a column that the table does not have, or one
-// that the image does not know and that may be asked for by its value; then only
-// dropping the whole table is safe.
-func (t *Table) Keys(img Image, schemes []Scheme) (keys []Key, ok bool) {
+// Change is what a write has done to a row.
+type Change struct {
+	// Old is the row before, nil if it is new, and New the row after, nil if it is
+	// gone. One image that stands alone may be either.
+	Old, New Image
+	// Changed says of each column, aligned with the table's Columns, whether an
+	// update may have changed it; nil if any may have.
+	Changed []bool
+}
+
+// Images returns the images that there are.
+func (c Change) Images() []Image {
+	switch {
+	case c.Old == nil:
+		return []Image{c.New}
+	case c.New == nil:
+		return []Image{c.Old}
+	}
+	return []Image{c.Old, c.New}
+}
+
+// Separate returns the changes that images stand for, each alone.
+func Separate(images ...Image) []Change {
+	changes := make([]Change, len(images))
+	for i, img := range images {
+		changes[i].New = img
+	}
+	return changes
+}
+
+// Keys returns the keys of the conjunctions that depend on a change: for each of
+// the schemes that are registered of the table, those that the old or the new row
+// is part of, unless no column that is used has changed; without repetition. It is
+// false if a scheme names a column that the table does not have, or one that the
+// image does not know and that may be asked for by its value; then only dropping
+// the whole table is safe.
+func (t *Table) Keys(change Change, schemes []Scheme) (keys []Key, ok bool) {
+	if change.Old == nil && change.New == nil {
+		return nil, len(schemes) == 0
+	}
 	keys = make([]Key, 0, len(schemes))
 	var values []Value
 	for _, s := range schemes {
-		columns, ok := t.SchemeColumns(s)
-		if !ok {
+		m := t.meaning(s)
+		if !m.ok {
 			return nil, false
 		}
-		values = values[:0]
-		for _, i := range columns {
-			v, ok := t.value(img, i)
-			if !ok {
-				return nil, false
-			}
-			values = append(values, v)
+		if !m.touchedBy(change) {
+			continue
 		}
-		if key := MakeKey(t.ID, s, values); !slices.Contains(keys, key) {
-			keys = append(keys, key)
+		for _, img := range [...]Image{change.Old, change.New} {
+			if img == nil {
+				continue
+			}
+			values = values[:0]
+			for _, i := range m.columns {
+				v, ok := t.value(img, i)
+				if !ok {
+					return nil, false
+				}
+				values = append(values, v)
+			}
+			if key := MakeKey(t.ID, s, values); !slices.Contains(keys, key) {
+				keys = append(keys, key)
+			}
 		}
 	}
 	return keys, true
+}
+
+// touchedBy reports whether a change may matter to those who use what the scheme
+// says.
+func (m *tableScheme) touchedBy(c Change) bool {
+	if c.Changed == nil || c.Old == nil || c.New == nil || len(c.Changed) != len(m.used) {
+		return true
+	}
+	for i, changed := range c.Changed {
+		if changed && (m.all || m.used[i]) {
+			return true
+		}
+	}
+	return false
 }
 
 // value returns an image's value of a column. Of an Opaque column a conjunction

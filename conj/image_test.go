@@ -27,7 +27,7 @@ var (
 
 func TestKeysOfARow(t *testing.T) {
 	byID, both := schemeOf(id), schemeOf(id, at)
-	keys, ok := table().Keys(Image{"=5", "", Null}, []Scheme{"", byID, both, byID})
+	keys, ok := table().Keys(Change{New: Image{"=5", "", Null}}, []Scheme{"", byID, both, byID})
 	require.True(t, ok)
 	require.Equal(t, []Key{
 		MakeKey("public.t", "", nil),
@@ -52,15 +52,15 @@ func TestKeysOfARowThatSaysTooLittle(t *testing.T) {
 		"not null, where a value is needed": {Image{NotNull}, schemeOf(id)},
 	} {
 		t.Run(title, func(t *testing.T) {
-			keys, ok := table().Keys(test.image, []Scheme{"", test.scheme})
+			keys, ok := table().Keys(Change{New: test.image}, []Scheme{"", test.scheme})
 			require.False(t, ok)
 			require.Empty(t, keys)
 		})
 	}
-	keys, ok := table().Keys(image, []Scheme{schemeOf(at)})
+	keys, ok := table().Keys(Change{New: image}, []Scheme{schemeOf(at)})
 	require.True(t, ok, "NotNull does for an opaque column")
 	require.Len(t, keys, 1)
-	keys, ok = table().Keys(nil, nil)
+	keys, ok = table().Keys(Change{New: nil}, nil)
 	require.True(t, ok)
 	require.Empty(t, keys)
 }

@@ -128,7 +128,7 @@ func (r *JoinedRows) Add(row []any) {
 		return
 	}
 	r.seen[string(text)] = struct{}{}
-	r.keys = append(r.keys, r.of.Table.Conjunction(r.of.columns, values).Key)
+	r.keys = append(r.keys, r.of.Table.conjunction(r.of.columns, values, r.of.Scheme).Key)
 }
 
 // Lose says that the rows can't be told: the result depends on all.
@@ -250,7 +250,7 @@ func (f *finder) joined(node *fromNode) *Joined {
 	for i, col := range j.columns {
 		names[i] = t.columns[col].schemeName()
 	}
-	j.Scheme = MakeScheme(names)
+	j.Scheme = t.scheme(names, f.core.entries[node.right.entry].use)
 	for _, item := range f.items {
 		j.results = append(j.results, item.name)
 	}
@@ -305,8 +305,8 @@ func (f *finder) equalities(j *Joined, node *fromNode, on *expr) {
 	}
 }
 
-// systemColumns are columns that every table of some database has.
-var systemColumns = set("ctid xmin xmax cmin cmax tableoid oid rowid _rowid_")
+// systemColumns are columns that tables of some database have and don't list.
+var systemColumns = set("ctid xmin xmax cmin cmax tableoid oid rowid _rowid_ rank row_start row_end")
 
 // mentions reports whether some tokens may refer to a table: by its name or alias,
 // or by a column that might be its own.

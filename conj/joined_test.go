@@ -187,7 +187,7 @@ func TestJoinedRowsAreThoseOfTheValuesShown(t *testing.T) {
 	require.Len(t, joined, 1)
 	pairs := tables["pairs"]
 	keysOf := func(x, y int64) Key {
-		keys, ok := pairs.Keys(Image{pairs.columns[0].FromRow(PostgreSQL, x), pairs.columns[1].FromRow(PostgreSQL, y), Null}, []Scheme{joined[0].Scheme})
+		keys, ok := pairs.Keys(Change{New: Image{pairs.columns[0].FromRow(PostgreSQL, x), pairs.columns[1].FromRow(PostgreSQL, y), Null}}, []Scheme{joined[0].Scheme})
 		require.True(t, ok)
 		return keys[0]
 	}

@@ -23,6 +23,7 @@ type parser struct {
 	err   error
 
 	cores      []*selectCore
+	tables     []span // of the names and aliases of tables in FROM
 	names      []TableName
 	writes     []*parsedWrite
 	skip       string

@@ -145,6 +145,7 @@ func (p *parser) tablePrimary(core *selectCore) *fromNode {
 		p.unexpected()
 		return leaf(core, &scopeEntry{})
 	}
+	start := p.pos
 	name := p.tableName()
 	if p.peek().is("(") {
 		return p.tableFunction(core, name)
@@ -168,6 +169,7 @@ func (p *parser) tablePrimary(core *selectCore) *fromNode {
 		p.unexpected()
 	}
 	p.alias(e)
+	p.tables = append(p.tables, span{start, p.pos})
 	p.tableHints()
 	if e.base && !e.maybe {
 		p.noteRead(name)

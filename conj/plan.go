@@ -165,6 +165,11 @@ type Plan struct {
 	// advances a sequence, calls a procedure.
 	HasSideEffects bool
 
+	// Uses names the columns that the query uses of its tables, in 128 bits. Two
+	// plans of one text may differ in it, if they were compiled by processes that
+	// have met other queries before.
+	Uses [16]byte
+
 	d       Dialect
 	lim     Limits
 	reads   []*tableRead

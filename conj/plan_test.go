@@ -372,5 +372,5 @@ func TestArgumentsOfOtherTypesAreOpaque(t *testing.T) {
 	deps, err = plan.Bind([]any{1.5, int64(2)})
 	require.NoError(t, err)
 	require.Equal(t, `users[*]`, text(deps))
-	require.Empty(t, deps[0].Conjunctions[0].Scheme)
+	require.Empty(t, deps[0].Conjunctions[0].Terms)
 }

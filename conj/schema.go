@@ -125,12 +125,13 @@ type Table struct {
 	columns []Column
 	exact   map[string]int // column name -> index
 	folded  map[string]int // lower-case name -> index; -1 if ambiguous
+	schemes *schemes
 }
 
 // NewTable returns a Table with the given columns.
 func NewTable(id, name string, columns []Column) *Table {
 	t := &Table{
-		ID: id, Name: name, columns: columns,
+		ID: id, Name: name, columns: columns, schemes: &schemes{},
 		exact:  make(map[string]int, len(columns)),
 		folded: make(map[string]int, len(columns)),
 	}

@@ -18,8 +18,8 @@ func TestAnAlteredColumnMakesTheTableWide(t *testing.T) {
 	require.NoError(t, err)
 	scheme := deps[0].Conjunctions[0].Scheme
 
-	_, ok := is.Keys(conj.Image{"=1"}, []conj.Scheme{scheme})
+	_, ok := is.Keys(conj.Change{New: conj.Image{"=1"}}, []conj.Scheme{scheme})
 	require.True(t, ok)
-	_, ok = was.Keys(conj.Image{"=1"}, []conj.Scheme{scheme})
+	_, ok = was.Keys(conj.Change{New: conj.Image{"=1"}}, []conj.Scheme{scheme})
 	require.False(t, ok, "a process that still takes the column for a number must drop the table")
 }

@@ -17,7 +17,7 @@ func TestASchemeTellsItsColumnsAndTheirKinds(t *testing.T) {
 	require.Equal(t, []conj.Column{columns[1], columns[0], columns[2]}, typed)
 
 	// A table of nothing but these columns makes the same keys.
-	keys, ok := conj.NewTable("public.t", "", typed).Keys(conj.Image{"=1", "=x", conj.Null}, []conj.Scheme{c.Scheme})
+	keys, ok := conj.NewTable("public.t", "", typed).Keys(conj.Change{New: conj.Image{"=1", "=x", conj.Null}}, []conj.Scheme{c.Scheme})
 	require.True(t, ok)
 	require.Equal(t, []conj.Key{c.Key}, keys)
 

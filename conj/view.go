@@ -23,6 +23,7 @@ const maxViews = 16
 type tableRows struct {
 	table    *Table
 	narrowed [][]term
+	use      Use
 }
 
 // viewRead is what a query on a view reads.
@@ -120,6 +121,7 @@ func (c *compiler) view(v *Table, name TableName) (*viewRead, error) {
 	if err := inner.entries(); err != nil {
 		return nil, err
 	}
+	inner.uses(nil)
 	read.reads = append(read.reads, inner.narrow(&narrower{d: c.d, lim: c.plan.lim})...)
 	inner.origin(read)
 	inner.viewOrder(v)

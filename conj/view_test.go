@@ -128,5 +128,5 @@ func TestTablesOfOneFamilyAreOneDependency(t *testing.T) {
 	require.NoError(t, err)
 	deps, err = plan.Bind(nil)
 	require.NoError(t, err)
-	require.Equal(t, `parent[*]`, text(deps))
+	require.Equal(t, `parent[* | *]`, text(deps))
 }

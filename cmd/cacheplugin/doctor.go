@@ -280,7 +280,7 @@ func exercise(ctx context.Context, s *store.Store) (err error) {
 	deps := []store.Dependency{{Table: doctorTable, Schemes: []conj.Scheme{c.Scheme}, Keys: []conj.Key{c.Key}}}
 	drop := func() ([]store.Report, error) {
 		return s.Invalidate(ctx, []store.Change{{Table: doctorTable, Keys: func(schemes []conj.Scheme) ([]conj.Key, bool) {
-			return table.Keys(conj.Image{"=1"}, schemes)
+			return table.Keys(conj.Change{New: conj.Image{"=1"}}, schemes)
 		}}})
 	}
 	tables, err := s.Tables(ctx)

@@ -79,7 +79,7 @@ func (c condition) schemeKeys(table string, scheme conj.Scheme) (keys []conj.Key
 	// A table of the scheme's own columns makes the same keys as the real one.
 	t := conj.NewTable(table, table, columns)
 	for _, img := range images {
-		ks, ok := t.Keys(img, []conj.Scheme{scheme})
+		ks, ok := t.Keys(conj.Change{New: img}, []conj.Scheme{scheme})
 		if !ok {
 			return nil, "a value is not known"
 		}

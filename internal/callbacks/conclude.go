@@ -264,9 +264,9 @@ type sink struct {
 }
 
 // Rows implements rows.Sink.
-func (k sink) Rows(table *conj.Table, images ...conj.Image) {
+func (k sink) Rows(table *conj.Table, changes ...conj.Change) {
 	if n := k.space(table); n != nil {
-		k.journal.AddRows(n, table, images...)
+		k.journal.AddRows(n, table, changes...)
 		k.journal.Blame(n, table.ID, k.shape(), "")
 	}
 }

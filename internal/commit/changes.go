@@ -20,8 +20,9 @@ type changes struct {
 	table  string // its ID
 	extent change.Extent
 
-	layout *conj.Table // of the images
-	images []conj.Image
+	layout *conj.Table // of the rows
+	rows   []conj.Change
+	images int // in rows
 
 	droppedBefore int // by the fence
 
@@ -45,34 +46,37 @@ func (c *changes) cause(whole bool) shapes.Cause {
 func (c *changes) widen(extent change.Extent) {
 	c.extent = max(c.extent, extent)
 	if c.extent > change.Rows {
-		c.layout, c.images = nil, nil
+		c.layout, c.rows, c.images = nil, nil, 0
 	}
 }
 
-// addRows adds images of rows; more than limit of them count as the whole table.
-func (c *changes) addRows(layout *conj.Table, images []conj.Image, limit int) {
+// addRows adds changes of rows; more than limit images count as the whole table.
+func (c *changes) addRows(layout *conj.Table, rows []conj.Change, limit int) {
 	if c.extent > change.Rows {
 		return
 	}
-	// The columns may have been read anew since the first images; images of
-	// two layouts can't be told apart later.
+	// The columns may have been read anew since the first rows; those of two
+	// layouts can't be told apart later.
 	if c.layout != nil && c.layout != layout {
 		c.widen(change.Table)
 		return
 	}
 	c.extent, c.layout = change.Rows, layout
-	c.images = append(c.images, images...)
-	if len(c.images) > limit {
+	c.rows = append(c.rows, rows...)
+	for _, row := range rows {
+		c.images += len(row.Images())
+	}
+	if c.images > limit {
 		c.widen(change.Table)
 	}
 }
 
-// keys returns the conjunctions that the images satisfy.
+// keys returns the conjunctions that depend on the rows' changes.
 func (c *changes) keys(schemes []conj.Scheme) ([]conj.Key, bool) {
-	seen := make(map[conj.Key]struct{}, len(c.images)*len(schemes))
-	keys := make([]conj.Key, 0, len(c.images)*len(schemes))
-	for _, img := range c.images {
-		ks, ok := c.layout.Keys(img, schemes)
+	seen := make(map[conj.Key]struct{}, c.images*len(schemes))
+	keys := make([]conj.Key, 0, c.images*len(schemes))
+	for _, row := range c.rows {
+		ks, ok := c.layout.Keys(row, schemes)
 		if !ok {
 			return nil, false
 		}

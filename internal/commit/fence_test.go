@@ -19,7 +19,7 @@ func strict(o *commit.Options) { o.Strict = true }
 
 // extents records changes of one brand, by how far they reach.
 var extents = map[string]func(ns *namespace.Namespace, j *commit.Journal){
-	"rows":       func(ns *namespace.Namespace, j *commit.Journal) { j.AddRows(ns, brands, img("1", "1")) },
+	"rows":       func(ns *namespace.Namespace, j *commit.Journal) { j.AddRows(ns, brands, conj.Separate(img("1", "1"))...) },
 	"a_table":    func(ns *namespace.Namespace, j *commit.Journal) { j.AddTable(ns, "brands") },
 	"everything": func(ns *namespace.Namespace, j *commit.Journal) { j.AddEverything(ns) },
 }

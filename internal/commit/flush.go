@@ -104,7 +104,7 @@ func (c *Committer) drop(ctx context.Context, ns *namespace.Namespace, list []*c
 		e := report.Event{Kind: how.event, Table: r.Table, Whole: r.Whole, Keys: r.Keys, Dropped: r.Dropped, Duration: took, Age: how.age}
 		for _, one := range list {
 			if one.table == r.Table {
-				e.Images += len(one.images)
+				e.Images += one.images
 				e.Dropped += one.droppedBefore
 				cause := one.cause(r.Whole)
 				e.Query, e.Reason = cause.Writer, cause.Why

@@ -42,14 +42,13 @@ type Redefined interface{ Redefined() }
 
 var _ txn.OutcomeJournal = (*Journal)(nil)
 
-// AddRows records images of a table's rows: of each row that was changed the old
-// one and the new one. More than twice MaxImages of them count as the whole
-// table.
-func (j *Journal) AddRows(ns *namespace.Namespace, table *conj.Table, images ...conj.Image) {
+// AddRows records changes of a table's rows. More than twice MaxImages images count
+// as the whole table.
+func (j *Journal) AddRows(ns *namespace.Namespace, table *conj.Table, rows ...conj.Change) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	c := j.changesLocked(changeKey{ns, table.ID})
-	c.addRows(table, images, 2*j.committer.options.MaxImages)
+	c.addRows(table, rows, 2*j.committer.options.MaxImages)
 }
 
 // AddTable records that any row of a table may have changed.
@@ -119,7 +118,7 @@ func (j *Journal) Merge(other *Journal) {
 		switch c.extent {
 		case change.Nothing:
 		case change.Rows:
-			j.AddRows(key.namespace, c.layout, c.images...)
+			j.AddRows(key.namespace, c.layout, c.rows...)
 		case change.Table:
 			j.AddTable(key.namespace, key.table)
 		case change.Everything:

@@ -26,7 +26,7 @@ func img(id, kind conj.Value) conj.Image { return conj.Image{"=" + id, "=" + kin
 type recording func(j *Journal)
 
 func rows(images ...conj.Image) recording {
-	return func(j *Journal) { j.AddRows(one, brands, images...) }
+	return func(j *Journal) { j.AddRows(one, brands, conj.Separate(images...)...) }
 }
 
 func table(ns *namespace.Namespace) recording {
@@ -59,7 +59,7 @@ func TestJournal_extents(t *testing.T) {
 			map[changeKey]recorded{{one, "brands"}: {change.Table, 0}},
 		},
 		"two_layouts_of_one_table_are_the_table": {
-			[]recording{rows(img("1", "1")), func(j *Journal) { j.AddRows(one, readAnew, conj.Image{"=1"}) }},
+			[]recording{rows(img("1", "1")), func(j *Journal) { j.AddRows(one, readAnew, conj.Separate(conj.Image{"=1"})...) }},
 			map[changeKey]recorded{{one, "brands"}: {change.Table, 0}},
 		},
 		"a_table_includes_its_rows": {
@@ -84,7 +84,7 @@ func TestJournal_extents(t *testing.T) {
 			t.Helper()
 			got := map[changeKey]recorded{}
 			for key, c := range j.changes {
-				got[key] = recorded{c.extent, len(c.images)}
+				got[key] = recorded{c.extent, c.images}
 			}
 			require.Equal(t, c.want, got)
 			require.Equal(t, len(c.want) == 0, j.Empty())
@@ -193,7 +193,7 @@ func TestPostponed(t *testing.T) {
 func TestWhatWasToldToTheStoreStaysAsItWas(t *testing.T) {
 	table := conj.NewTable("main.t", "t", []conj.Column{{Name: "id", Kind: conj.Integer}})
 	c := &changes{table: table.ID}
-	c.addRows(table, []conj.Image{{"=1"}}, 10)
+	c.addRows(table, conj.Separate(conj.Image{"=1"}), 10)
 	told := forStore([]*changes{c})
 	schemes := []conj.Scheme{table.Conjunction([]int{0}, []conj.Value{"=1"}).Scheme}
 	before, ok := told[0].Keys(schemes)

@@ -99,7 +99,7 @@ func insert(t testing.TB, tx transaction, ns *namespace.Namespace, kind conj.Val
 	_, err := tx.ExecContext(t.Context(), "INSERT INTO brands (kind) VALUES (?)", string(kind))
 	require.NoError(t, err)
 	require.NoError(t, tx.state.Record(t.Context(), func(j txn.Journal) {
-		j.(*commit.Journal).AddRows(ns, brands, img("1", kind))
+		j.(*commit.Journal).AddRows(ns, brands, conj.Separate(img("1", kind))...)
 	}))
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/cacheplugin/cacheplugin/conj"
@@ -16,8 +17,9 @@ import (
 // Rows of another form, such as a newer version's, drop everything in their
 // namespaces.
 //
-// Format 1 said with two booleans what the extent says now.
-const rowFormat = "2 " + conj.KeyFormat
+// Format 1 said with two booleans what the extent says now, and format 2 had images
+// that stood alone.
+const rowFormat = "3 " + conj.KeyFormat
 
 // maxRowBytes is about how many bytes a row may take. What is larger names its
 // tables only.
@@ -30,9 +32,17 @@ type rowChange struct {
 	Table     string `json:"t,omitempty"` // its ID
 	Extent    string `json:"e"`
 
-	// Columns are name and kind, Images the values in base64, "" if unknown.
-	Columns [][2]string `json:"c,omitempty"`
-	Images  [][]string  `json:"i,omitempty"`
+	// Columns are name and kind.
+	Columns [][2]string      `json:"c,omitempty"`
+	Rows    []rowOfTheOutbox `json:"r,omitempty"`
+}
+
+// rowOfTheOutbox is a conj.Change. Images are values in base64, "" if unknown, and
+// Changed has a 1 for each column that may have changed and a 0 for the others.
+type rowOfTheOutbox struct {
+	Old     []string `json:"o,omitempty"`
+	New     []string `json:"n,omitempty"`
+	Changed string   `json:"c,omitempty"`
 }
 
 // encodeRow returns what is owed as a row of the outbox holds it.
@@ -70,7 +80,7 @@ func encodeChanges(n int, list []*changes, size int) ([]rowChange, int) {
 		if c.extent <= change.Rows {
 			detailed := w
 			detailed.Extent = change.Rows.String()
-			if size = detailed.addImages(c, size); size <= maxRowBytes {
+			if size = detailed.addRows(c, size); size <= maxRowBytes {
 				w = detailed
 			}
 		}
@@ -79,9 +89,9 @@ func encodeChanges(n int, list []*changes, size int) ([]rowChange, int) {
 	return written, size
 }
 
-// addImages adds a table's images, and returns about how large the row has
-// become.
-func (w *rowChange) addImages(c *changes, size int) int {
+// addRows adds the changes of a table's rows, and returns about how large the row
+// of the outbox has become.
+func (w *rowChange) addRows(c *changes, size int) int {
 	if c.layout == nil {
 		return size
 	}
@@ -95,7 +105,10 @@ func (w *rowChange) addImages(c *changes, size int) int {
 			size += len(column.Name) + len(kind) + 6
 		}
 	}
-	for _, img := range c.images {
+	encode := func(img conj.Image) []string {
+		if img == nil {
+			return nil
+		}
 		values := make([]string, len(at))
 		for n, i := range at {
 			if i < len(img) {
@@ -103,11 +116,31 @@ func (w *rowChange) addImages(c *changes, size int) int {
 			}
 			size += len(values[n]) + 3
 		}
-		if w.Images = append(w.Images, values); size > maxRowBytes {
+		return values
+	}
+	whole := len(at) == len(c.layout.Columns()) // else what has changed may be left out
+	for _, row := range c.rows {
+		written := rowOfTheOutbox{Old: encode(row.Old), New: encode(row.New)}
+		if row.Changed != nil && whole {
+			written.Changed = encodeChanged(row.Changed)
+			size += len(written.Changed)
+		}
+		if w.Rows = append(w.Rows, written); size > maxRowBytes {
 			break
 		}
 	}
 	return size
+}
+
+func encodeChanged(changed []bool) string {
+	digits := make([]byte, len(changed))
+	for i, c := range changed {
+		digits[i] = '0'
+		if c {
+			digits[i] = '1'
+		}
+	}
+	return string(digits)
 }
 
 // decodedRow is what a row says.
@@ -189,22 +222,56 @@ func (w rowChange) decodeRows() (*changes, error) {
 		}
 		columns[i] = conj.Column{Name: c[0], Kind: kind}
 	}
-	images := make([]conj.Image, len(w.Images))
-	for n, values := range w.Images {
-		if len(values) != len(columns) {
-			return nil, fmt.Errorf("an image: %w", errRow)
+	c := &changes{table: w.Table, extent: change.Rows, layout: conj.NewTable(w.Table, w.Table, columns)}
+	for _, row := range w.Rows {
+		decoded, err := row.decode(len(columns))
+		if err != nil {
+			return nil, err
 		}
-		images[n] = make(conj.Image, len(columns))
-		for i, v := range values {
-			raw, err := base64.RawStdEncoding.DecodeString(v)
-			if err != nil {
-				return nil, fmt.Errorf("a value: %w", errRow)
-			}
-			images[n][i] = conj.Value(raw)
-		}
+		c.rows = append(c.rows, decoded)
+		c.images += len(decoded.Images())
 	}
-	return &changes{
-		table: w.Table, extent: change.Rows,
-		layout: conj.NewTable(w.Table, w.Table, columns), images: images,
-	}, nil
+	return c, nil
+}
+
+// decode returns the change of a row with so many columns.
+func (r rowOfTheOutbox) decode(columns int) (c conj.Change, err error) {
+	if c.Old, err = decodeImage(r.Old, columns); err != nil {
+		return c, err
+	}
+	if c.New, err = decodeImage(r.New, columns); err != nil {
+		return c, err
+	}
+	if c.Old == nil && c.New == nil {
+		return c, fmt.Errorf("a row without an image: %w", errRow)
+	}
+	if r.Changed == "" {
+		return c, nil
+	}
+	if len(r.Changed) != columns || strings.Trim(r.Changed, "01") != "" {
+		return c, fmt.Errorf("what has changed: %w", errRow)
+	}
+	c.Changed = make([]bool, columns)
+	for i := range c.Changed {
+		c.Changed[i] = r.Changed[i] == '1'
+	}
+	return c, nil
+}
+
+func decodeImage(values []string, columns int) (conj.Image, error) {
+	if values == nil {
+		return nil, nil
+	}
+	if len(values) != columns {
+		return nil, fmt.Errorf("an image: %w", errRow)
+	}
+	img := make(conj.Image, columns)
+	for i, v := range values {
+		raw, err := base64.RawStdEncoding.DecodeString(v)
+		if err != nil {
+			return nil, fmt.Errorf("a value: %w", errRow)
+		}
+		img[i] = conj.Value(raw)
+	}
+	return img, nil
 }

@@ -39,7 +39,18 @@ func TestRow_drops_what_its_journal_would(t *testing.T) {
 				images[n][i] = rapid.SampledFrom(values).Draw(t, "value")
 			}
 		}
-		j.AddRows(ns, table, images...)
+		var rows []conj.Change
+		for i, img := range images {
+			row := conj.Change{New: img}
+			if i > 0 && rapid.Bool().Draw(t, "an update") {
+				row.Old, row.Changed = images[i-1], make([]bool, len(columns))
+				for i := range row.Changed {
+					row.Changed[i] = rapid.Bool().Draw(t, "changed")
+				}
+			}
+			rows = append(rows, row)
+		}
+		j.AddRows(ns, table, rows...)
 		var schemes []conj.Scheme
 		for range rapid.IntRange(0, 3).Draw(t, "schemes") {
 			var at []int
@@ -49,7 +60,11 @@ func TestRow_drops_what_its_journal_would(t *testing.T) {
 					at, of = append(at, i), append(of, conj.Null)
 				}
 			}
-			schemes = append(schemes, table.Conjunction(at, of).Scheme)
+			scheme := table.Conjunction(at, of).Scheme
+			if use := rapid.IntRange(-1, len(columns)-1).Draw(t, "used"); use >= 0 {
+				scheme = scheme.For(conj.Use{Displayed: []string{columns[use].Name}})
+			}
+			schemes = append(schemes, scheme)
 		}
 
 		decoded, err := decodeRow(encoded(t, j.owedLocked()))
@@ -88,15 +103,15 @@ func TestRow_extents(t *testing.T) {
 		want string
 	}{
 		"rows": {
-			debts{one: {{table: "t", extent: change.Rows, layout: brands, images: []conj.Image{img("1", "2")}}}},
-			`[{"n":0,"t":"t","e":"rows","c":[["id","integer"],["kind","integer"]],"i":[["PTE","PTI"]]}]`,
+			debts{one: {{table: "t", extent: change.Rows, layout: brands, rows: []conj.Change{{New: img("1", "2")}, {Old: img("1", "2"), New: img("1", "3"), Changed: []bool{false, true}}}}}},
+			`[{"n":0,"t":"t","e":"rows","c":[["id","integer"],["kind","integer"]],"r":[{"n":["PTE","PTI"]},{"o":["PTE","PTI"],"n":["PTE","PTM"],"c":"01"}]}]`,
 		},
 		"a_table": {
 			debts{one: {{table: "t", extent: change.Table}}},
 			`[{"n":0,"t":"t","e":"table"}]`,
 		},
 		"a_large_row_names_its_tables_only": {
-			debts{one: {{table: "t", extent: change.Rows, layout: brands, images: many}}},
+			debts{one: {{table: "t", extent: change.Rows, layout: brands, rows: conj.Separate(many...)}}},
 			`[{"n":0,"t":"t","e":"table"}]`,
 		},
 		"a_table_that_was_only_fenced": {

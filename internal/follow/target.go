@@ -71,7 +71,7 @@ func (c *Collector) Rows(ctx context.Context, table *catalog.Table, images func(
 	if err != nil || ns == nil || c.journal.Whole(ns, table.ID) {
 		return err
 	}
-	c.journal.AddRows(ns, table.Table, images()...)
+	c.journal.AddRows(ns, table.Table, conj.Separate(images()...)...)
 	return nil
 }
 

@@ -15,7 +15,7 @@ import (
 // keyVersion is part of every entry's key. It changes with the format of
 // entries and of dependencies, so that builds of different versions never read
 // each other's.
-const keyVersion = "3"
+const keyVersion = "4"
 
 // maxKeyBuffer bounds what is kept for the next query of what a long text took.
 const maxKeyBuffer = 64 << 10
@@ -45,6 +45,7 @@ func (h *Handle) entryKey(ctx context.Context, d *decision, identity string, arg
 	for _, t := range d.plan.Tables {
 		b = appendString(b, t.ID)
 	}
+	b = append(b, d.plan.Uses[:]...)
 	// Whoever asks for the same with other dependencies has an entry of its own.
 	b = appendStrings(b, d.scope())
 	b = appendStrings(b, cache.VaryOf(ctx))

@@ -20,9 +20,10 @@ type dependents struct {
 	statement *Statement
 	name      conj.TableName
 
-	images []conj.Image
-	keys   [][]any // primary keys of the rows
-	reread [][]any // those whose new images are to be read
+	old     []conj.Image // of the rows, before
+	changes []conj.Change
+	keys    [][]any // primary keys of the rows
+	reread  bool    // their new images are to be read
 }
 
 func newDependents(s *Statement, from *step, key *catalog.ForeignKey, table *catalog.Table) *dependents {
@@ -39,7 +40,7 @@ func (d *dependents) reader() *reader {
 // widen gives up the images.
 func (d *dependents) widen(reason string) {
 	d.scope.widen(change.Table, reason)
-	d.images = nil
+	d.changes = nil
 }
 
 // becomes notes what an update does to the child's columns.
@@ -77,8 +78,8 @@ func (d *dependents) readOld(ctx context.Context, columns []int, lists [][]any) 
 		d.statement.session.Failed(ctx, "rows that foreign keys lead to could not be read", d.table.ID, err)
 		return false
 	}
-	d.images, d.keys, d.rows = rows.images, rows.keys, rows.lead
-	return len(d.images) <= limit
+	d.old, d.keys, d.rows = rows.images, rows.keys, rows.lead
+	return len(d.old) <= limit
 }
 
 // leaveOut leaves out rows that were met before by the same key, and deleted
@@ -97,16 +98,18 @@ func (d *dependents) leaveOut(seen map[string]bool, key string) {
 			continue
 		}
 		seen[name] = true
-		d.images[kept], d.keys[kept], d.rows[kept] = d.images[i], d.keys[i], d.rows[i]
+		d.old[kept], d.keys[kept], d.rows[kept] = d.old[i], d.keys[i], d.rows[i]
 		kept++
 	}
-	d.images, d.keys, d.rows = d.images[:kept], d.keys[:kept], d.rows[:kept]
+	d.old, d.keys, d.rows = d.old[:kept], d.keys[:kept], d.rows[:kept]
 }
 
-// addNew adds the new images of updated rows. Those with values that only the
-// database knows are read after the statement, if the rows can be found again.
+// addNew notes the changes, with the new images of updated rows. Those with values
+// that only the database knows are read after the statement, if the rows can be
+// found again.
 func (d *dependents) addNew(need []bool, children []int) {
 	if d.deleted {
+		d.changes = deleted(d.old)
 		return
 	}
 	unknown := false
@@ -115,26 +118,26 @@ func (d *dependents) addNew(need []bool, children []int) {
 	}
 	keyChanges := slices.ContainsFunc(children, func(i int) bool { return inKey(d.table, i) })
 	if unknown && len(d.table.PrimaryKey) > 0 && !keyChanges {
-		d.reread = d.keys
+		d.changes, d.reread = conj.Separate(d.old...), true
 		return
 	}
-	for _, old := range d.images[:len(d.images):len(d.images)] {
-		d.images = append(d.images, overlay(old, d.set, d.changed))
+	for _, old := range d.old {
+		d.changes = append(d.changes, d.statement.updated(d.table, old, overlay(old, d.set, d.changed), d.changed))
 	}
 }
 
 // complete reads the new images that were not known before the statement.
 func (d *dependents) complete(ctx context.Context) {
-	if len(d.reread) == 0 {
+	if !d.reread || len(d.keys) == 0 {
 		return
 	}
-	images, err := d.reader().readBack(ctx, d.reread)
+	images, err := d.reader().readBack(ctx, d.keys)
 	if err != nil {
 		d.statement.session.Failed(ctx, "new rows could not be read", d.table.ID, err)
 		d.widen("new rows could not be read")
 		return
 	}
-	d.images = append(d.images, images...)
+	d.changes = d.statement.paired(d.table, d.old, images, d.changed)
 }
 
 // note passes on what changes.
@@ -142,8 +145,8 @@ func (d *dependents) note(sink Sink) {
 	switch {
 	case d.wide():
 		sink.Table(d.table.Table, d.reason)
-	case len(d.images) > 0:
-		sink.Rows(d.table.Table, d.images...)
+	case len(d.changes) > 0:
+		sink.Rows(d.table.Table, d.changes...)
 	}
 }
 

@@ -310,7 +310,7 @@ func TestMySQL(t *testing.T) {
 			tables: shop, cached: []string{byCode}, text: update, args: []any{11, 1},
 			answers: answers([][]driver.Value{one[0], {int64(2), int64(11), int64(5), int64(1)}}), outcome: affected(1),
 			asked: []string{lock},
-			want:  []string{"rows owners (1 10 5 null) (2 11 5 null) (1 11 5 null) (2 11 5 null)"},
+			want:  []string{"rows owners (1 10 5 null) (1 11 5 null) (2 11 5 null) (2 11 5 null)"},
 		},
 		"an_update_of_more_rows_than_were_locked": {
 			tables: shop, cached: []string{byCode}, text: update, args: []any{11, 1},

@@ -48,7 +48,7 @@ func (u *duplication) begin(ctx context.Context) {
 	switch {
 	case u.write.Upsert && !slices.Contains(need, true):
 		// No cached query narrows by a column: nothing need be known of the rows.
-		u.images, u.certain = []conj.Image{make(conj.Image, len(need))}, true
+		u.rows, u.certain = conj.Separate(make(conj.Image, len(need))), true
 		return
 	case u.write.Upsert && reason != "":
 		u.widen(reason)
@@ -176,15 +176,16 @@ func (u *duplication) complete(ctx context.Context, o Outcome) {
 	if !ok {
 		return
 	}
-	images, ok := u.updated(ctx, updates)
+	changes, ok := u.updated(ctx, updates)
 	if !ok {
 		return
 	}
-	if updates == int64(len(u.write.Rows)) {
-		u.images = images
-		return
+	if updates < int64(len(u.write.Rows)) {
+		changes = append(changes, conj.Separate(u.inserted(ctx, o)...)...)
 	}
-	u.images = append(images, u.inserted(ctx, o)...)
+	if !u.wide() {
+		u.rows = changes
+	}
 }
 
 // updates is the number of updates that changed a row.
@@ -211,9 +212,8 @@ func (u *duplication) missing(what string) bool {
 	return false
 }
 
-// updated are the images before and after of the locked rows that have changed,
-// if these are all that were updated.
-func (u *duplication) updated(ctx context.Context, updates int64) ([]conj.Image, bool) {
+// updated are the changes of the locked rows, if these are all that were updated.
+func (u *duplication) updated(ctx context.Context, updates int64) ([]conj.Change, bool) {
 	if len(u.old) == 0 || updates == 0 {
 		if updates > 0 {
 			u.widen("an upsert that updates rows that were not known before")
@@ -229,20 +229,21 @@ func (u *duplication) updated(ctx context.Context, updates int64) ([]conj.Image,
 		u.fail(ctx, "new rows could not be read", err)
 		return nil, false
 	}
-	var images []conj.Image
+	var changes []conj.Change
+	columns := assigned(u.table, u.write.Set)
 	for i, key := range rows.keys {
 		at, met := u.locked[listName(key)]
 		// The sums differ only if the row has changed. If they are the same by
 		// chance a change is missing in the count below.
 		if met && listName(u.old[at].sums) != listName(rows.sums[i]) {
-			images = append(images, u.old[at].image, rows.images[i])
+			changes = append(changes, u.statement.updated(u.table, u.old[at].image, rows.images[i], columns))
 		}
 	}
-	if int64(len(images)) != 2*updates {
+	if int64(len(changes)) != updates {
 		u.widen("an upsert that updates rows that were not known before")
 		return nil, false
 	}
-	return images, true
+	return changes, true
 }
 
 // inserted are the images of the rows that were inserted, and perhaps of some

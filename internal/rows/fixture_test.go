@@ -134,8 +134,12 @@ func (s *session) WarnOnce(_ context.Context, kind, message string, _ ...any) {
 // sink writes down what it is told, one line for each call.
 type sink []string
 
-func (s *sink) Rows(table *conj.Table, images ...conj.Image) {
+func (s *sink) Rows(table *conj.Table, changes ...conj.Change) {
 	line := "rows " + table.Name
+	var images []conj.Image
+	for _, c := range changes {
+		images = append(images, c.Images()...)
+	}
 	for _, img := range images {
 		values := make([]string, len(img))
 		for i, v := range img {

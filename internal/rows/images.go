@@ -2,6 +2,7 @@ package rows
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/catalog"
@@ -75,4 +76,94 @@ func fills(table *catalog.Table, column int) bool {
 // changesAlong reports whether an update changes a column without naming it.
 func changesAlong(table *catalog.Table, column int) bool {
 	return table.Generated(column) || table.OnUpdate(column)
+}
+
+// assigned are the columns that an update changes, of which it assigns some.
+func assigned(table *catalog.Table, set []conj.Assignment) []bool {
+	columns := make([]bool, len(table.Columns()))
+	for i := range columns {
+		columns[i] = changesAlong(table, i)
+	}
+	for _, a := range set {
+		columns[a.Column] = true
+	}
+	return columns
+}
+
+// updated is the change of a row in which an update has assigned some columns.
+func (s *Statement) updated(table *catalog.Table, old, after conj.Image, assigned []bool) conj.Change {
+	return conj.Change{Old: old, New: after, Changed: s.changed(table, old, after, assigned)}
+}
+
+// changed are those of the assigned columns whose values may differ; nil if others
+// may as well: triggers change what they like, and a table that inherits may
+// generate what its parent only stores.
+func (s *Statement) changed(table *catalog.Table, old, after conj.Image, assigned []bool) []bool {
+	if fires(table) || len(table.Members) > 0 || table.View != nil {
+		return nil
+	}
+	columns := make([]bool, len(assigned))
+	for i, a := range assigned {
+		columns[i] = a && !s.same(table.Columns()[i].Kind, old[i], after[i])
+	}
+	return columns
+}
+
+// same reports whether two values of one column are sure to be the same to
+// whoever reads them, and not just equal: 1.0 is not 1.00, nor a capital its
+// small letter.
+func (s *Statement) same(kind conj.Kind, a, b conj.Value) bool {
+	if a != b || a == "" || a == conj.NotNull {
+		return false
+	}
+	if a == conj.Null {
+		return true
+	}
+	switch kind {
+	case conj.Integer:
+		return true
+	case conj.Boolean, conj.UUID, conj.Label:
+		return s.options.Dialect == conj.PostgreSQL
+	case conj.Text, conj.Bytes:
+		return s.options.Dialect != conj.SQLite // which tells a BLOB from a text of the same bytes
+	}
+	return false
+}
+
+// paired are the changes of rows that were read before and after a statement which
+// leaves their primary keys as they are. What can't be paired stands alone.
+func (s *Statement) paired(table *catalog.Table, old, after []conj.Image, assigned []bool) []conj.Change {
+	before := make(map[string]conj.Image, len(old))
+	for _, img := range old {
+		name, ok := keyOf(table, img)
+		if _, twice := before[name]; !ok || twice {
+			return conj.Separate(slices.Concat(old, after)...)
+		}
+		before[name] = img
+	}
+	changes := make([]conj.Change, 0, len(after))
+	for _, img := range after {
+		name, ok := keyOf(table, img)
+		if was := before[name]; ok && was != nil {
+			changes = append(changes, s.updated(table, was, img, assigned))
+			delete(before, name)
+		} else {
+			changes = append(changes, conj.Change{New: img})
+		}
+	}
+	for _, img := range before {
+		changes = append(changes, conj.Change{Old: img})
+	}
+	return changes
+}
+
+// keyOf distinguishes a row by its primary key, as far as its image knows it.
+func keyOf(table *catalog.Table, img conj.Image) (name string, ok bool) {
+	for _, i := range table.PrimaryKey {
+		if img[i] == "" || img[i] == conj.NotNull || img[i] == conj.Null {
+			return "", false
+		}
+		name += strconv.Itoa(len(img[i])) + ":" + string(img[i])
+	}
+	return name, len(table.PrimaryKey) > 0
 }

@@ -9,7 +9,10 @@ import (
 
 // insertion is an INSERT: the images of the new rows come from the values that
 // are sent, and what the database fills in is read after the statement.
-type insertion struct{ *target }
+type insertion struct {
+	*target
+	images []conj.Image // of the new rows
+}
 
 func (n *insertion) begin(ctx context.Context) {
 	if len(n.write.Rows) > n.statement.options.MaxImages {
@@ -23,11 +26,17 @@ func (n *insertion) begin(ctx context.Context) {
 		}
 		n.images = append(n.images, img)
 	}
+	n.rows = conj.Separate(n.images...)
 }
 
 // complete fills in what the database has filled: the generated key, and by
 // that key the rest.
 func (n *insertion) complete(ctx context.Context, o Outcome) {
+	n.rows = conj.Separate(n.inserted(ctx, o)...)
+}
+
+// inserted are the images of the new rows, as far as they are needed.
+func (n *insertion) inserted(ctx context.Context, o Outcome) []conj.Image {
 	need, known := n.statement.needed(ctx, n.table)
 	keys := n.keys(o)
 	numbered, certain := n.withNumbers(keys, o)
@@ -37,9 +46,9 @@ func (n *insertion) complete(ctx context.Context, o Outcome) {
 		n.images = numbered
 	}
 	if (known || certain) && covers(n.images, need) {
-		return
+		return n.images
 	}
-	n.images = n.filled(ctx, n.images, keys, o.Affected)
+	return n.filled(ctx, n.images, keys, o.Affected)
 }
 
 // filled are the images of new rows as they are in the database, where they lack

@@ -13,8 +13,9 @@ import (
 // registered schemes ask for, else from the rows, which are locked.
 type matching struct {
 	*target
-	matched int64   // rows locked before; -1 if the images don't need a count
-	keys    [][]any // of the rows to be read after the statement; nil if none are
+	matched int64        // rows locked before; -1 if the images don't need a count
+	keys    [][]any      // of the rows that were locked
+	old     []conj.Image // of the rows to be read after the statement; nil if none are
 
 	set      conj.Image // what an update assigns, as far as is known
 	assigned []bool     // the columns that it changes
@@ -45,11 +46,11 @@ func (m *matching) beginDelete(ctx context.Context) {
 		m.lead = m.leadColumns(true, nil)
 	}
 	if where, enough := m.where(ctx, need, true); enough {
-		m.images = where
+		m.rows = deleted(where)
 		return
 	}
-	m.images = m.lock(ctx)
-	m.keys = nil
+	m.rows = deleted(m.lock(ctx))
+	m.old = nil
 }
 
 func (m *matching) beginUpdate(ctx context.Context) {
@@ -63,9 +64,7 @@ func (m *matching) beginUpdate(ctx context.Context) {
 		m.lead = m.leadColumns(false, m.assigned)
 	}
 	if where, enough := m.where(ctx, need, computed); enough {
-		for _, old := range where {
-			m.images = append(m.images, old, overlay(old, m.set, m.assigned))
-		}
+		m.rows = m.updated(where)
 		return
 	}
 	if !computed && m.setsKey() {
@@ -76,31 +75,43 @@ func (m *matching) beginUpdate(ctx context.Context) {
 	if m.wide() {
 		return
 	}
-	m.images = append(m.images, old...)
 	if computed {
-		for _, img := range old {
-			m.images = append(m.images, overlay(img, m.set, m.assigned))
-		}
-		m.keys = nil
+		m.rows = m.updated(old)
+		m.old = nil
+		return
 	}
+	// Known before the statement is what was there.
+	m.rows, m.old = conj.Separate(old...), old
+}
+
+// updated are the changes of rows whose new images follow from the old ones.
+func (m *matching) updated(old []conj.Image) []conj.Change {
+	changes := make([]conj.Change, len(old))
+	for i, img := range old {
+		changes[i] = m.statement.updated(m.table, img, overlay(img, m.set, m.assigned), m.assigned)
+	}
+	return changes
+}
+
+// deleted are the changes of rows that are gone.
+func deleted(old []conj.Image) []conj.Change {
+	changes := make([]conj.Change, len(old))
+	for i, img := range old {
+		changes[i].Old = img
+	}
+	return changes
 }
 
 // assign notes what an update assigns; false if it is to an unknown column.
 func (m *matching) assign(ctx context.Context) bool {
 	m.set = make(conj.Image, len(m.table.Columns()))
-	m.assigned = make([]bool, len(m.set))
 	for _, a := range m.write.Set {
 		if a.Column < 0 || a.Column >= len(m.set) {
 			return false
 		}
-		m.assigned[a.Column] = true
 		m.set[a.Column] = m.assignedValue(ctx, a.Column, a.Value)
 	}
-	for i := range m.set {
-		if changesAlong(m.table, i) {
-			m.assigned[i] = true
-		}
-	}
+	m.assigned = assigned(m.table, m.write.Set)
 	return true
 }
 
@@ -205,7 +216,7 @@ func (m *matching) complete(ctx context.Context, o Outcome) {
 		m.widen("the rows were not those that were locked")
 		return
 	}
-	if m.keys == nil {
+	if m.old == nil {
 		return
 	}
 	images, err := m.reader().readBack(ctx, m.keys)
@@ -217,5 +228,5 @@ func (m *matching) complete(ctx context.Context, o Outcome) {
 		m.widen("the rows were not found again")
 		return
 	}
-	m.images = append(m.images, images...)
+	m.rows = m.statement.paired(m.table, m.old, images, m.assigned)
 }

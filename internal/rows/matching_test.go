@@ -101,7 +101,7 @@ func TestUpdate(t *testing.T) {
 		"takes_as_many_rows_as_the_limit": {
 			tables: books, cached: []string{byID}, arrange: maxImages(2),
 			text: `UPDATE books SET copies = 2 WHERE shelf = 1`,
-			want: []string{"rows books (1 1 ? 1) (2 1 ? 1) (1 1 ? 2) (2 1 ? 2)"},
+			want: []string{"rows books (1 1 ? 1) (1 1 ? 2) (2 1 ? 1) (2 1 ? 2)"},
 		},
 		"widens_if_more_rows_were_affected_than_locked": {
 			tables: books, cached: []string{byID}, outcome: counted(3),
@@ -181,7 +181,7 @@ func TestUpdate(t *testing.T) {
 			},
 			cached: []string{`SELECT * FROM seats WHERE guest = 1`},
 			text:   `UPDATE seats SET guest = guest + 1 WHERE row = 4`,
-			want:   []string{"rows seats (4 5 6) (4 2 6) (4 5 7) (4 2 7)"},
+			want:   []string{"rows seats (4 5 6) (4 5 7) (4 2 6) (4 2 7)"},
 		},
 		"knows_nothing_of_a_value_that_may_be_stored_in_another_way": {
 			tables: books, cached: []string{byShelf},

@@ -61,8 +61,8 @@ type Outcome struct {
 
 // Sink takes what a statement has changed.
 type Sink interface {
-	// Rows takes the images of rows, before and after the change.
-	Rows(table *conj.Table, images ...conj.Image)
+	// Rows takes changes of rows.
+	Rows(table *conj.Table, changes ...conj.Change)
 	// Table takes a table of which any row may have changed, and why no more is
 	// known.
 	Table(table *conj.Table, reason string)

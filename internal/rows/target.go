@@ -19,7 +19,7 @@ type target struct {
 	forbidden bool           // the table's profile forbids caching
 
 	form    form // how the statement writes; nil if no images can be had
-	images  []conj.Image
+	rows    []conj.Change
 	reach   *reach
 	cascade *cascade
 }
@@ -36,7 +36,7 @@ type form interface {
 // widen gives up the images.
 func (t *target) widen(reason string) {
 	t.scope.widen(change.Table, reason)
-	t.images = nil
+	t.rows = nil
 }
 
 // fail gives up the images because of an error.
@@ -83,7 +83,7 @@ func (t *target) complete(ctx context.Context, o Outcome) {
 		return
 	}
 	if o.Affected == 0 {
-		t.images, t.cascade.dependents = nil, nil
+		t.rows, t.cascade.dependents = nil, nil
 		return
 	}
 	if t.form != nil {
@@ -111,8 +111,8 @@ func (t *target) note(sink Sink) {
 	case t.forbidden:
 	case t.wide():
 		sink.Table(t.table.Table, t.reason)
-	case len(t.images) > 0:
-		sink.Rows(t.table.Table, t.images...)
+	case len(t.rows) > 0:
+		sink.Rows(t.table.Table, t.rows...)
 	}
 }
 

@@ -16,6 +16,7 @@ type upsertion struct {
 	insertion
 	certain bool    // the images are those of the text, whatever the statement does
 	old     [][]any // primary keys of the rows that were locked before
+	locked  []conj.Image
 }
 
 func (u *upsertion) begin(ctx context.Context) {
@@ -46,7 +47,7 @@ func (u *upsertion) unreadable() string {
 
 // lock reads and locks the rows that the upsert will update.
 func (u *upsertion) lock(ctx context.Context) {
-	u.images = nil
+	u.rows = nil
 	keys, known := u.sentValues(u.write.Target)
 	switch {
 	case !known && !u.numbered():
@@ -70,7 +71,7 @@ func (u *upsertion) lock(ctx context.Context) {
 		u.fail(ctx, "old rows could not be read", err)
 		return
 	}
-	u.images, u.old = rows.images, rows.keys
+	u.rows, u.old, u.locked = conj.Separate(rows.images...), rows.keys, rows.images
 }
 
 func (u *upsertion) lockSuffix() string {
@@ -113,7 +114,7 @@ func (u *upsertion) byTarget(ctx context.Context) bool {
 	if readable && !covers(images, need) {
 		return false
 	}
-	u.images, u.certain = images, true
+	u.rows, u.certain = conj.Separate(images...), true
 	return true
 }
 
@@ -157,8 +158,16 @@ func (u *upsertion) complete(ctx context.Context, o Outcome) {
 	case len(rows.images) < len(keys):
 		u.widen("the new rows were not found")
 	default:
-		u.images = append(u.images, rows.images...)
+		u.rows = u.paired(rows.images)
 	}
+}
+
+// paired are the changes of the locked rows, and the new ones.
+func (u *upsertion) paired(images []conj.Image) []conj.Change {
+	if u.setsKey() {
+		return conj.Separate(slices.Concat(u.locked, images)...)
+	}
+	return u.statement.paired(u.table, u.locked, images, assigned(u.table, u.write.Set))
 }
 
 // expected reports whether each row is a new one or one of those that were
