@@ -239,7 +239,7 @@ func checkJoinedLaw(l lawDatabase, queries int, seed uint64) {
 			if r == nil {
 				return false
 			}
-			keys, ok := tables[name].Keys(image(l.d, tables[name], r), schemes[name])
+			keys, ok := tables[name].Keys(conj.Change{New: image(l.d, tables[name], r)}, schemes[name])
 			return !ok || slices.ContainsFunc(keys, func(k conj.Key) bool { return slices.Contains(of[name], k) })
 		}
 		for range 12 {

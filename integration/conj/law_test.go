@@ -398,7 +398,7 @@ func image(d conj.Dialect, t *conj.Table, row []any) conj.Image {
 // touches reports whether a row's image is in one of the conjunctions.
 func touches(t *conj.Table, img conj.Image, conjunctions []conj.Conjunction) bool {
 	for _, c := range conjunctions {
-		keys, ok := t.Keys(img, []conj.Scheme{c.Scheme})
+		keys, ok := t.Keys(conj.Change{New: img}, []conj.Scheme{c.Scheme})
 		if !ok || keys[0] == c.Key {
 			return true
 		}

@@ -19,7 +19,9 @@ func strict(o *commit.Options) { o.Strict = true }
 
 // extents records changes of one brand, by how far they reach.
 var extents = map[string]func(ns *namespace.Namespace, j *commit.Journal){
-	"rows":       func(ns *namespace.Namespace, j *commit.Journal) { j.AddRows(ns, brands, conj.Separate(img("1", "1"))...) },
+	"rows": func(ns *namespace.Namespace, j *commit.Journal) {
+		j.AddRows(ns, brands, conj.Separate(img("1", "1"))...)
+	},
 	"a_table":    func(ns *namespace.Namespace, j *commit.Journal) { j.AddTable(ns, "brands") },
 	"everything": func(ns *namespace.Namespace, j *commit.Journal) { j.AddEverything(ns) },
 }
@@ -127,7 +129,7 @@ func TestFence_is_set_anew_only_if_it_must_be(t *testing.T) {
 	}
 	require.NoError(t, p.Fence(t.Context(), j))
 	require.Zero(t, calls.sent.Load(), "nothing has changed")
-	j.AddRows(p.home, brands, img("1", "1"))
+	j.AddRows(p.home, brands, conj.Separate(img("1", "1"))...)
 	sends("the first time")
 	id := j.Fenced()
 	j.AddTable(p.home, "shops")
@@ -140,7 +142,7 @@ func TestFence_is_set_anew_only_if_it_must_be(t *testing.T) {
 func TestFlush_counts_what_the_fence_has_dropped(t *testing.T) {
 	p := start(t, testenv.Redis(t), newPrefix(), strict)
 	fill(t, p.home, "one", ofKind(brands, "1"))
-	j := p.journal(func(j *commit.Journal) { j.AddRows(p.home, brands, img("1", "1")) })
+	j := p.journal(func(j *commit.Journal) { j.AddRows(p.home, brands, conj.Separate(img("1", "1"))...) })
 	require.NoError(t, p.Fence(t.Context(), j))
 	require.Empty(t, p.took(report.Invalidate))
 	require.NoError(t, p.Flush(t.Context(), j))

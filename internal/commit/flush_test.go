@@ -27,7 +27,9 @@ func TestFlush_drops(t *testing.T) {
 	}{
 		"nothing": {record: func(*process, *commit.Journal) {}},
 		"rows": {
-			record: func(p *process, j *commit.Journal) { j.AddRows(p.home, brands, img("7", "1"), img("7", "3")) },
+			record: func(p *process, j *commit.Journal) {
+				j.AddRows(p.home, brands, conj.Separate(img("7", "1"), img("7", "3"))...)
+			},
 			drops:  []string{"brands of kind 1"},
 			events: []report.Event{{Kind: report.Invalidate, Table: "brands", Images: 2, Keys: 2, Dropped: 1}},
 		},
@@ -38,7 +40,7 @@ func TestFlush_drops(t *testing.T) {
 		},
 		"everything": {
 			record: func(p *process, j *commit.Journal) {
-				j.AddRows(p.home, brands, img("7", "1"))
+				j.AddRows(p.home, brands, conj.Separate(img("7", "1"))...)
 				j.AddEverything(p.home)
 			},
 			drops:  []string{"brands of kind 1", "brands of kind 2", "shops of kind 1"},
@@ -54,7 +56,7 @@ func TestFlush_drops(t *testing.T) {
 				fill(t, other, result, deps)
 			}
 			// The first flush of a process learns what to ask for.
-			require.NoError(t, p.Flush(t.Context(), p.journal(func(j *commit.Journal) { j.AddRows(p.home, brands, img("0", "0")) })))
+			require.NoError(t, p.Flush(t.Context(), p.journal(func(j *commit.Journal) { j.AddRows(p.home, brands, conj.Separate(img("0", "0"))...) })))
 			p.took(report.Invalidate)
 
 			require.NoError(t, p.journal(func(j *commit.Journal) { c.record(p, j) }).Flush(t.Context()))
@@ -140,7 +142,7 @@ func TestFlush_postponed(t *testing.T) {
 	fill(t, p.home, "two", two)
 	outer := p.NewJournal(conj.SQLite)
 	ctx := commit.WithPostponed(t.Context(), outer)
-	require.NoError(t, p.journal(func(j *commit.Journal) { j.AddRows(p.home, brands, img("1", "1")) }).Flush(ctx))
+	require.NoError(t, p.journal(func(j *commit.Journal) { j.AddRows(p.home, brands, conj.Separate(img("1", "1"))...) }).Flush(ctx))
 	require.Equal(t, store.Hit, state(t, p.home, "one", one))
 	require.NoError(t, outer.Flush(t.Context()))
 	require.Equal(t, store.Missing, state(t, p.home, "one", one))
@@ -150,7 +152,7 @@ func TestFlush_postponed(t *testing.T) {
 func TestFlushAgain_is_done_at_Close(t *testing.T) {
 	p := start(t, testenv.Redis(t), newPrefix())
 	deps := ofKind(brands, "1")
-	j := p.journal(func(j *commit.Journal) { j.AddRows(p.home, brands, img("1", "1")) })
+	j := p.journal(func(j *commit.Journal) { j.AddRows(p.home, brands, conj.Separate(img("1", "1"))...) })
 	require.NoError(t, p.Flush(t.Context(), j))
 	p.FlushAgain(t.Context(), j)
 	fill(t, p.home, "one", deps) // what was read before the foreign transaction's COMMIT

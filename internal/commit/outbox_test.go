@@ -222,7 +222,7 @@ func TestOutbox_repairs_a_killed_writer(t *testing.T) {
 		event  report.Event
 	}{
 		"rows": {
-			func(p *process, j *commit.Journal) { j.AddRows(p.home, brands, img("1", "1")) }, true,
+			func(p *process, j *commit.Journal) { j.AddRows(p.home, brands, conj.Separate(img("1", "1"))...) }, true,
 			report.Event{Kind: report.Repair, Table: "brands", Images: 1, Keys: 1, Dropped: 1},
 		},
 		"a_table": {
@@ -267,7 +267,7 @@ func TestOutbox_repairs_many_writers_at_once(t *testing.T) {
 	for i := range writers {
 		kind := conj.Value(strconv.Itoa(i))
 		fill(t, p.home, string(kind), ofKind(brands, kind))
-		killed(t, db, prefix, func(p *process, j *commit.Journal) { j.AddRows(p.home, brands, img("1", kind)) })
+		killed(t, db, prefix, func(p *process, j *commit.Journal) { j.AddRows(p.home, brands, conj.Separate(img("1", kind))...) })
 	}
 	fill(t, p.home, "other", ofKind(brands, "other"))
 	for range 3 {
@@ -358,7 +358,7 @@ func TestOutbox_repairs_and_frees_the_memory(t *testing.T) {
 		fill(t, p.home, name, ofKind(brands, "1"))
 		names[i] = p.home.Store.EntryName(entry(name))
 	}
-	killed(t, db, prefix, func(p *process, j *commit.Journal) { j.AddRows(p.home, brands, img("1", "1")) })
+	killed(t, db, prefix, func(p *process, j *commit.Journal) { j.AddRows(p.home, brands, conj.Separate(img("1", "1"))...) })
 	p.OpenOutbox(db, conj.SQLite)
 	untilDrained(t, db)
 	require.Eventually(t, func() bool {

@@ -40,8 +40,8 @@ type rowChange struct {
 // rowOfTheOutbox is a conj.Change. Images are values in base64, "" if unknown, and
 // Changed has a 1 for each column that may have changed and a 0 for the others.
 type rowOfTheOutbox struct {
-	Old     []string `json:"o,omitempty"`
-	New     []string `json:"n,omitempty"`
+	Old     []string `json:"o,omitzero"`
+	New     []string `json:"n,omitzero"`
 	Changed string   `json:"c,omitempty"`
 }
 

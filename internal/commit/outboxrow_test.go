@@ -155,8 +155,11 @@ func TestDecodeRow_refuses(t *testing.T) {
 		"rows_of_no_table":                  {row(`[{"n":0,"e":"rows"}]`), []string{""}},
 		"a_namespace_that_is_not_there":     {row(`[{"n":7,"t":"t","e":"table"}]`), []string{""}},
 		"an_unknown_kind":                   {row(`[{"n":0,"t":"t","e":"rows","c":[["id","quantum"]]}]`), []string{""}},
-		"an_image_of_another_length":        {row(`[{"n":0,"t":"t","e":"rows","c":[["id","text"]],"i":[[]]}]`), []string{""}},
-		"a_value_that_is_not_in_base64":     {row(`[{"n":0,"t":"t","e":"rows","c":[["id","text"]],"i":[["="]]}]`), []string{""}},
+		"an_image_of_another_length":        {row(`[{"n":0,"t":"t","e":"rows","c":[["id","text"]],"r":[{"n":[]}]}]`), []string{""}},
+		"a_value_that_is_not_in_base64":     {row(`[{"n":0,"t":"t","e":"rows","c":[["id","text"]],"r":[{"n":["="]}]}]`), []string{""}},
+		"a_row_without_an_image":            {row(`[{"n":0,"t":"t","e":"rows","c":[["id","text"]],"r":[{}]}]`), []string{""}},
+		"changes_of_another_length":         {row(`[{"n":0,"t":"t","e":"rows","c":[["id","text"]],"r":[{"n":[""],"c":"01"}]}]`), []string{""}},
+		"changes_that_are_no_digits":        {row(`[{"n":0,"t":"t","e":"rows","c":[["id","text"]],"r":[{"n":[""],"c":"x"}]}]`), []string{""}},
 		"what_comes_after_one_that_is_fine": {row(`[{"n":0,"t":"t","e":"table"},{"n":0,"surprise":1}]`), []string{""}},
 	} {
 		t.Run(name, func(t *testing.T) {
