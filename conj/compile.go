@@ -366,5 +366,5 @@ func (c *compiler) condition(out *Write, w *parsedWrite) {
 	core.from = leaf(core, &scopeEntry{alias: w.alias, aliased: w.aliased, name: w.name, base: true, table: out.Table})
 	n := narrower{d: c.d, lim: out.lim}
 	n.core(core)
-	out.rows = newTableRead(out.Table, out.lim, absorbed(core.entries[0].narrowed), Use{All: true})
+	out.rows = newTableRead(out.Table, out.lim, absorbed(core.entries[0].narrowed), Use{Any: true})
 }

@@ -79,7 +79,7 @@ func (t *Table) Keys(change Change, schemes []Scheme) (keys []Key, ok bool) {
 // touchedBy reports whether a change may matter to those who use what the scheme
 // says.
 func (m *tableScheme) touchedBy(c Change) bool {
-	if c.Changed == nil || c.Old == nil || c.New == nil || len(c.Changed) != len(m.used) {
+	if m.any || c.Changed == nil || c.Old == nil || c.New == nil || len(c.Changed) != len(m.used) {
 		return true
 	}
 	for i, changed := range c.Changed {

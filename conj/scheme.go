@@ -11,15 +11,15 @@ import (
 // Scheme is the set of columns that a conjunction names, and what those who
 // depend on it use of the others, encoded so that two of them never share a
 // Scheme. The empty Scheme is that of the empty conjunction, the whole table, and
-// of those who use all columns. Conjunction and scheme are cacheops' terms.
+// of those to whom any update matters. Conjunction and scheme are cacheops' terms.
 //
 // The columns come first, sorted, each as its length, a colon and its text. What
 // is used follows after a slash, the deciding columns, and after another one the
-// displayed ones, or a star for all. Without a slash all columns are used.
+// displayed ones; a star stands for all. Without a slash any update matters.
 type Scheme string
 
-// MakeScheme returns the scheme of a set of names, in any order, for those who use
-// all columns.
+// MakeScheme returns the scheme of a set of names, in any order, for those to whom
+// any update matters.
 func MakeScheme(columns []string) Scheme {
 	if len(columns) == 0 {
 		return ""
@@ -41,7 +41,7 @@ func appendNames(dst []byte, names []string) []byte {
 // For returns the scheme of the same conjunctions for those who use some columns.
 func (s Scheme) For(u Use) Scheme {
 	parts, _ := s.parts()
-	if u.All {
+	if u.Any {
 		return MakeScheme(parts.columns)
 	}
 	names := make([]string, len(parts.columns))
@@ -50,8 +50,10 @@ func (s Scheme) For(u Use) Scheme {
 	}
 	u = u.besides(names)
 	b := []byte(MakeScheme(parts.columns))
-	b = appendNames(append(b, '/'), u.Deciding)
-	b = append(b, '/')
+	if b = append(b, '/'); u.DecidesAll {
+		return Scheme(append(b, '*'))
+	}
+	b = append(appendNames(b, u.Deciding), '/')
 	if u.DisplaysAll {
 		return Scheme(append(b, '*'))
 	}
@@ -71,7 +73,11 @@ func (s Scheme) parts() (parts schemeParts, ok bool) {
 		return schemeParts{}, false
 	}
 	if rest == "" {
-		parts.use.All = true
+		parts.use.Any = true
+		return parts, true
+	}
+	if rest == "/*" {
+		parts.use.DecidesAll = true
 		return parts, true
 	}
 	if parts.use.Deciding, rest, ok = cutNames(rest[1:]); !ok || rest == "" {
@@ -113,7 +119,7 @@ func (s Scheme) Columns() []string {
 func (s Scheme) Use() Use {
 	parts, ok := s.parts()
 	if !ok {
-		return Use{All: true}
+		return Use{Any: true}
 	}
 	return parts.use
 }
@@ -142,6 +148,7 @@ func (s Scheme) Typed() ([]Column, bool) {
 type tableScheme struct {
 	ok      bool  // the table has the conjunction's columns
 	columns []int // these, in the scheme's order
+	any     bool  // any update matters
 	all     bool  // any column may be used, or one that the table hasn't
 	used    []bool
 }
@@ -160,7 +167,7 @@ type schemes struct {
 // or for all columns if that is one use too many.
 func (t *Table) scheme(names []string, u Use) Scheme {
 	all := MakeScheme(names)
-	if u.All {
+	if u.Any {
 		return all
 	}
 	s := all.For(u)
@@ -170,7 +177,7 @@ func (t *Table) scheme(names []string, u Use) Scheme {
 	switch {
 	case slices.Contains(uses, s):
 	case len(uses) == maxUses:
-		return all
+		return all.For(Use{DecidesAll: true})
 	default:
 		if t.schemes.uses == nil {
 			t.schemes.uses = map[Scheme][]Scheme{}
@@ -214,7 +221,8 @@ func (t *Table) read(s Scheme) *tableScheme {
 		}
 		m.columns[n], m.used[i] = i, true
 	}
-	m.all = parts.use.All || parts.use.DisplaysAll
+	m.any = parts.use.Any
+	m.all = parts.use.DecidesAll || parts.use.DisplaysAll
 	for _, name := range slices.Concat(parts.use.Deciding, parts.use.Displayed) {
 		i, found := t.exact[name]
 		if !found { // somebody else has altered the table

@@ -14,11 +14,14 @@ import (
 // Query-update independence by columns is that of Levy and Sagiv (VLDB 1993), the
 // two kinds those of Manjhi et al. (view inspection, 2009).
 type Use struct {
-	// All says that any column may decide.
-	All bool
+	// Any says that any update matters, even one that changes no column: what is
+	// read tells the versions of rows apart.
+	Any bool
 	// Deciding are the columns that are mentioned anywhere but in a list of
-	// results that displays its columns, sorted.
-	Deciding []string
+	// results that displays its columns, sorted; DecidesAll says that any column
+	// may decide.
+	Deciding   []string
+	DecidesAll bool
 	// Displayed are the columns of such a list, sorted; DisplaysAll says that it
 	// displays all columns of the table.
 	Displayed   []string
@@ -32,7 +35,8 @@ const maxUses = 16
 
 // merge adds what another occurrence of the table is used for.
 func (u *Use) merge(other Use) {
-	u.All = u.All || other.All
+	u.Any = u.Any || other.Any
+	u.DecidesAll = u.DecidesAll || other.DecidesAll
 	u.DisplaysAll = u.DisplaysAll || other.DisplaysAll
 	u.Deciding = union(u.Deciding, other.Deciding)
 	u.Displayed = union(u.Displayed, other.Displayed)
@@ -40,7 +44,7 @@ func (u *Use) merge(other Use) {
 
 // deciding is the use by a query around: whatever is displayed may decide there.
 func (u Use) deciding() Use {
-	return Use{All: u.All || u.DisplaysAll, Deciding: union(u.Deciding, u.Displayed)}
+	return Use{Any: u.Any, DecidesAll: u.DecidesAll || u.DisplaysAll, Deciding: union(u.Deciding, u.Displayed)}
 }
 
 func union(x, y []string) []string {
@@ -52,8 +56,11 @@ func union(x, y []string) []string {
 // besides is the use of the columns that are not among those of a conjunction, and
 // of each of the others once.
 func (u Use) besides(names []string) Use {
-	if u.All {
-		return Use{All: true}
+	switch {
+	case u.Any:
+		return Use{Any: true}
+	case u.DecidesAll:
+		return Use{DecidesAll: true}
 	}
 	in := func(list []string) func(string) bool {
 		return func(name string) bool { return slices.Contains(list, name) }
@@ -78,8 +85,8 @@ func (c *compiler) uses(out *outerQuery) {
 			if e.table == nil {
 				continue
 			}
-			e.use = Use{All: core.natural || e.hidden || e.renamed}
-			r.entry(core, e)
+			e.use = Use{DecidesAll: core.natural || e.hidden || e.renamed || core.listLo == core.listHi} // the last is TABLE name
+			r.entry(e)
 		}
 	}
 }
@@ -165,12 +172,9 @@ func (r *useReader) namesResults() bool {
 }
 
 // entry finds the columns of one entry.
-func (r *useReader) entry(core *selectCore, e *scopeEntry) {
-	if core.listLo == core.listHi { // TABLE name
-		e.use.All = true
-	}
+func (r *useReader) entry(e *scopeEntry) {
 	for i := range r.toks[:max(0, len(r.toks)-1)] {
-		if e.use.All {
+		if e.use.Any {
 			return
 		}
 		r.token(i, e)
@@ -194,18 +198,19 @@ func (r *useReader) token(i int, e *scopeEntry) {
 	named := strings.EqualFold(t.text, e.alias) || strings.EqualFold(t.text, e.name.Name)
 	if i > 0 && r.toks[i-1].is(".") {
 		if i < 2 {
-			e.use.All = true
+			e.use.Any = true
 			return
 		}
 		qualifier := &r.toks[i-2]
 		switch {
 		case qualifier.is(")") || qualifier.is("]"): // a field of a composite, perhaps
 			r.column(low, i, e)
+			e.use.Any = e.use.Any || systemColumns[low]
 		case strings.EqualFold(qualifier.text, e.alias) || strings.EqualFold(qualifier.text, e.name.Name):
 			// What is no column may be a function of the row, or a column that is
 			// hidden.
 			if !r.column(low, i, e) {
-				e.use.All = true
+				e.use.Any = true
 			}
 		}
 		return
@@ -214,7 +219,7 @@ func (r *useReader) token(i int, e *scopeEntry) {
 		return // a table, a schema, or a composite whose table goes before
 	}
 	if named && r.d == PostgreSQL { // the row as a whole
-		e.use.All = true
+		e.use.DecidesAll = true
 		return
 	}
 	if t.word != "" && r.toks[i+1].is("(") {
@@ -223,7 +228,7 @@ func (r *useReader) token(i int, e *scopeEntry) {
 		}
 	}
 	if !r.column(low, i, e) && systemColumns[low] {
-		e.use.All = true
+		e.use.Any = true
 	}
 }
 
@@ -234,7 +239,7 @@ func (r *useReader) column(low string, at int, e *scopeEntry) bool {
 		return false
 	}
 	if i < 0 { // of several that differ in case only
-		e.use.All = true
+		e.use.DecidesAll = true
 		return true
 	}
 	name := e.table.columns[i].Name
@@ -263,7 +268,7 @@ func (r *useReader) star(i int, e *scopeEntry) {
 	if r.shown[i] {
 		e.use.DisplaysAll = true
 	} else {
-		e.use.All = true
+		e.use.DecidesAll = true
 	}
 }
 

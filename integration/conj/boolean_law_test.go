@@ -71,7 +71,7 @@ func checkFlags(t *testing.T, l lawDatabase, table *conj.Table, text string, val
 				}
 				require.Empty(t, plan.Skip)
 				if result != "" {
-					require.True(t, touches(table, image(l.d, table, []any{f, g}), deps[0].Conjunctions), "row (%v, %v), argument %v", f, g, arg)
+					require.True(t, touches(table, changed(l.d, table, nil, []any{f, g}), deps[0].Conjunctions), "row (%v, %v), argument %v", f, g, arg)
 				}
 			}
 		}
