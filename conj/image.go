@@ -76,13 +76,24 @@ func (t *Table) Keys(change Change, schemes []Scheme) (keys []Key, ok bool) {
 	return keys, true
 }
 
+// Touches reports whether an update that changes some columns at most, aligned with
+// the table's, may matter to those who depend on conjunctions of a scheme.
+func (t *Table) Touches(s Scheme, changed []bool) bool {
+	m := t.meaning(s)
+	return !m.ok || m.touched(changed)
+}
+
 // touchedBy reports whether a change may matter to those who use what the scheme
 // says.
 func (m *tableScheme) touchedBy(c Change) bool {
-	if m.any || c.Changed == nil || c.Old == nil || c.New == nil || len(c.Changed) != len(m.used) {
+	return c.Changed == nil || c.Old == nil || c.New == nil || m.touched(c.Changed)
+}
+
+func (m *tableScheme) touched(changed []bool) bool {
+	if m.any || len(changed) != len(m.used) {
 		return true
 	}
-	for i, changed := range c.Changed {
+	for i, changed := range changed {
 		if changed && (m.all || m.used[i]) {
 			return true
 		}

@@ -49,7 +49,7 @@ func (c *cascade) worthFollowing(ctx context.Context) bool {
 		if c.uncached(table) {
 			return false
 		}
-		need, known := c.statement.needed(ctx, table)
+		need, known := c.statement.needed(ctx, table, nil)
 		return !known || slices.Contains(need, true)
 	})
 }
@@ -119,7 +119,7 @@ func (c *cascade) followKey(ctx context.Context, from *step, key *catalog.Foreig
 	if !next.deleted {
 		next.becomes(from, key, parents, children)
 	}
-	need, known := c.statement.needed(ctx, table)
+	need, known := c.statement.needed(ctx, table, nil)
 	next.lead = leadColumns(d, table, next.deleted, next.changed)
 	if known && !slices.Contains(need, true) && len(next.lead) == 0 {
 		return nil, false // nothing depends on single rows of it

@@ -43,7 +43,7 @@ func (u *duplication) begin(ctx context.Context) {
 	if u.wide() {
 		return
 	}
-	need, _ := u.statement.needed(ctx, u.table)
+	need, _ := u.statement.needed(ctx, u.table, nil)
 	reason := u.unreadable()
 	switch {
 	case u.write.Upsert && !slices.Contains(need, true):
@@ -269,7 +269,7 @@ func (u *duplication) inserted(ctx context.Context, o Outcome) []conj.Image {
 	} else {
 		keys = nil
 	}
-	need, known := u.statement.needed(ctx, u.table)
+	need, known := u.statement.needed(ctx, u.table, nil)
 	if (known || certain) && covers(images, need) {
 		return images
 	}

@@ -3,6 +3,7 @@ package rows
 import (
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/catalog"
@@ -96,10 +97,9 @@ func (s *Statement) updated(table *catalog.Table, old, after conj.Image, assigne
 }
 
 // changed are those of the assigned columns whose values may differ; nil if others
-// may as well: triggers change what they like, and a table that inherits may
-// generate what its parent only stores.
+// may as well.
 func (s *Statement) changed(table *catalog.Table, old, after conj.Image, assigned []bool) []bool {
-	if fires(table) || len(table.Members) > 0 || table.View != nil {
+	if !keepsOthers(table) {
 		return nil
 	}
 	columns := make([]bool, len(assigned))
@@ -107,6 +107,13 @@ func (s *Statement) changed(table *catalog.Table, old, after conj.Image, assigne
 		columns[i] = a && !s.same(table.Columns()[i].Kind, old[i], after[i])
 	}
 	return columns
+}
+
+// keepsOthers reports whether an update is sure to leave the columns alone that it
+// neither assigns nor generates: triggers change what they like, and a table that
+// inherits may generate what its parent only stores.
+func keepsOthers(table *catalog.Table) bool {
+	return !fires(table) && len(table.Members) == 0 && table.View == nil
 }
 
 // same reports whether two values of one column are sure to be the same to
@@ -126,6 +133,29 @@ func (s *Statement) same(kind conj.Kind, a, b conj.Value) bool {
 		return s.options.Dialect == conj.PostgreSQL
 	case conj.Text, conj.Bytes:
 		return s.options.Dialect != conj.SQLite // which tells a BLOB from a text of the same bytes
+	}
+	return false
+}
+
+// sameText reports whether a column of texts that has a value, as it was read, has
+// the very same one after a text was assigned to it.
+func (s *Statement) sameText(value any, text string) bool {
+	switch s.options.Dialect {
+	case conj.SQLite: // which tells a BLOB from a text of the same bytes
+		v, ok := value.(string)
+		return ok && v == text
+	case conj.MySQL:
+		// A question mark may stand for a character that the connection's character
+		// set hasn't.
+		if strings.Contains(text, "?") {
+			return false
+		}
+	}
+	switch v := value.(type) {
+	case string:
+		return v == text
+	case []byte:
+		return string(v) == text
 	}
 	return false
 }

@@ -37,7 +37,7 @@ func (n *insertion) complete(ctx context.Context, o Outcome) {
 
 // inserted are the images of the new rows, as far as they are needed.
 func (n *insertion) inserted(ctx context.Context, o Outcome) []conj.Image {
-	need, known := n.statement.needed(ctx, n.table)
+	need, known := n.statement.needed(ctx, n.table, nil)
 	keys := n.keys(o)
 	numbered, certain := n.withNumbers(keys, o)
 	if certain {

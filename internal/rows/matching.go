@@ -19,6 +19,8 @@ type matching struct {
 
 	set      conj.Image // what an update assigns, as far as is known
 	assigned []bool     // the columns that it changes
+	texts    []int      // the columns to which it assigns texts that rows may have already
+	exact    [][]any    // the values of these in the rows that were locked, aligned with them
 
 	lead     []int   // the columns by which foreign keys lead to other rows
 	leadRows [][]any // the values of these in the rows that were locked; nil if they weren't
@@ -41,7 +43,7 @@ func (m *matching) begin(ctx context.Context) {
 }
 
 func (m *matching) beginDelete(ctx context.Context) {
-	need, _ := m.statement.needed(ctx, m.table)
+	need, _ := m.statement.needed(ctx, m.table, nil)
 	if m.cascade.worthFollowing(ctx) {
 		m.lead = m.leadColumns(true, nil)
 	}
@@ -54,11 +56,11 @@ func (m *matching) beginDelete(ctx context.Context) {
 }
 
 func (m *matching) beginUpdate(ctx context.Context) {
-	need, known := m.statement.needed(ctx, m.table)
 	if !m.assign(ctx) {
 		m.widen("an unknown column is assigned")
 		return
 	}
+	need, known := m.statement.needed(ctx, m.table, m.assigned)
 	computed := m.computed(need, known)
 	if m.cascade.worthFollowing(ctx) {
 		m.lead = m.leadColumns(false, m.assigned)
@@ -71,6 +73,7 @@ func (m *matching) beginUpdate(ctx context.Context) {
 		m.widen("the key is assigned") // the rows could not be found again
 		return
 	}
+	m.compare(ctx)
 	old := m.lock(ctx)
 	if m.wide() {
 		return
@@ -88,9 +91,64 @@ func (m *matching) beginUpdate(ctx context.Context) {
 func (m *matching) updated(old []conj.Image) []conj.Change {
 	changes := make([]conj.Change, len(old))
 	for i, img := range old {
-		changes[i] = m.statement.updated(m.table, img, overlay(img, m.set, m.assigned), m.assigned)
+		assigned := m.assigned
+		if m.exact != nil {
+			assigned = m.besides(m.exact[i])
+		}
+		changes[i] = m.statement.updated(m.table, img, overlay(img, m.set, m.assigned), assigned)
 	}
 	return changes
+}
+
+// besides are the assigned columns but those of the texts that a row has already.
+func (m *matching) besides(texts []any) []bool {
+	assigned := slices.Clone(m.assigned)
+	for n, column := range m.texts {
+		if text, known := m.text(column); known && m.statement.sameText(texts[n], text) {
+			assigned[column] = false
+		}
+	}
+	return assigned
+}
+
+// maxText is how many bytes a text may have that is compared with what the row has.
+// Save assigns all columns, and most of them what they have.
+const maxText = 1 << 10
+
+// compare notes the columns whose texts are worth being read, to compare them with
+// what is assigned: those that somebody uses.
+func (m *matching) compare(ctx context.Context) {
+	if !keepsOthers(m.table) {
+		return
+	}
+	schemes, _ := m.statement.session.Schemes(ctx, m.table.Table)
+	for _, a := range m.write.Set {
+		text, known := m.text(a.Column)
+		if !known || len(text) > maxText || m.table.Generated(a.Column) {
+			continue
+		}
+		one := make([]bool, len(m.assigned))
+		one[a.Column] = true
+		if slices.ContainsFunc(schemes, func(s conj.Scheme) bool { return m.table.Touches(s, one) }) {
+			m.texts = append(m.texts, a.Column)
+		}
+	}
+}
+
+// text is the text that is assigned to a column of texts; false if none is known.
+func (m *matching) text(column int) (text string, known bool) {
+	switch m.table.Columns()[column].Kind {
+	case conj.Text, conj.PaddedText, conj.FoldedText:
+	default:
+		return "", false
+	}
+	for _, a := range m.write.Set {
+		if a.Column == column {
+			v, _ := a.Value.Resolve(m.statement.args.Normal)
+			text, known = v.(string) // the last, should there be several
+		}
+	}
+	return text, known
 }
 
 // deleted are the changes of rows that are gone.
@@ -129,7 +187,7 @@ func (m *matching) computed(need []bool, known bool) bool {
 // reader reads the lead columns, too.
 func (m *matching) reader() *reader {
 	r := m.target.reader()
-	r.lead = m.lead
+	r.lead, r.exact = m.lead, m.texts
 	return r
 }
 
@@ -185,7 +243,7 @@ func (m *matching) lock(ctx context.Context) []conj.Image {
 		m.widen("many rows")
 		return nil
 	}
-	m.matched, m.keys = int64(len(rows.images)), rows.keys
+	m.matched, m.keys, m.exact = int64(len(rows.images)), rows.keys, rows.exact
 	if len(m.lead) > 0 {
 		m.leadRows = append([][]any{}, rows.lead...) // not nil: there may be no rows
 	}

@@ -19,6 +19,7 @@ type reader struct {
 	name      conj.TableName // as the queries name the table
 	lead      []int          // columns whose values are read besides the images
 	sums      []int          // columns of which a checksum is read
+	exact     []int          // columns of which the value is read as it is
 	index     string         // the index that MySQL must find the rows by; empty: any
 }
 
@@ -28,13 +29,14 @@ type found struct {
 	keys   [][]any // the values of the primary key
 	lead   [][]any // the values of the reader's lead columns
 	sums   [][]any // the checksums of its sums columns
+	exact  [][]any // the values of its exact columns
 	fresh  []bool  // set by readFresh only
 }
 
 // columns are the columns that images are taken of: the key, those that
 // schemes ask for, and the short ones that they may come to ask for.
 func (r *reader) columns(ctx context.Context) []int {
-	need, known := r.statement.needed(ctx, r.table)
+	need, known := r.statement.needed(ctx, r.table, nil)
 	for _, i := range slices.Concat(r.table.PrimaryKey, r.lead) {
 		need[i] = true
 	}
@@ -54,7 +56,7 @@ func (r *reader) columns(ctx context.Context) []int {
 // selectList reads the value of the columns that can narrow by one, and of
 // the others whether they are null.
 func (r *reader) selectList(columns []int) string {
-	list := make([]string, len(columns), len(columns)+len(r.sums))
+	list := make([]string, len(columns), len(columns)+len(r.sums)+len(r.exact))
 	for n, i := range columns {
 		list[n] = r.quote(i)
 		if r.nullnessOnly(i) {
@@ -63,6 +65,9 @@ func (r *reader) selectList(columns []int) string {
 	}
 	for _, i := range r.sums {
 		list = append(list, "CRC32("+r.quote(i)+")")
+	}
+	for _, i := range r.exact {
+		list = append(list, r.quote(i))
 	}
 	return strings.Join(list, ", ")
 }
@@ -182,7 +187,7 @@ func (r *reader) read(ctx context.Context, query string, args []any, columns []i
 
 func (r *reader) scan(result *sql.Rows, columns []int, fresh *bool) (found, error) {
 	var rows found
-	values := make([]any, len(columns)+len(r.sums))
+	values := make([]any, len(columns)+len(r.sums)+len(r.exact))
 	pointers := make([]any, len(values), len(values)+1)
 	for i := range values {
 		pointers[i] = &values[i]
@@ -197,7 +202,8 @@ func (r *reader) scan(result *sql.Rows, columns []int, fresh *bool) (found, erro
 		rows.images = append(rows.images, r.image(columns, values))
 		rows.keys = append(rows.keys, pick(columns, values, r.table.PrimaryKey))
 		rows.lead = append(rows.lead, pick(columns, values, r.lead))
-		rows.sums = append(rows.sums, slices.Clone(values[len(columns):]))
+		rows.sums = append(rows.sums, slices.Clone(values[len(columns):len(columns)+len(r.sums)]))
+		rows.exact = append(rows.exact, slices.Clone(values[len(columns)+len(r.sums):]))
 		if fresh != nil {
 			rows.fresh = append(rows.fresh, *fresh)
 		}

@@ -159,8 +159,10 @@ func (s *Statement) addTarget(ctx context.Context, w *conj.Write, granular bool)
 }
 
 // needed are the columns that the registered schemes of a table ask for, as of
-// this process's last look; all of them where it has not looked yet.
-func (s *Statement) needed(ctx context.Context, table *catalog.Table) (need []bool, known bool) {
+// this process's last look; all of them where it has not looked yet. What is asked
+// for by those alone whom an update of the assigned columns does not concern is not
+// needed; nil stands for all columns.
+func (s *Statement) needed(ctx context.Context, table *catalog.Table, assigned []bool) (need []bool, known bool) {
 	need = make([]bool, len(table.Columns()))
 	schemes, known := s.session.Schemes(ctx, table.Table)
 	if !known {
@@ -170,6 +172,9 @@ func (s *Statement) needed(ctx context.Context, table *catalog.Table) (need []bo
 		return need, false
 	}
 	for _, scheme := range schemes {
+		if assigned != nil && keepsOthers(table) && !table.Touches(scheme, assigned) {
+			continue
+		}
 		columns, _ := table.SchemeColumns(scheme)
 		for _, i := range columns {
 			need[i] = true

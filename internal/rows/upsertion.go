@@ -93,7 +93,7 @@ func (u *upsertion) byTarget(ctx context.Context) bool {
 	if len(by) == 0 || !u.comparable() {
 		return false
 	}
-	need, _ := u.statement.needed(ctx, u.table)
+	need, _ := u.statement.needed(ctx, u.table, nil)
 	readable := u.statement.options.InTransaction
 	for i, needed := range need {
 		inTarget := slices.Contains(by, i)
