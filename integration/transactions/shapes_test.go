@@ -72,7 +72,7 @@ var shapeWrites = []string{
 // islandWrites change rows that no query of shapes has to do with.
 var islandWrites = map[rune]string{
 	'm': "UPDATE makers SET name = 'islet' WHERE id = 9",
-	'i': "UPDATE items SET name = 'away' WHERE id = 92",
+	'i': "UPDATE items SET kind = 8, name = 'away', data = '{\"y\":8}', maker_id = 10 WHERE id = 92",
 	'n': "UPDATE notes SET body = 'away' WHERE id = 911",
 }
 

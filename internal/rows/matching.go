@@ -65,7 +65,8 @@ func (m *matching) beginUpdate(ctx context.Context) {
 	if m.cascade.worthFollowing(ctx) {
 		m.lead = m.leadColumns(false, m.assigned)
 	}
-	if where, enough := m.where(ctx, need, computed); enough {
+	compared := m.compare(ctx)
+	if where, enough := m.where(ctx, need, computed); enough && !(compared && m.saves() && m.statement.unlockable(ctx, m.table) == "") {
 		m.rows = m.updated(where)
 		return
 	}
@@ -73,7 +74,9 @@ func (m *matching) beginUpdate(ctx context.Context) {
 		m.widen("the key is assigned") // the rows could not be found again
 		return
 	}
-	m.compare(ctx)
+	if !computed {
+		m.texts = nil // what is read back tells
+	}
 	old := m.lock(ctx)
 	if m.wide() {
 		return
@@ -115,24 +118,40 @@ func (m *matching) besides(texts []any) []bool {
 // Save assigns all columns, and most of them what they have.
 const maxText = 1 << 10
 
-// compare notes the columns whose texts are worth being read, to compare them with
-// what is assigned: those that somebody uses.
-func (m *matching) compare(ctx context.Context) {
-	if !keepsOthers(m.table) {
-		return
+// compare reports whether somebody uses columns of which the update may leave the
+// values as they are, and notes those of texts, which are worth being read then.
+func (m *matching) compare(ctx context.Context) (used bool) {
+	schemes, known := m.statement.session.Schemes(ctx, m.table.Table)
+	if !known || !keepsOthers(m.table) {
+		return false
 	}
-	schemes, _ := m.statement.session.Schemes(ctx, m.table.Table)
+	only := make([]bool, len(m.assigned))
+	schemes = slices.DeleteFunc(slices.Clone(schemes), func(s conj.Scheme) bool { return m.table.Touches(s, only) })
 	for _, a := range m.write.Set {
-		text, known := m.text(a.Column)
-		if !known || len(text) > maxText || m.table.Generated(a.Column) {
+		if m.table.Generated(a.Column) {
 			continue
 		}
-		one := make([]bool, len(m.assigned))
-		one[a.Column] = true
-		if slices.ContainsFunc(schemes, func(s conj.Scheme) bool { return m.table.Touches(s, one) }) {
-			m.texts = append(m.texts, a.Column)
+		only[a.Column] = true
+		if slices.ContainsFunc(schemes, func(s conj.Scheme) bool { return m.table.Touches(s, only) }) {
+			used = true
+			if text, known := m.text(a.Column); known && len(text) <= maxText {
+				m.texts = append(m.texts, a.Column)
+			}
+		}
+		only[a.Column] = false
+	}
+	return used
+}
+
+// saves reports whether the update assigns all columns but the key's, as GORM's Save
+// does, which can't know what the program has changed.
+func (m *matching) saves() bool {
+	for i, assigned := range m.assigned {
+		if !assigned && !inKey(m.table, i) {
+			return false
 		}
 	}
+	return len(m.write.Set) > 1
 }
 
 // text is the text that is assigned to a column of texts; false if none is known.
