@@ -45,8 +45,8 @@ func TestAQueryOnAViewDependsOnTheTablesThatTheViewReads(t *testing.T) {
 		f.changes(t, all[0], `UPDATE articles SET state = 0 WHERE id = 3`)
 		f.dropped(t, all[0], all[1], all[4], all[7])
 		f.kept(t, all[2], all[3], all[5], all[6])
-		f.changes(t, all[3], `UPDATE articles SET tag_id = 2 WHERE id = 2`)
-		f.dropped(t, all...)
+		f.changes(t, all[3], `UPDATE articles SET tag_id = 2, title = 'y' WHERE id = 2`)
+		f.dropped(t, all[2], all[3], all[5])
 	})
 }
 
