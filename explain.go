@@ -47,6 +47,9 @@ type Explanation struct {
 type Dependency struct {
 	Table        string
 	Conjunctions []string
+	// Columns are those of which an update must change one to drop the result, in
+	// the table's order; nil if any column may be one.
+	Columns []string
 }
 
 // String shows the explanation in a few lines.
@@ -73,6 +76,9 @@ func (x Explanation) String() string {
 	for _, d := range x.Dependencies {
 		for _, c := range d.Conjunctions {
 			fmt.Fprintf(&b, "  dropped by rows of %s with %s\n", d.Table, c)
+		}
+		if len(d.Columns) > 0 {
+			fmt.Fprintf(&b, "  by updates of %s only if they change one of %s\n", d.Table, strings.Join(d.Columns, ", "))
 		}
 	}
 	return b.String()

@@ -236,6 +236,16 @@ type Dependency struct {
 	Conjunctions []Conjunction // not to be changed
 }
 
+// Used returns the columns of which an update must change one to matter to the
+// query; nil if any may be one.
+func (d Dependency) Used() []string {
+	schemes := make([]Scheme, len(d.Conjunctions))
+	for i, c := range d.Conjunctions {
+		schemes[i] = c.Scheme
+	}
+	return d.Table.Used(schemes...)
+}
+
 // Bind returns what a query depends on given its arguments, one Dependency
 // for each of the plan's Tables. The arguments have been normalised by
 // [NormalizeArg]; PostgreSQL's $n is args[n-1], the other dialects' ? count by

@@ -234,6 +234,28 @@ func (t *Table) read(s Scheme) *tableScheme {
 	return m
 }
 
+// Used returns the columns of which an update must change one to matter to those who
+// depend on conjunctions of some schemes, in the table's order; nil if any may be
+// one.
+func (t *Table) Used(schemes ...Scheme) []string {
+	columns, used := []string{}, make([]bool, len(t.columns))
+	for _, s := range schemes {
+		m := t.meaning(s)
+		if !m.ok || m.any || m.all {
+			return nil
+		}
+		for i := range used {
+			used[i] = used[i] || m.used[i]
+		}
+	}
+	for i, column := range t.columns {
+		if used[i] {
+			columns = append(columns, column.Name)
+		}
+	}
+	return columns
+}
+
 // SchemeColumns returns the indexes of a scheme's conjunction's columns in the
 // scheme's order; false if the table has not all of them, of the same kinds. They
 // must not be changed.

@@ -145,6 +145,9 @@ type explanationDependency struct {
 	Table string `json:"table"`
 	// Rows are conditions one of which a row must meet to matter.
 	Rows []string `json:"rows"`
+	// Columns are those of which an update must change one to matter; nil if any
+	// may be one.
+	Columns []string `json:"columns,omitempty"`
 }
 
 type explanationWrite struct {
@@ -211,12 +214,14 @@ func (out *explanation) describe(plan *conj.Plan, args []any) {
 		d := explanationDependency{Table: dep.Table.ID, Rows: []string{}}
 		if i := slices.IndexFunc(joined, func(j *conj.Joined) bool { return j.Table == dep.Table }); i >= 0 {
 			d.Rows = append(d.Rows, "keys of joined rows: "+strings.Join(joined[i].Columns(), ", "))
+			d.Columns = dep.Table.Used(joined[i].Scheme)
 			out.Depends = append(out.Depends, d)
 			continue
 		}
 		for _, c := range dep.Conjunctions {
 			d.Rows = append(d.Rows, conditionText(c))
 		}
+		d.Columns = dep.Used()
 		out.Depends = append(out.Depends, d)
 	}
 }
@@ -273,6 +278,9 @@ func (out *explanation) text(w io.Writer) {
 		}
 		for _, row := range d.Rows {
 			line("  dropped by rows of %s with %s", d.Table, row)
+		}
+		if len(d.Columns) > 0 {
+			line("  by updates of %s only if they change one of %s", d.Table, strings.Join(d.Columns, ", "))
 		}
 	}
 	for _, write := range out.Writes {

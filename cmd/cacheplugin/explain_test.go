@@ -16,32 +16,32 @@ func TestExplainWithoutADatabase(t *testing.T) {
 	}{
 		"a literal": {[]string{"--dialect", "postgres", "SELECT * FROM users WHERE id = 34 LIMIT 1"}, explanation{
 			Operation: "get", Cacheable: true, Assumed: []string{"users.id integer"},
-			Depends: []explanationDependency{{"public.users", []string{"id = 34"}}},
+			Depends: []explanationDependency{{Table: "public.users", Rows: []string{"id = 34"}}},
 		}},
 		"a text and a flag": {[]string{"--dialect", "sqlite", "SELECT count(*) FROM users WHERE name = 'O''Neil' AND active = true"}, explanation{
 			Operation: "count", Cacheable: true, Assumed: []string{"users.name text", "users.active boolean"},
-			Depends: []explanationDependency{{"main.users", []string{"active = 1 and name = O'Neil"}}},
+			Depends: []explanationDependency{{Table: "main.users", Rows: []string{"active = 1 and name = O'Neil"}, Columns: []string{"name", "active"}}},
 		}},
 		"arguments": {[]string{"--dialect", "postgres", "SELECT * FROM users WHERE name = $2 AND age IN ($1, 19)", "18", "Ann"}, explanation{
 			Operation: "fetch", Cacheable: true, Assumed: []string{"users.name text", "users.age integer"},
-			Depends: []explanationDependency{{"public.users", []string{"age = 18 and name = Ann", "age = 19 and name = Ann"}}},
+			Depends: []explanationDependency{{Table: "public.users", Rows: []string{"age = 18 and name = Ann", "age = 19 and name = Ann"}}},
 		}},
 		"described columns": {[]string{"--dialect", "mysql", "--column", "users.name:folded-text", "SELECT * FROM users WHERE name = ? AND age = 3", "ANN"}, explanation{
 			Operation: "fetch", Cacheable: true,
-			Depends: []explanationDependency{{"users", []string{"name = ann"}}},
+			Depends: []explanationDependency{{Table: "users", Rows: []string{"name = ann"}}},
 		}},
 		"joined rows": {[]string{"--dialect", "postgres", "--column", "users.company_id:integer", "--column", "companies.id:integer", "--column", "companies.name:text",
 			"SELECT users.company_id, c.name FROM users LEFT JOIN companies c ON c.id = users.company_id"}, explanation{
 			Operation: "fetch", Cacheable: true,
-			Depends: []explanationDependency{{"public.users", []string{"any value"}}, {"public.companies", []string{"keys of joined rows: id"}}},
+			Depends: []explanationDependency{{Table: "public.users", Rows: []string{"any value"}, Columns: []string{"company_id"}}, {Table: "public.companies", Rows: []string{"keys of joined rows: id"}, Columns: []string{"id", "name"}}},
 		}},
 		"null": {[]string{"--dialect", "sqlite", "SELECT * FROM users WHERE deleted_at IS NULL"}, explanation{
 			Operation: "fetch", Cacheable: true, Assumed: []string{"users.deleted_at opaque"},
-			Depends: []explanationDependency{{"main.users", []string{"deleted_at is null"}}},
+			Depends: []explanationDependency{{Table: "main.users", Rows: []string{"deleted_at is null"}}},
 		}},
 		"volatile": {[]string{"--dialect", "postgres", "SELECT now() FROM users"}, explanation{
 			Operation: "fetch", Reason: "volatile: now(); only opt-in, with a timeout",
-			Depends: []explanationDependency{{"public.users", []string{"any value"}}},
+			Depends: []explanationDependency{{Table: "public.users", Rows: []string{"any value"}}},
 		}},
 		"a missing argument": {[]string{"--dialect", "postgres", "SELECT * FROM users WHERE id = $1"}, explanation{
 			Operation: "fetch", Cacheable: true, Assumed: []string{"users.id integer"},
@@ -88,10 +88,12 @@ func TestExplainReadsTheDatabase(t *testing.T) {
 	got := decode[explanation](t, "", exitOK, "explain", "--database", "sqlite:"+path, "SELECT * FROM articles a JOIN nothing n ON n.id = a.id WHERE tag_id = 2")
 	require.Equal(t, []string{"the database has no table nothing"}, got.Notes)
 	got = decode[explanation](t, "", exitOK, "explain", "--database", "sqlite:"+path, "SELECT * FROM articles WHERE tag_id = 2")
-	require.Equal(t, []explanationDependency{{"main.articles", []string{"tag_id = 2"}}}, got.Depends)
+	require.Equal(t, []explanationDependency{{Table: "main.articles", Rows: []string{"tag_id = 2"}}}, got.Depends)
 	require.Empty(t, got.Assumed)
+	r := call(t, "", "explain", "--database", "sqlite:"+path, "SELECT count(*) FROM articles WHERE tag_id = 2 AND id > 5")
+	require.Contains(t, r.out, "dropped by rows of main.articles with tag_id = 2\n  by updates of main.articles only if they change one of id, tag_id\n")
 
-	r := call(t, "", "explain", "--database", "sqlite:"+filepath.Join(t.TempDir(), "none.db"), "SELECT 1")
+	r = call(t, "", "explain", "--database", "sqlite:"+filepath.Join(t.TempDir(), "none.db"), "SELECT 1")
 	require.Equal(t, exitConnection, r.code)
 	require.Contains(t, r.err, "--database")
 }

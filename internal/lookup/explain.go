@@ -28,6 +28,7 @@ type Explanation struct {
 type Dependency struct {
 	Table        string
 	Conjunctions []string
+	Columns      []string
 }
 
 // BuildQuery builds the query that a handle stands for, without running it. It
@@ -87,8 +88,10 @@ func explainDependency(dep conj.Dependency, joined *conj.Joined) Dependency {
 	out := Dependency{Table: dep.Table.ID}
 	if joined != nil {
 		out.Conjunctions = []string{"keys of joined rows: " + strings.Join(joined.Columns(), ", ")}
+		out.Columns = dep.Table.Used(joined.Scheme)
 		return out
 	}
+	out.Columns = dep.Used()
 	for _, c := range dep.Conjunctions {
 		var terms []string
 		for _, t := range c.Terms {
