@@ -118,8 +118,9 @@ func (m *matching) besides(texts []any) []bool {
 // Save assigns all columns, and most of them what they have.
 const maxText = 1 << 10
 
-// compare reports whether somebody uses columns of which the update may leave the
-// values as they are, and notes those of texts, which are worth being read then.
+// compare reports whether some of the columns that the update assigns are all that
+// somebody uses: it may leave the values of these as they are. It notes those of
+// texts, which are worth being read where rows are.
 func (m *matching) compare(ctx context.Context) (used bool) {
 	schemes, known := m.statement.session.Schemes(ctx, m.table.Table)
 	if !known || !keepsOthers(m.table) {
@@ -132,13 +133,12 @@ func (m *matching) compare(ctx context.Context) (used bool) {
 			continue
 		}
 		only[a.Column] = true
-		if slices.ContainsFunc(schemes, func(s conj.Scheme) bool { return m.table.Touches(s, only) }) {
-			used = true
-			if text, known := m.text(a.Column); known && len(text) <= maxText {
-				m.texts = append(m.texts, a.Column)
-			}
-		}
+		touched := slices.DeleteFunc(slices.Clone(schemes), func(s conj.Scheme) bool { return !m.table.Touches(s, only) })
 		only[a.Column] = false
+		if text, known := m.text(a.Column); known && len(text) <= maxText && len(touched) > 0 {
+			m.texts = append(m.texts, a.Column)
+		}
+		used = used || slices.ContainsFunc(touched, func(s conj.Scheme) bool { return m.table.Used(s) != nil })
 	}
 	return used
 }
