@@ -66,7 +66,7 @@ func (m *matching) beginUpdate(ctx context.Context) {
 		m.lead = m.leadColumns(false, m.assigned)
 	}
 	compared := m.compare(ctx)
-	if where, enough := m.where(ctx, need, computed); enough && !(compared && m.saves() && m.statement.unlockable(ctx, m.table) == "") {
+	if where, enough := m.where(ctx, need, computed); enough && !compared {
 		m.rows = m.updated(where)
 		return
 	}
@@ -118,27 +118,24 @@ func (m *matching) besides(texts []any) []bool {
 // Save assigns all columns, and most of them what they have.
 const maxText = 1 << 10
 
-// compare reports whether some of the columns that the update assigns are all that
-// somebody uses: it may leave the values of these as they are. It notes those of
-// texts, which are worth being read where rows are.
+// compare reports whether the update may leave columns as they are that are all that
+// somebody uses, though it assigns them. It notes those of texts, which are to be read.
 func (m *matching) compare(ctx context.Context) (used bool) {
 	schemes, known := m.statement.session.Schemes(ctx, m.table.Table)
-	if !known || !keepsOthers(m.table) {
+	if !known || !m.saves() || !keepsOthers(m.table) || m.statement.unlockable(ctx, m.table) != "" {
 		return false
 	}
+	schemes = slices.DeleteFunc(slices.Clone(schemes), func(s conj.Scheme) bool { return m.table.Used(s) == nil })
 	only := make([]bool, len(m.assigned))
-	schemes = slices.DeleteFunc(slices.Clone(schemes), func(s conj.Scheme) bool { return m.table.Touches(s, only) })
 	for _, a := range m.write.Set {
-		if m.table.Generated(a.Column) {
-			continue
-		}
 		only[a.Column] = true
-		touched := slices.DeleteFunc(slices.Clone(schemes), func(s conj.Scheme) bool { return !m.table.Touches(s, only) })
-		only[a.Column] = false
-		if text, known := m.text(a.Column); known && len(text) <= maxText && len(touched) > 0 {
-			m.texts = append(m.texts, a.Column)
+		if slices.ContainsFunc(schemes, func(s conj.Scheme) bool { return m.table.Touches(s, only) }) {
+			used = true
+			if text, known := m.text(a.Column); known && len(text) <= maxText && !m.table.Generated(a.Column) {
+				m.texts = append(m.texts, a.Column)
+			}
 		}
-		used = used || slices.ContainsFunc(touched, func(s conj.Scheme) bool { return m.table.Used(s) != nil })
+		only[a.Column] = false
 	}
 	return used
 }
