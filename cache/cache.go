@@ -4,8 +4,8 @@
 // In a read it stands before everything else. Its scopes ([Cache], [NoCache]) and
 // clauses ([With], [Without]) leave [Settings] in a GORM statement. Its switches
 // ([WithoutCache], [Vary]) leave values in a context. The plugin, the module's
-// root package, reads both when the statement runs. In a write it has one part:
-// [WithoutInvalidation].
+// root package, reads both when the statement runs, and tells in an [Info] how it
+// was answered ([WithInfo]). In a write it has one part: [WithoutInvalidation].
 //
 // The package depends on GORM only. A program that uses it without the plugin
 // installed runs as if it did not.

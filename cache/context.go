@@ -8,6 +8,7 @@ const (
 	withoutCacheKey contextKey = iota
 	withoutInvalidationKey
 	varyKey
+	infoKey
 )
 
 // WithoutCache returns a context whose queries go to the database: nothing is

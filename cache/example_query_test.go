@@ -196,3 +196,40 @@ func ExampleWithoutInvalidation() {
 	// 1 miss
 	// 1 hit
 }
+
+func ExampleWithInfo() {
+	db, _, closeAll := shop("info")
+	defer closeAll()
+
+	read := func(db *gorm.DB) {
+		var info cache.Info
+		if err := db.Scopes(cache.WithInfo(&info)).Where("user_id = ?", 5).Find(&[]Order{}).Error; err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%s %v %q\n", info.Outcome, info.Tables, info.Reason)
+	}
+	cached := db.Scopes(cache.Cache()).Session(&gorm.Session{})
+	read(cached)
+	read(cached)
+	read(db)
+	// Output:
+	// miss [main.orders] ""
+	// hit [main.orders] ""
+	// bypassed [] "the profile of orders lists no operations"
+}
+
+// A context tells of all its queries.
+func ExampleContextWithInfo() {
+	db, _, closeAll := shop("contextinfo")
+	defer closeAll()
+
+	var info cache.Info
+	ctx := cache.ContextWithInfo(context.Background(), &info)
+	for range 2 {
+		if _, err := gorm.G[Order](db, cache.With()).Where("user_id = ?", 5).Find(ctx); err != nil {
+			log.Fatal(err)
+		}
+	}
+	fmt.Println(info.Outcome, info.Further[0].Outcome, info.AllHits())
+	// Output: miss hit false
+}

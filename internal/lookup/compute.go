@@ -53,6 +53,7 @@ func (h *Handle) Compute(db *gorm.DB, c Computation, compute func(context.Contex
 		return value, false, Usable(err)
 	}
 	if cache.IsWithoutCache(ctx) {
+		cache.RecorderOf(ctx).Answered(cache.Answer{Outcome: cache.Bypassed, Table: c.Name, Reason: reasonWithoutCache})
 		return plain()
 	}
 	r, reason, err := h.computation(db, c)
@@ -61,6 +62,7 @@ func (h *Handle) Compute(db *gorm.DB, c Computation, compute func(context.Contex
 	}
 	if reason != "" {
 		h.Report.Event(ctx, report.Event{Kind: report.Skip, Table: c.Name, Reason: reason})
+		cache.RecorderOf(ctx).Answered(cache.Answer{Outcome: cache.Bypassed, Table: c.Name, Reason: reason})
 		return plain()
 	}
 	start := r.clock()
@@ -71,6 +73,7 @@ func (h *Handle) Compute(db *gorm.DB, c Computation, compute func(context.Contex
 	case found.State == store.Hit:
 		r.shape.Hit(false, report.Since(start))
 		r.report(ctx, report.Event{Kind: report.Hit, Bytes: len(found.Payload), Duration: report.Since(start)})
+		r.informHit(ctx, found.Payload, found.Version, false)
 		return found.Payload, true, nil
 	case found.State == store.Leased:
 		value, err = r.compute(ctx, found.Lease, compute)
@@ -105,6 +108,7 @@ func (r *Read) compute(ctx context.Context, lease store.Lease, compute func(cont
 		var unstored Unstored
 		if errors.As(err, &unstored) {
 			r.report(ctx, report.Event{Kind: report.Skip, Reason: unstored.Unstored(), Unstored: true, Bytes: len(value)})
+			r.informUnstored(unstored.Unstored())
 		}
 		return value, Usable(err)
 	}
@@ -140,7 +144,7 @@ func (h *Handle) computation(db *gorm.DB, c Computation) (*Read, string, error) 
 		cache: h.Cache, table: c.Name, timeout: c.Timeout, lock: c.Lock, peek: tx != nil, atOnce: c.AtOnce,
 		key: computationKey(ctx, c), database: h.databases.Of(pool),
 	}
-	r.version = r.database.Catalog.Version()
+	r.version, r.info = r.database.Catalog.Version(), cache.RecorderOf(ctx)
 	r.shape = h.Shapes.Computed(c.Name)
 	var err error
 	if r.space, _, err = h.Namespaces.Of(ctx, r.database, pool); err != nil {

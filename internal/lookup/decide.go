@@ -25,7 +25,9 @@ import (
 func (h *Handle) Prepare(ctx context.Context, q Query) (*Read, error) {
 	h.noteHandMade(ctx, &q)
 	h.tellTables(ctx, &q)
+	q.info = cache.RecorderOf(ctx)
 	if h.uninvited(&q) {
+		h.informUninvited(ctx, &q)
 		return nil, nil
 	}
 	if q.Streams && !q.Scans && q.settings == nil {
@@ -37,12 +39,16 @@ func (h *Handle) Prepare(ctx context.Context, q Query) (*Read, error) {
 		return nil, err
 	}
 	if err != nil {
-		h.Report.Failed(ctx, "a query could not be prepared for the cache", q.table, err)
+		const failed = "a query could not be prepared for the cache"
+		h.Report.Failed(ctx, failed, q.table, err)
+		q.bypassed(q.table, 0, failed+": "+err.Error())
 		return nil, nil
 	}
 	if r == nil {
 		if reason != "" {
 			h.skip(ctx, &q, q.table, 0, reason)
+		} else {
+			h.informUninvited(ctx, &q)
 		}
 		return nil, nil
 	}
@@ -71,13 +77,15 @@ func (h *Handle) uninvited(q *Query) bool {
 func (h *Handle) noteStream(ctx context.Context, q *Query) {
 	d, reason, err := h.decide(ctx, q)
 	if err != nil || reason != "" || d.admit().reason != "" {
-		return // nothing is lost
+		q.bypassed(q.table, 0, reasonStream) // nothing is lost
+		return
 	}
 	h.skip(ctx, q, d.table, d.op, reasonStream)
 }
 
 // skip tells of a query that is not looked up.
 func (h *Handle) skip(ctx context.Context, q *Query, table string, op cache.Op, reason string) {
+	q.bypassed(table, op, reason)
 	shape := h.Shapes.OfText(h.dialect, q.Text, op, table)
 	shape.Skip(reason)
 	h.Report.Event(ctx, report.Event{Kind: report.Skip, Table: table, Op: op, Reason: reason, Shape: shape.ID, Query: shape.Text})

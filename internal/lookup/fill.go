@@ -63,6 +63,7 @@ func (r *Read) fill(ctx context.Context, lease store.Lease) (driver.Rows, error)
 			if reason != "" {
 				r.release(after, lease)
 				r.report(after, report.Event{Kind: report.Skip, Reason: reason, Unstored: true, Rows: rec.Rows})
+				r.informUnstored(reason)
 				return
 			}
 			r.save(saving{read: r, ctx: after, lease: lease, payload: rec.Payload, rows: rec.Rows, joined: joined.keys()})

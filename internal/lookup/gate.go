@@ -17,11 +17,13 @@ import (
 // begun by text: which statements belong to it shows at the connection only.
 const inTextTransaction = "a connection of the pool is in a transaction that was begun by text"
 
+const reasonWithoutCache = "WithoutCache"
+
 // gate says why nothing that is read through a pool may come from the cache,
 // whatever it is; empty if it may.
 func (h *Handle) gate(ctx context.Context, pool gorm.ConnPool, where txn.Where, tx *txn.Tx) string {
 	if cache.IsWithoutCache(ctx) {
-		return "WithoutCache"
+		return reasonWithoutCache
 	}
 	if j := commit.Postponed(ctx); j != nil && !j.Empty() {
 		return "invalidations are postponed"

@@ -83,6 +83,7 @@ func (r *Read) openNear(ctx context.Context, start time.Time) driver.Rows {
 		return nil
 	}
 	r.reportHit(ctx, held.Payload(), start, true)
+	r.informHit(ctx, held.Payload(), held.Version(), true)
 	return rows
 }
 

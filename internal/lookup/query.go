@@ -25,6 +25,7 @@ type Query struct {
 	// Scans is set if it is GORM's Scan, which reads all rows or the first.
 	Scans bool
 
+	info       *cache.Recorder // nil if nobody asks how the query is answered
 	settings   *cache.Settings // of the call site, nil if it says nothing
 	table      string          // that the statement names
 	modelTable string          // of the statement's model

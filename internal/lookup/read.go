@@ -27,6 +27,9 @@ type Read struct {
 	query  string
 	args   []any
 
+	info     *cache.Recorder     // nil if nobody asks how the read is answered
+	unstored func(reason string) // tells there why a result was not stored; nil as well
+
 	table   string // for events
 	shape   *shapes.Shape
 	op      cache.Op
@@ -64,7 +67,7 @@ func (h *Handle) newRead(ctx context.Context, d *decision, adm admission) (*Read
 		cache: h.Cache, pool: d.pool, filler: d.pool, query: q.Text, args: q.Args,
 		table: d.table, op: d.op, timeout: adm.timeout, lock: adm.lock,
 		peek: q.tx != nil, drain: !q.Streams, scans: q.Scans,
-		space: d.space, key: d.key,
+		space: d.space, key: d.key, info: q.info,
 		database: d.database, version: d.version, joined: d.joined,
 	}
 	r.shape = h.Shapes.OfPlan(h.dialect, d.plan, q.Text, d.op, d.table)
@@ -115,6 +118,7 @@ func (r *Read) Open(ctx context.Context) (driver.Rows, error) {
 			return nil, nil
 		}
 		r.reportHit(ctx, found.Payload, start, r.near.confirms)
+		r.informHit(ctx, found.Payload, found.Version, r.near.confirms)
 		r.putNear(found.Payload, found.Version, r.near.asked)
 		r.check(ctx, found.Payload, found.Version)
 		return rows, nil
@@ -134,6 +138,7 @@ func (r *Read) find(ctx context.Context, start time.Time) (store.Lookup, error) 
 			return store.Lookup{}, ctxErr
 		}
 		r.cache.Report.Failed(ctx, "a look-up failed; the database answers", r.table, err)
+		r.inform(cache.Bypassed, "a look-up failed: "+err.Error())
 		// A damaged entry has been dropped: the next one who asks is served.
 		if r.cache.ReturnErrors && !errors.Is(err, store.ErrDamaged) {
 			return store.Lookup{}, err
@@ -144,12 +149,14 @@ func (r *Read) find(ctx context.Context, start time.Time) (store.Lookup, error) 
 	case store.Hit:
 	case store.Fenced:
 		r.report(ctx, report.Event{Kind: report.Skip, Reason: r.fencedReason(), Duration: report.Since(start)})
+		r.inform(cache.Bypassed, r.fencedReason())
 	default:
 		misses := r.cache.Shapes.Miss(r.shape, r.entry(), r.tables, time.Now())
 		if advice := r.shape.Advice(misses); advice != "" {
 			r.cache.Report.Hint(ctx, "shape "+r.shape.ID, "a query is cached to no effect: "+advice, "query", r.shape.Text)
 		}
 		r.report(ctx, report.Event{Kind: report.Miss, Duration: report.Since(start)})
+		r.inform(cache.Miss, r.keptFrom(found.State))
 	}
 	return found, nil
 }
@@ -173,6 +180,7 @@ func (r *Read) lookUp(ctx context.Context) (store.Lookup, error) {
 // discard drops an entry that is of another version, or damaged.
 func (r *Read) discard(ctx context.Context, why error) {
 	r.cache.Report.Failed(ctx, "an entry could not be decoded; the database answers", r.table, why)
+	r.inform(cache.Bypassed, "an entry could not be decoded: "+why.Error())
 	if err := r.space.Store.Forget(ctx, r.key); err != nil {
 		r.cache.Report.Failed(ctx, "an entry could not be dropped", r.table, err)
 	}
