@@ -184,7 +184,7 @@ func TestInfoTellsOfComputedValues(t *testing.T) {
 	}
 	miss, hit := tell(), tell()
 	require.Equal(t, cache.Miss, miss.Outcome)
-	require.Equal(t, "count workers", miss.Table)
+	require.Equal(t, "func/count workers", miss.Table)
 	require.Len(t, miss.Further, 1)
 	require.True(t, hit.AllHits())
 	require.Zero(t, hit.Rows)

@@ -30,7 +30,7 @@ func (h *Handlers) onQuery(next func(*gorm.DB), row bool) func(*gorm.DB) {
 			return
 		}
 		if stmt.SQL.Len() > 0 && !h.readsOnly(stmt) {
-			cache.RecorderOf(stmt.Context).Answered(cache.Answer{Outcome: cache.Bypassed, Table: stmt.Table, Reason: "the statement may write"})
+			cache.RecorderOf(stmt.Context).Answered(cache.Answer{Outcome: cache.Bypassed, Table: stmt.Table, Reason: "side effects"})
 			if !row && h.wraps(stmt) {
 				h.wrap(db, func() { h.runWrite(db, next, false) })
 				return
