@@ -25,6 +25,7 @@ var uses = map[string]use{
 	plugin + "/metrics/opentelemetry": imported,
 	plugin + "/replication/mysql":     imported,
 	plugin + "/replication/postgres":  imported,
+	plugin + "/cachetest":             imported,
 	plugin + "/cmd/cacheplugin":       installed,
 	plugin + "/bench":                 development,
 	plugin + "/checker":               development,
