@@ -90,7 +90,9 @@ func (x Explanation) String() string {
 //	cacheplugin.Explain(db.Model(&User{}).Where("age = ?", 18))
 //
 // The handle is taken as a Find into a slice of its model, unless it has a
-// limit of one.
+// limit of one, or has made a Count:
+//
+//	cacheplugin.Explain(db.Model(&User{}).Where("age = ?", 18).Count(&n))
 func Explain(db *gorm.DB) (Explanation, error) {
 	h, err := handleOf(db)
 	if err != nil {

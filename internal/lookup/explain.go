@@ -32,13 +32,25 @@ type Dependency struct {
 }
 
 // BuildQuery builds the query that a handle stands for, without running it. It
-// is taken as a Find into a slice of its model.
+// is taken as a Find into a slice of its model, or as the Count that it has made.
 func BuildQuery(db *gorm.DB) *gorm.DB {
 	tx := db.Session(&gorm.Session{DryRun: true})
 	if tx.Statement.SQL.Len() > 0 {
 		return tx
 	}
+	if counted(tx.Statement) {
+		return tx.Count(new(int64))
+	}
 	return tx.Find(destination(tx.Statement.Model))
+}
+
+// counted reports whether a statement was a Count, which takes its SELECT away when
+// it is done.
+func counted(stmt *gorm.Statement) bool {
+	_, selects := stmt.Clauses["SELECT"]
+	_, from := stmt.Clauses["FROM"]
+	_, number := stmt.Dest.(*int64)
+	return number && from && !selects
 }
 
 // destination makes a destination for the query of a model.
