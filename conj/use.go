@@ -3,6 +3,7 @@ package conj
 import (
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // Use says which columns of a table a query reads, besides those of a
@@ -78,14 +79,24 @@ func (u Use) besides(names []string) Use {
 // at all of its tokens. A column is used if its name stands anywhere where it might
 // mean it.
 func (c *compiler) uses(out *outerQuery) {
-	r := useReader{compiler: c, out: out}
+	r := useReader{compiler: c, out: out, known: map[string]bool{}}
 	r.displays()
+	all := Use{DecidesAll: slices.ContainsFunc(c.toks, func(t token) bool { return t.word == "natural" })}
+	for _, core := range c.cores {
+		for _, e := range core.entries {
+			r.known[strings.ToLower(e.alias)], r.known[strings.ToLower(e.name.Name)] = true, true
+		}
+	}
+	for i := range c.toks {
+		all.Any = all.Any || r.disguised(i)
+	}
 	for _, core := range c.cores {
 		for _, e := range core.entries {
 			if e.table == nil {
 				continue
 			}
-			e.use = Use{DecidesAll: core.natural || e.hidden || e.renamed || core.listLo == core.listHi} // the last is TABLE name
+			e.use = all
+			e.use.DecidesAll = all.DecidesAll || e.hidden || e.renamed || core.listLo == core.listHi // the last is TABLE name
 			r.entry(e)
 		}
 	}
@@ -95,7 +106,25 @@ func (c *compiler) uses(out *outerQuery) {
 type useReader struct {
 	*compiler
 	out   *outerQuery
-	shown []bool // by token: in a part of the list of results that displays columns
+	shown []bool          // by token: in a part of the list of results that displays columns
+	known map[string]bool // aliases and names of tables, in lower case
+}
+
+// maxName is the length to which PostgreSQL cuts names, in bytes.
+const maxName = 63
+
+// disguised reports whether a token may name a column that has another name: one with
+// escapes, one that is cut, or one whose letters the database folds in a way of its
+// own.
+func (r *useReader) disguised(i int) bool {
+	t := &r.toks[i]
+	if !t.identifier() && t.kind != tokDouble {
+		return false
+	}
+	if r.d == PostgreSQL {
+		return len(t.text) > maxName || i >= 2 && r.toks[i-1].op("&") && r.toks[i-2].word == "u"
+	}
+	return strings.ContainsFunc(t.text, func(c rune) bool { return c > unicode.MaxASCII })
 }
 
 // displays marks the tokens of those results of the outermost query that only
@@ -212,13 +241,15 @@ func (r *useReader) token(i int, e *scopeEntry) {
 			if !r.column(low, i, e) {
 				e.use.Any = true
 			}
+		case !r.known[strings.ToLower(qualifier.text)] && !r.toks[i+1].is(".") && !r.toks[i+1].is("("):
+			e.use.Any = true // the qualifier is no schema's, whose tables and functions follow it
 		}
 		return
 	}
 	if r.toks[i+1].is(".") {
 		return // a table, a schema, or a composite whose table goes before
 	}
-	if named && r.d == PostgreSQL { // the row as a whole
+	if named { // the row as a whole
 		e.use.DecidesAll = true
 		return
 	}
@@ -253,13 +284,15 @@ func (r *useReader) column(low string, at int, e *scopeEntry) bool {
 
 // star notes all columns, if the star at a token stands for those of the entry.
 func (r *useReader) star(i int, e *scopeEntry) {
+	qualified := r.toks[i-1].is(".") // whatever follows: the row may be cast or compared
 	next := &r.toks[i+1]
 	ends := next.is(",") || next.is(")") || next.is(";") || next.kind == tokEnd || clauseWords[next.word]
-	if !ends || r.toks[i-1].is("(") && i >= 2 && r.toks[i-2].word == "count" {
+	if !qualified && (!ends || r.toks[i-1].is("(") && i >= 2 && r.toks[i-2].word == "count") {
 		return // multiplies, or counts
 	}
-	if r.toks[i-1].is(".") {
-		if q := r.toks[max(0, i-2)].text; !strings.EqualFold(q, e.alias) && !strings.EqualFold(q, e.name.Name) && !r.toks[max(0, i-2)].is(")") {
+	if qualified {
+		q := r.toks[max(0, i-2)].text
+		if r.known[strings.ToLower(q)] && !strings.EqualFold(q, e.alias) && !strings.EqualFold(q, e.name.Name) {
 			return
 		}
 	} else if core := r.coreOf(i); core != nil && !slices.Contains(core.entries, e) {

@@ -1,6 +1,7 @@
 package conj_test
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -35,6 +36,18 @@ func TestUsedColumns(t *testing.T) {
 		"SELECT 2 * views FROM articles":                                                              {"views"},
 		"SELECT row_to_json(a) FROM articles a":                                                       all,
 		"SELECT (a).title FROM articles a":                                                            all,
+		"SELECT md5(a.*::text) FROM articles a":                                                       all,
+		"SELECT 1 FROM articles a WHERE a.* IS NOT NULL":                                              all,
+		"SELECT count(a.*) FROM articles a":                                                           all,
+		"SELECT 1 FROM articles ORDER BY articles":                                                    all,
+		`SELECT U&"\0074itle" FROM articles`:                                                          all,
+		"SELECT " + strings.Repeat("a", 64) + " FROM articles":                                        all,
+		"SELECT x.title FROM articles " + strings.Repeat("a", 64):                                     all,
+		"SELECT q.title FROM articles a":                                                              all,
+		"SELECT q.* FROM articles a":                                                                  all,
+		"SELECT 1 FROM (articles NATURAL JOIN tags)":                                                  all,
+		"SELECT 1 FROM tags WHERE EXISTS (SELECT 1 FROM tags NATURAL LEFT JOIN articles)":             all,
+		"SELECT pg_catalog.upper(public.articles.title) FROM public.articles":                         {"title"},
 		"SELECT a.title FROM articles a WHERE a.xmin = 5":                                             all,
 		"SELECT a.something FROM articles a":                                                          all,
 		"SELECT id FROM articles a NATURAL JOIN tags":                                                 all,

@@ -58,7 +58,7 @@ func (m *queryMaker) usingQuery() string {
 			"CASE WHEN "+column()+" IS NULL THEN "+n+" ELSE 0 END", "(SELECT max(y."+m.pick("a", "b")+") FROM u2 AS y WHERE y.id = "+n+")",
 			"(SELECT count(*) FROM u1 AS y WHERE y.a = "+n+")", "1", "'a'",
 			"row_number() OVER (ORDER BY "+column()+", "+strings.Join(scope, ".id, ")+".id)", "sum("+n+") OVER (PARTITION BY "+number()+")", "count(*) OVER ()",
-			m.by("x1", n, n), m.by("row_to_json(x1)", n, n), m.by("(x1).a", n, n), m.by("x1::text", n, n), m.by("xmin::text", n, n))
+			m.by("x1", n, n), m.by("row_to_json(x1)", n, n), m.by("(x1).a", n, n), m.by("x1::text", n, n), m.by("md5("+m.pick(scope...)+".*::text)", n, n), m.by("("+m.pick(scope...)+".* IS NOT NULL)", n, n), m.by("U&\"\\0061\"", n, n), m.by("xmin::text", n, n))
 	}
 	var list []string
 	for range 1 + m.IntN(3) {
