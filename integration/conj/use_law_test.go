@@ -3,18 +3,14 @@ package conj
 import (
 	"fmt"
 	"math/rand/v2"
-	"os"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/cacheplugin/cacheplugin/conj"
 
 	"github.com/stretchr/testify/require"
-	"gorm.io/gorm"
 
-	"github.com/cacheplugin/cacheplugin/integration/testdb"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
 )
 
@@ -115,25 +111,7 @@ func (m *queryMaker) usingQuery() string {
 }
 
 func TestUpdatedResultUsesAnUpdatedColumn(t *testing.T) {
-	for name, queries := range map[string]int{testenv.SQLite: 2000, testenv.Postgres: 1000, testenv.MariaDB: 700} {
-		t.Run(name, func(t *testing.T) {
-			database := testdb.Need(t, name)
-			if s := os.Getenv("CACHEPLUGIN_LAW_QUERIES"); s != "" {
-				queries, _ = strconv.Atoi(s)
-			}
-			seed := uint64(1)
-			if s := os.Getenv("CACHEPLUGIN_LAW_SEED"); s != "" {
-				seed, _ = strconv.ParseUint(s, 10, 64)
-			}
-			db, err := database.Open(t, &gorm.Config{}).DB()
-			require.NoError(t, err)
-			conn, err := db.Conn(t.Context())
-			require.NoError(t, err)
-			defer conn.Close()
-			d, _ := conj.DialectOf(database.Dialect)
-			checkUseLaw(lawDatabase{t, d, conn}, queries, seed)
-		})
-	}
+	onLawDatabases(t, map[string]int{testenv.SQLite: 2000, testenv.Postgres: 1000, testenv.MariaDB: 700}, checkUseLaw)
 }
 
 func checkUseLaw(l lawDatabase, queries int, seed uint64) {
