@@ -16,6 +16,7 @@ import (
 const (
 	maxShapes = 1000 // the least used beyond are folded into one
 	maxTexts  = 8192 // whose shapes are remembered; then all are found anew
+	maxLength = 4096 // of these texts, in bytes: the shape of a longer one is found each time
 )
 
 // Set holds the shapes of a process. It is safe for concurrent use.
@@ -53,6 +54,9 @@ func (s *Set) OfPlan(d conj.Dialect, plan *conj.Plan, text string, op cache.Op, 
 
 // OfText is OfPlan for a text without a plan. It allocates.
 func (s *Set) OfText(d conj.Dialect, text string, op cache.Op, table string) *Shape {
+	if len(text) > maxLength {
+		return s.find(conj.Fingerprint(d, text), op, table)
+	}
 	f, ok := s.texts.Load(text)
 	if !ok {
 		s.bound()

@@ -101,6 +101,13 @@ func TestEverythingIsBounded(t *testing.T) {
 	}
 	require.EqualValues(t, 3*maxShapes+10, hits, "nothing is lost")
 	require.Same(t, busy, s.OfText(conj.PostgreSQL, query, cache.Fetch, "t"))
+
+	list := "SELECT a FROM t WHERE b IN (1"
+	short := s.OfText(conj.PostgreSQL, list+")", cache.Fetch, "t")
+	long := list + strings.Repeat(", 1", maxLength) + ")"
+	require.Same(t, short, s.OfText(conj.PostgreSQL, long, cache.Fetch, "t"))
+	_, remembered := s.texts.Load(long)
+	require.False(t, remembered, "it takes more than it saves")
 }
 
 func TestAdviceForWhatIsCachedToNoEffect(t *testing.T) {
