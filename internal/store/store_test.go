@@ -85,7 +85,7 @@ func onEachInOneSlot(t *testing.T, test func(t *testing.T, b backend)) {
 func onEachOf(t *testing.T, modes []variant, test func(t *testing.T, b backend)) {
 	t.Helper()
 	t.Parallel() // the servers are shared, namespaces are not
-	embedded := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr(), PipelinePoolSize: -1})
+	embedded := redis.NewClient(&redis.Options{Addr: miniredis.RunT(t).Addr(), PipelinePoolSize: -1, ReadTimeout: 30 * time.Second})
 	t.Cleanup(func() { _ = embedded.Close() })
 	servers := map[string]redis.UniversalClient{"redis": testenv.Redis(t), "embedded": embedded}
 	if testenv.RedisIsReal(t) {

@@ -43,7 +43,7 @@ func Cluster(tb testing.TB) redis.UniversalClient {
 	tb.Helper()
 	shared := environment.sharedCluster()
 	requireCluster(tb, shared.err)
-	return shared.Client(tb)
+	return shared.client(tb, &redis.ClusterOptions{ReadTimeout: patience})
 }
 
 // sharedCluster is the outcome of the one attempt to start a cluster.
@@ -166,7 +166,11 @@ func (c *RedisCluster) discard() {
 // timeouts and retries are go-redis's defaults.
 func (c *RedisCluster) Client(tb testing.TB) *redis.ClusterClient {
 	tb.Helper()
-	options := &redis.ClusterOptions{}
+	return c.client(tb, &redis.ClusterOptions{})
+}
+
+func (c *RedisCluster) client(tb testing.TB, options *redis.ClusterOptions) *redis.ClusterClient {
+	tb.Helper()
 	for _, node := range c.Nodes {
 		options.Addrs = append(options.Addrs, node.Addr)
 	}

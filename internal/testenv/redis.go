@@ -4,11 +4,18 @@ import (
 	"context"
 	"fmt"
 	"testing"
+	"time"
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/cacheplugin/cacheplugin/internal/testenv/process"
 	"github.com/redis/go-redis/v9"
 )
+
+// patience is how long clients of the shared servers wait for an answer. By
+// default it is three seconds, and then they send the command once more: on a
+// machine that is busy for so long a test would see the second one's outcome, of
+// an invalidation that drops nothing, say.
+const patience = 30 * time.Second
 
 // Redis returns a client of the process's shared server: the one that
 // CACHEPLUGIN_TEST_REDIS names, else redis-server started for this process, else
@@ -16,7 +23,9 @@ import (
 // your own, and flush nothing but it. The client is closed at the test's end.
 func Redis(tb testing.TB) redis.UniversalClient {
 	tb.Helper()
-	client := redis.NewClient(RedisOptions(tb))
+	options := RedisOptions(tb)
+	options.ReadTimeout = patience
+	client := redis.NewClient(options)
 	tb.Cleanup(func() { _ = client.Close() })
 	return client
 }
