@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/rand"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -491,4 +492,40 @@ func TestTLSIsAnotherScheme(t *testing.T) {
 	w = httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	require.Equal(t, "miss", w.Header().Get("X-Cache"))
+}
+
+func TestServeStoresNothingOfAHandlerThatFails(t *testing.T) {
+	f := onSQLite(t)
+	v, err := decorators.View(f.db, "failing", decorators.StatusHeader("X-Cache"))
+	require.NoError(t, err)
+	failure := errors.New("failed")
+	var runs counter
+	serve := func(method string, write string, err error) (*httptest.ResponseRecorder, error) {
+		w := httptest.NewRecorder()
+		return w, v.Serve(w, httptest.NewRequest(method, "/", nil), func(w http.ResponseWriter, _ *http.Request) error {
+			runs.add()
+			if write != "" {
+				_, _ = io.WriteString(w, write)
+			}
+			return err
+		})
+	}
+	for _, method := range []string{http.MethodGet, http.MethodHead, http.MethodPost} {
+		for _, text := range []string{"", "half"} {
+			w, err := serve(method, text, failure)
+			require.Equal(t, failure, err)
+			require.Equal(t, text, w.Body.String(), "what was written is sent, and nothing else")
+			require.Equal(t, "skip", w.Header().Get("X-Cache"))
+		}
+	}
+	require.Equal(t, 6, runs.ran())
+	for _, status := range []string{"miss", "hit"} {
+		w, err := serve(http.MethodGet, "whole", nil)
+		require.NoError(t, err)
+		require.Equal(t, "whole", w.Body.String())
+		require.Equal(t, status, w.Header().Get("X-Cache"))
+	}
+	_, err = serve(http.MethodGet, "", failure)
+	require.NoError(t, err, "the handler of a hit does not run")
+	require.Equal(t, 1, runs.ran())
 }

@@ -93,14 +93,14 @@ var rules = map[string]rule{
 }
 
 // onRoot are the folders whose packages may import the root package.
-var onRoot = []string{"decorators", "internal/testmodel"}
+var onRoot = []string{"decorators", "internal/testmodel", "internal/testviews"}
 
 // testOnly are folders whose packages are no production code.
-var testOnly = []string{"internal/archtest", "internal/testenv", "internal/testmodel"}
+var testOnly = []string{"internal/archtest", "internal/testenv", "internal/testmodel", "internal/testviews"}
 
 // forbidden must not be in a program only because it imports us.
 var forbidden = []string{
-	module + "/internal/testenv", module + "/internal/testmodel",
+	module + "/internal/testenv", module + "/internal/testmodel", module + "/internal/testviews",
 	"github.com/stretchr/testify", "github.com/alicebob/miniredis", "go.uber.org/goleak", "pgregory.net/rapid",
 	"gorm.io/driver", "github.com/jackc/pgx", "github.com/go-sql-driver", "github.com/mattn/go-sqlite3", "gorm.io/plugin",
 	"testing",

@@ -20,7 +20,7 @@ func Main(m *testing.M, stops ...func()) {
 		stop()
 	}
 	if code == 0 && !fuzzing() {
-		if err := goleak.Find(gormsOwn); err != nil {
+		if err := goleak.Find(gormsOwn, fasthttpsDate, fasthttpsWorkers); err != nil {
 			fmt.Fprintf(os.Stderr, "testenv: goroutines left over after the tests: %v\n", err)
 			code = 1
 		}
@@ -43,6 +43,13 @@ func AtATime(n int) {
 // gormsOwn is a goroutine that GORM starts for each cache of prepared statements
 // and has no way to end.
 var gormsOwn = goleak.IgnoreAnyFunction("gorm.io/gorm/internal/lru.NewLRU[...].func1")
+
+// What Fiber's servers leave behind: a clock for all of them, and a worker that ends
+// when it next wakes up.
+var (
+	fasthttpsDate    = goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1")
+	fasthttpsWorkers = goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2")
+)
 
 // fuzzing: the fuzzing engine's own goroutines would be taken for leaks.
 func fuzzing() bool {
