@@ -107,6 +107,32 @@ func ExampleExplain() {
 	// main.articles [tag_id = 1 tag_id = 2]
 }
 
+// What a write would drop, and how its queries are cached, without doing it.
+func ExampleExplainFunc() {
+	db, _, closeAll := open("explainfunc", cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour}})
+	defer closeAll()
+	var articles []Article
+	db.Find(&articles, "tag_id = ?", 2)
+
+	list, err := cacheplugin.ExplainFunc(db, func(tx *gorm.DB) error {
+		if err := tx.Model(&Article{}).Where("id = ?", 1).Update("title", "Deuterium").Error; err != nil {
+			return err
+		}
+		return tx.Model(&Article{}).Where("id = ?", 2).Update("title", "Tritium").Error
+	})
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, x := range list {
+		for _, d := range x.Drops {
+			fmt.Println(d.Table, "results:", len(d.Keys))
+		}
+	}
+	// Output:
+	// main.articles results: 0
+	// main.articles results: 1
+}
+
 func ExampleInvalidateObj() {
 	db, last, closeAll := open("invalidate", cacheplugin.Profiles{"*": {Ops: cache.All, Timeout: time.Hour}})
 	defer closeAll()

@@ -35,6 +35,10 @@ func (s *statement) announce(ctx context.Context) error {
 		s.concluded = true
 		return err
 	}
+	if trialOf(ctx) != nil && s.outlives() {
+		s.concluded = true
+		return errNotUndone
+	}
 	if !s.handlers.Strict && !s.handlers.Outbox {
 		return nil
 	}
@@ -123,10 +127,17 @@ func (s *statement) conclude(ctx context.Context) {
 	if s.redefines() {
 		s.database.Redefined()
 	}
+	t := trialOf(ctx)
+	if s.ignored && t != nil {
+		s.try(ctx, t)
+	}
 	if s.ignored || s.undone() {
 		return
 	}
 	s.complete(ctx)
+	if t != nil {
+		s.try(ctx, t)
+	}
 	if s.tx != nil {
 		s.record(ctx)
 		return

@@ -178,6 +178,9 @@ func (r *readPool) Behind() gorm.ConnPool { return r.ConnPool }
 
 // prepare decides whether the query is looked up; nil if not.
 func (r *readPool) prepare(ctx context.Context, query string, args []any) (*lookup.Read, error) {
+	if t := trialOf(ctx); t != nil {
+		return nil, r.try(ctx, t, query, args)
+	}
 	return r.handlers.Reads.Prepare(ctx, lookup.NewQuery(r.db, r.ConnPool, r.place, query, args, r.row))
 }
 

@@ -242,7 +242,11 @@ func (h *Handle) open(ctx context.Context, d *decision) (reason string) {
 	if q.settings != nil && q.settings.Off {
 		return "NoCache"
 	}
-	if reason := h.gate(ctx, q.Pool, q.where, q.tx); reason != "" {
+	where, tx := q.where, q.tx
+	if q.Alone != nil {
+		where, tx = q.Alone.Where, q.Alone.Tx
+	}
+	if reason := h.gate(ctx, q.Pool, where, tx); reason != "" {
 		return reason
 	}
 	d.pool = q.Pool

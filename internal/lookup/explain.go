@@ -21,6 +21,7 @@ type Explanation struct {
 	On, DependsOn []string
 	Volatile      string
 	LongLists     []string
+	Writes        bool // it is no query
 }
 
 // Dependency is a table that a query reads, and the conjunctions one of which a
@@ -53,6 +54,17 @@ func counted(stmt *gorm.Statement) bool {
 	return number && from && !selects
 }
 
+// Written reports whether a statement was a Create, an Update or a Delete: what is
+// left of it is no query.
+func Written(stmt *gorm.Statement) bool {
+	for _, name := range [...]string{"INSERT", "UPDATE", "DELETE"} {
+		if _, ok := stmt.Clauses[name]; ok {
+			return true
+		}
+	}
+	return false
+}
+
 // destination makes a destination for the query of a model.
 func destination(model any) any {
 	if model == nil {
@@ -76,7 +88,11 @@ func (h *Handle) Explain(ctx context.Context, q Query) (Explanation, error) {
 		x.Key = d.key.String()
 		x.Reason = d.admit().reason
 	}
+	if x.Reason == "" && q.Streams && !q.Scans && q.settings == nil {
+		x.Reason = reasonStream
+	}
 	if d.plan != nil {
+		x.Writes = len(d.plan.Writes) > 0
 		x.On = d.plan.On
 		for _, list := range d.plan.LongLists {
 			x.LongLists = append(x.LongLists, longList(list))

@@ -24,6 +24,9 @@ type Query struct {
 	Streams bool
 	// Scans is set if it is GORM's Scan, which reads all rows or the first.
 	Scans bool
+	// Alone, if set, is the place by which it is decided whether the query may come
+	// from the cache, in place of a transaction that was begun only to explain it.
+	Alone *txn.Place
 
 	info       *cache.Recorder // nil if nobody asks how the query is answered
 	settings   *cache.Settings // of the call site, nil if it says nothing
