@@ -47,7 +47,7 @@ func TestWritesMaintainLists(t *testing.T) {
 			{"delete", func() error { return s.DB.Unscoped().Delete(&Follow{}, 5).Error }},
 			{"move_in", func() error { return s.DB.Model(&Follow{}).Where("follower_id = ?", 2).Update("follower_id", 1).Error }},
 			{"raw", func() error {
-				return s.DB.Exec("UPDATE follows SET enabled = ? WHERE id = ?", false, 1).Error
+				return s.DB.Exec("UPDATE follows SET enabled = ? WHERE id = ?", true, 1).Error
 			}},
 			{"upsert", func() error {
 				return s.DB.Clauses(clause.OnConflict{Columns: []clause.Column{{Name: "id"}}, DoUpdates: clause.AssignmentColumns([]string{"note"})}).
