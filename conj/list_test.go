@@ -22,7 +22,7 @@ func TestAListSchemeNamesItsColumns(t *testing.T) {
 	require.False(t, ok)
 	_, known := table().SchemeColumns(s)
 	require.False(t, known, "who doesn't know lists drops the table")
-	_, known = table().Keys(Image{"=1", "=a", Null}, []Scheme{s})
+	_, known = table().Keys(Change{New: Image{"=1", "=a", Null}}, []Scheme{s})
 	require.False(t, known)
 
 	altered := NewTable("public.t", "t", []Column{{"id", Integer}, {"name", Bytes}, {"at", Opaque}})

@@ -150,19 +150,12 @@ func (l *List[T]) checkQuery() error {
 			return misconfig.New("lists.Where", fmt.Sprint(v), "a value of this type has no stable form: use text, a number or a time")
 		}
 	}
-	table, reason, err := l.reads.ListTable(l.db, l.schema.Table)
-	switch {
-	case err != nil:
-		return fmt.Errorf("cacheplugin: lists of %s, whose table must be there: %w", l.schema.Name, err)
-	case reason != "":
-		return misconfig.New("lists.New", l.schema.Name, reason)
-	}
-	reason, err = l.reads.Undecidable(stmt.Context, l.db, l.text)
+	table, err := l.reads.ListTable(l.db, l.schema.Table)
 	if err != nil {
 		return err
 	}
-	if reason != "" {
-		return misconfig.New("lists.Where", l.text, "a row alone must decide whether a list has it, and here "+reason+": compare columns of "+l.schema.Table+" with values")
+	if err := l.reads.DecidedByRows(stmt.Context, l.db, l.schema.Table, l.text); err != nil {
+		return err
 	}
 	for _, fields := range l.by {
 		for _, f := range fields {

@@ -5,11 +5,11 @@
 --       3 the number of rows of the whole list, in the last call; empty before
 --       4 layout of the rows   5 the place that the list ends at; empty if it has all
 --       6.. per row: number, order, row
--- Returns 1 | 0 the list is gone
+-- Returns 1 | 0 the list is gone, or filled already: this call came twice
 -- Complexity O(rows log n).
 -- include list
 local version, life = ARGV[1], tonumber(ARGV[2])
-if redis.pcall('HGET', KEYS[1], 'v') ~= version then return 0 end
+if redis.pcall('HGET', KEYS[1], 'v') ~= version or redis.call('HGET', KEYS[1], 's') then return 0 end
 local z, r = places(KEYS[1], version), rows(KEYS[1], version)
 for i = 6, #ARGV, 3 do
   redis.call('ZADD', z, 0, ARGV[i + 1] .. ARGV[i])

@@ -67,7 +67,7 @@ func TestErrorsNameTheOptionAndTheRemedy(t *testing.T) {
 			"a_subquery":       {declare[Odd](f.DB, by, kept, lists.Where("id IN (SELECT id FROM odds)")), []string{"lists.Where", "other rows", "compare columns of odds"}},
 			"a_clock":          {declare[Odd](f.DB, by, kept, lists.Where("sent < CURRENT_TIMESTAMP")), []string{"lists.Where", "not stable"}},
 			"chance":           {declare[Odd](f.DB, by, kept, lists.Where("weight < nobodyknows(id)")), []string{"lists.Where", "nobodyknows"}},
-			"no_table":         {declare[Missing](f.DB, by, kept), []string{"Missing", "must be there", "unknown table"}},
+			"no_table":         {declare[Missing](f.DB, by, kept), []string{"missings", "must be there", "unknown table"}},
 		} {
 			t.Run(name, func(t *testing.T) {
 				require.Error(t, test.err)

@@ -90,16 +90,18 @@ func (c *changes) keys(schemes []conj.Scheme) ([]conj.Key, bool) {
 	return keys, true
 }
 
-// marks returns the rows of lists that the images are.
+// marks returns the rows of lists that the old and the new rows are.
 func (c *changes) marks(schemes []conj.Scheme) ([]store.Mark, bool) {
-	marks := make([]store.Mark, 0, len(c.images)*len(schemes))
-	for _, img := range c.images {
-		for _, scheme := range schemes {
-			list, row, ok := c.layout.ListRow(img, scheme)
-			if !ok {
-				return nil, false
+	marks := make([]store.Mark, 0, c.images*len(schemes))
+	for _, row := range c.rows {
+		for _, img := range row.Images() {
+			for _, scheme := range schemes {
+				list, number, ok := c.layout.ListRow(img, scheme)
+				if !ok {
+					return nil, false
+				}
+				marks = append(marks, store.Mark{List: list, Row: number})
 			}
-			marks = append(marks, store.Mark{List: list, Row: row})
 		}
 	}
 	return marks, true

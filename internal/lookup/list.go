@@ -11,6 +11,7 @@ import (
 	"github.com/cacheplugin/cacheplugin/conj"
 	"github.com/cacheplugin/cacheplugin/internal/catalog"
 	"github.com/cacheplugin/cacheplugin/internal/database"
+	"github.com/cacheplugin/cacheplugin/internal/misconfig"
 	"github.com/cacheplugin/cacheplugin/internal/namespace"
 	"github.com/cacheplugin/cacheplugin/txn"
 )
@@ -64,21 +65,24 @@ func (h *Handle) ListPlace(db *gorm.DB, table string) (p ListPlace, reason strin
 	return p, p.Space.Unreadable([]string{p.Table.ID}), nil
 }
 
-// ListTable returns a table, or the reason why lists of it can't be kept.
-func (h *Handle) ListTable(db *gorm.DB, name string) (*catalog.Table, string, error) {
+// ListTable returns a table, or says why lists of it can't be kept.
+func (h *Handle) ListTable(db *gorm.DB, name string) (*catalog.Table, error) {
 	pool := db.Statement.ConnPool
 	table, err := h.databases.Of(pool).Table(db.Statement.Context, pool, name)
+	remedy := ""
 	switch {
 	case err != nil:
-		return nil, "", err
+		return nil, fmt.Errorf("cacheplugin: lists of %s, which must be there: %w", name, err)
 	case h.Spread:
-		return nil, "lists are not kept under Spread: leave Config.Spread out", nil
+		remedy = "lists are not kept under Spread: leave Config.Spread out"
 	case !table.Base || table.Uncacheable != "" || table.View != nil:
-		return nil, "it is no table but a view, or what else can't be cached: make lists of the table behind it", nil
+		remedy = "it is no table but a view, or what else can't be cached: make lists of the table behind it"
 	case h.Policies.Forbid(table.Table):
-		return nil, forbidden(table.Name) + ": give the table a profile that is not nil, or leave it out", nil
+		remedy = forbidden(table.Name) + ": give the table a profile that is not nil, or leave it out"
+	default:
+		return table, nil
 	}
-	return table, "", nil
+	return nil, misconfig.New("lists.New", name, remedy)
 }
 
 // FromSource returns a handle whose queries a source answers: what a list is filled with
@@ -87,26 +91,29 @@ func FromSource(db *gorm.DB) *gorm.DB { return db.Set(resolverWrite, struct{}{})
 
 var selects = regexp.MustCompile(`(?i)\bselect\b`)
 
-// Undecidable says why a row alone doesn't decide whether the query of a list has it;
-// empty if it does.
-func (h *Handle) Undecidable(ctx context.Context, db *gorm.DB, text string) (string, error) {
+// DecidedByRows returns an error if a row of a table alone doesn't decide whether the query of
+// a list has it.
+func (h *Handle) DecidedByRows(ctx context.Context, db *gorm.DB, table, text string) error {
 	pool := db.Statement.ConnPool
 	plan, err := h.databases.Of(pool).Plan(ctx, pool, text, database.Lasting(nil))
+	why := ""
 	switch {
 	case err != nil:
-		return "", fmt.Errorf("cacheplugin: understand the query of a list: %w", err)
+		return fmt.Errorf("cacheplugin: understand the query of a list: %w", err)
 	case plan.Skip != "":
-		return plan.Skip, nil
+		why = plan.Skip
 	case plan.Volatile != "":
-		return plan.Volatile + " is not stable", nil
+		why = plan.Volatile + " is not stable"
 	case len(plan.Tables) != 1 || len(selects.FindAllString(text, -1)) > 1:
-		return "it reads other rows", nil
+		why = "it reads other rows"
 	case len(plan.Hidden) > 0:
 		names := make([]string, len(plan.Hidden))
 		for i, hidden := range plan.Hidden {
 			names[i] = hidden.Name
 		}
-		return "nobody vouches for what it calls: " + strings.Join(names, ", "), nil
+		why = "nobody vouches for what it calls: " + strings.Join(names, ", ")
+	default:
+		return nil
 	}
-	return "", nil
+	return misconfig.New("lists.Where", text, "a row alone must decide whether a list has it, and here "+why+": compare columns of "+table+" with values")
 }
