@@ -25,27 +25,47 @@ func (t *Table) ListScheme(id string, by []int, key int) Scheme {
 // Lists reports whether a scheme is that of lists.
 func (s Scheme) Lists() bool { return strings.HasPrefix(string(s), listPrefix) }
 
-// ListColumns returns the indexes of the columns that a row's list is told by, in the
-// order that [Table.ListKey] takes values in, and of the one that tells the list's rows
-// apart; false if the table has not all of them, of the same kinds, or if the scheme is
-// not that of lists.
-func (t *Table) ListColumns(s Scheme) (by []int, key int, ok bool) {
+// ListedBy returns the columns by whose values lists of a scheme are asked for, with their
+// kinds, as [Scheme.Typed] does; false of any other scheme.
+func (s Scheme) ListedBy() ([]Column, bool) {
+	by, _, ok := s.listParts()
+	if !ok {
+		return nil, false
+	}
+	return by.Typed()
+}
+
+// listParts returns the scheme of the columns that lists are told by, and the name of the
+// one that tells their rows apart.
+func (s Scheme) listParts() (by Scheme, key string, ok bool) {
 	rest, ok := strings.CutPrefix(string(s), listPrefix)
 	if !ok {
-		return nil, 0, false
+		return "", "", false
 	}
 	_, rest, _ = strings.Cut(rest, ":")
 	size, rest, _ := strings.Cut(rest, ":")
 	n, err := strconv.Atoi(size)
 	if err != nil || n < 0 || n > len(rest) {
+		return "", "", false
+	}
+	return Scheme(rest[:n]), rest[n:], true
+}
+
+// ListColumns returns the indexes of the columns that a row's list is told by, in the
+// order that [Table.ListKey] takes values in, and of the one that tells the list's rows
+// apart; false if the table has not all of them, of the same kinds, or if the scheme is
+// not that of lists.
+func (t *Table) ListColumns(s Scheme) (by []int, key int, ok bool) {
+	columns, rowKey, ok := s.listParts()
+	if !ok {
 		return nil, 0, false
 	}
-	if by, ok = t.SchemeColumns(Scheme(rest[:n])); !ok {
+	if by, ok = t.SchemeColumns(columns); !ok {
 		return nil, 0, false
 	}
-	name, _, _ := strings.Cut(rest[n:], "\x00")
+	name, _, _ := strings.Cut(rowKey, "\x00")
 	key, ok = t.exact[name]
-	if !ok || t.columns[key].schemeName() != rest[n:] || t.columns[key].Kind != Integer {
+	if !ok || t.columns[key].schemeName() != rowKey || t.columns[key].Kind != Integer {
 		return nil, 0, false
 	}
 	return by, key, true

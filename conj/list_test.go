@@ -17,6 +17,12 @@ func TestAListSchemeNamesItsColumns(t *testing.T) {
 	require.Equal(t, 0, key)
 	require.NotEqual(t, s, table().ListScheme("y", []int{1}, 0))
 
+	listed, ok := s.ListedBy()
+	require.True(t, ok)
+	require.Equal(t, []Column{{"name", Text}}, listed)
+	_, ok = schemeOf(id).ListedBy()
+	require.False(t, ok)
+
 	require.False(t, schemeOf(id).Lists())
 	_, _, ok = table().ListColumns(schemeOf(id))
 	require.False(t, ok)

@@ -124,6 +124,7 @@ const (
 	tableKey
 	conjunctionKey
 	entryKey
+	listKey
 )
 
 // classify tells what is under a key, and of which table, or with which tag in
@@ -154,6 +155,8 @@ func (k keyspace) classify(key string) (keyKind, string) {
 		return entryKey, tag
 	case strings.HasPrefix(rest, "c:"), strings.HasPrefix(rest, "x:"):
 		return conjunctionKey, ""
+	case strings.HasPrefix(rest, "l:"):
+		return listKey, ""
 	case strings.HasPrefix(rest, "t:"):
 		return tableKey, rest[len("t:"):]
 	}
