@@ -54,7 +54,7 @@ const controlRuns = 5
 
 // Each control must be found out, or the checker is blind to what it weakens.
 func TestAWeakenedProtocolIsFoundOut(t *testing.T) {
-	for _, name := range []string{"control-late", "control-deaf", "control-unfenced", "control-unverified", "control-faithful", "control-hasty"} {
+	for _, name := range []string{"control-late", "control-deaf", "control-unmarked", "control-unfenced", "control-unverified", "control-faithful", "control-hasty"} {
 		t.Run(name, func(t *testing.T) {
 			c := chaos.Cell{Database: testenv.SQLiteFile}
 			if name == "control-hasty" {

@@ -6,8 +6,10 @@
 // scripts: [Find], [Vouch] for each table, and on a miss [Lease].
 //
 // In a write, [Invalidate] runs after COMMIT, and under Strict before it as well. It
-// may leave entries to [Reclaim]. [Follow] is the seat of those who tell of what others
-// have written. [Identity] names the server.
+// may leave entries to [Reclaim]. Lists of rows are begun by [ListOpen], filled by
+// [ListFill] and read by [ListRead]; a write marks rows of them by [ListMark], and who
+// has read these again brings them by [ListMerge]. [Follow] is the seat
+// of those who tell of what others have written. [Identity] names the server.
 //
 // Package internal/store builds the keys and arguments. Nothing but a script
 // changes a key of the protocol. Each file opens with its keys, arguments, reply
@@ -41,6 +43,11 @@ var (
 	Identity   = load("identity")
 	Probe      = load("probe")
 	Follow     = load("follow")
+	ListOpen   = load("listopen")
+	ListFill   = load("listfill")
+	ListRead   = load("listread")
+	ListMark   = load("listmark")
+	ListMerge  = load("listmerge")
 )
 
 // HoldArg is the index among the arguments of [Invalidate] of the one that says for how

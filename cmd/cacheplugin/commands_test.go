@@ -3,12 +3,14 @@ package main
 import (
 	"context"
 	"testing"
+	"time"
 
 	"github.com/redis/go-redis/v9"
 	"github.com/stretchr/testify/require"
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/internal/testenv"
+	"github.com/cacheplugin/cacheplugin/lists"
 )
 
 // CMD-01.
@@ -294,4 +296,30 @@ func TestCommandsReachASpreadPrefix(t *testing.T) {
 	require.Len(t, decode[invalidated](t, p.url, exitOK, "invalidate", "all", "--prefix", p.prefix).Tables, 2)
 	decode[diagnosis](t, p.url, exitOK, "doctor", "--prefix", p.prefix)
 	decode[diagnosis](t, p.url, exitOK, "doctor", "--prefix", p.prefix)
+}
+
+func TestListsOfRowsAreShown(t *testing.T) {
+	p := newProgram(t)
+	l, err := lists.New[Article](p.db, "articles", lists.By("TagID"), lists.Timeout(time.Hour))
+	require.NoError(t, err)
+	count := func(want int64) {
+		t.Helper()
+		n, err := l.Count(t.Context(), lists.Key("TagID", 2))
+		require.NoError(t, err)
+		require.Equal(t, want, n)
+	}
+	count(1)
+	got := decode[statistics](t, p.url, exitOK, "stats", "--sample", "0", "--prefix", p.prefix)
+	require.Equal(t, int64(3), got.Prefixes[0].Lists.Count)
+	require.Positive(t, got.Prefixes[0].Lists.Bytes)
+	r := call(t, p.url, "inspect", "articles", "tag_id=2", "--prefix", p.prefix, "--timeout", "30s")
+	require.Contains(t, r.out, "lists by tag_id (integer)\n")
+
+	// What is written elsewhere and dropped by its values drops the lists.
+	pool, err := p.db.DB()
+	require.NoError(t, err)
+	_, err = pool.ExecContext(t.Context(), "UPDATE articles SET tag_id = 2 WHERE id = 34")
+	require.NoError(t, err)
+	decode[invalidated](t, p.url, exitOK, "invalidate", "articles", "tag_id=2", "--prefix", p.prefix)
+	count(2)
 }

@@ -62,6 +62,8 @@ type inspectionTable struct {
 type inspectionScheme struct {
 	// Columns are the columns that results depend on; none: on any row.
 	Columns []inspectionColumn `json:"columns"`
+	// Lists says that it is one of lists of rows, which are asked for by the columns.
+	Lists bool `json:"lists,omitempty"`
 	// Conjunctions are those of the values that were given.
 	Conjunctions []inspectionConjunction `json:"conjunctions,omitempty"`
 	// Reason says why there are none.
@@ -127,13 +129,17 @@ func (t *inspectionTable) read(ctx context.Context, s *store.Store, rows conditi
 	for _, scheme := range info.Schemes {
 		one := inspectionScheme{Columns: []inspectionColumn{}}
 		columns, ok := scheme.Typed()
+		if scheme.Lists() {
+			columns, ok = scheme.ListedBy()
+			one.Lists = true
+		}
 		if !ok {
 			one.Columns = append(one.Columns, inspectionColumn{string(scheme), "unknown"})
 		}
 		for _, c := range columns {
 			one.Columns = append(one.Columns, inspectionColumn{c.Name, c.Kind.String()})
 		}
-		if len(rows) > 0 {
+		if len(rows) > 0 && !one.Lists {
 			var keys []conj.Key
 			keys, one.Reason = rows.schemeKeys(t.Table, scheme)
 			for _, key := range keys {
@@ -188,6 +194,10 @@ func (s *inspectionScheme) text(line func(string, ...any)) {
 	}
 	if len(columns) == 0 {
 		columns = []string{"any row"}
+	}
+	if s.Lists {
+		line("    lists by %s", strings.Join(columns, ", "))
+		return
 	}
 	line("    %s", strings.Join(columns, ", "))
 	switch {

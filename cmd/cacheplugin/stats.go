@@ -58,6 +58,7 @@ type prefixStatistics struct {
 	Dropped      amount        `json:"dropped_not_expired"`
 	Conjunctions amount        `json:"conjunctions"`
 	Tables       amount        `json:"tables"`
+	Lists        amount        `json:"lists"`
 	ByTable      []tableAmount `json:"results_by_table"`
 	ManyTables   amount        `json:"results_of_many_tables"`
 }
@@ -100,7 +101,7 @@ func (a *app) stats(ctx context.Context, sample int64) error {
 		p := prefixStatistics{
 			Prefix: names[i], Complete: survey.Complete, Scanned: survey.Scanned, Keys: survey.Keys,
 			Results: scale(survey, survey.Entries), Leases: scale(survey, survey.Leases), Dropped: scale(survey, survey.Invalid),
-			Conjunctions: scale(survey, survey.Conjunctions), Tables: scale(survey, survey.Tables),
+			Conjunctions: scale(survey, survey.Conjunctions), Tables: scale(survey, survey.Tables), Lists: scale(survey, survey.Lists),
 			ManyTables: scale(survey, survey.ManyTables), ByTable: []tableAmount{},
 		}
 		p.Tables.Count = int64(len(tables))
@@ -142,6 +143,9 @@ func (r *statistics) text(w io.Writer) {
 		row("dropped, not expired yet", p.Dropped)
 		row("conjunctions", p.Conjunctions)
 		row("tables", p.Tables)
+		if p.Lists.Count > 0 {
+			row("lists of rows, keys of", p.Lists)
+		}
 		_ = t.Flush()
 		if !p.Complete {
 			_, _ = fmt.Fprintf(w, "  estimated from %d of %d keys; --sample 0 looks at all\n", p.Scanned, p.Keys)

@@ -79,6 +79,10 @@ var rules = map[string]rule{
 		"internal/misconfig", "internal/namespace", "internal/near", "internal/policy", "internal/report", "internal/rowset", "internal/shapes", "internal/store", "txn",
 	}},
 
+	"lists": {ours: []string{
+		"cache", "conj", "internal/catalog", "internal/lookup", "internal/misconfig", "internal/rowset", "internal/store",
+	}},
+
 	"internal/scan": {ours: []string{"internal/rowset"}, never: []string{redis}},
 
 	// Where GORM meets both, and the product.
@@ -93,7 +97,7 @@ var rules = map[string]rule{
 }
 
 // onRoot are the folders whose packages may import the root package.
-var onRoot = []string{"decorators", "internal/testmodel", "internal/testviews"}
+var onRoot = []string{"decorators", "internal/testmodel", "internal/testviews", "lists"}
 
 // testOnly are folders whose packages are no production code.
 var testOnly = []string{"internal/archtest", "internal/testenv", "internal/testmodel", "internal/testviews"}

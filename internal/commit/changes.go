@@ -90,6 +90,23 @@ func (c *changes) keys(schemes []conj.Scheme) ([]conj.Key, bool) {
 	return keys, true
 }
 
+// marks returns the rows of lists that the old and the new rows are.
+func (c *changes) marks(schemes []conj.Scheme) ([]store.Mark, bool) {
+	marks := make([]store.Mark, 0, c.images*len(schemes))
+	for _, row := range c.rows {
+		for _, img := range row.Images() {
+			for _, scheme := range schemes {
+				list, number, ok := c.layout.ListRow(img, scheme)
+				if !ok {
+					return nil, false
+				}
+				marks = append(marks, store.Mark{List: list, Row: number})
+			}
+		}
+	}
+	return marks, true
+}
+
 // debts are the changes that something must be dropped for, by namespace. The
 // changes of extent Everything stand alone.
 type debts map[*namespace.Namespace][]*changes
@@ -128,7 +145,7 @@ func forStore(list []*changes) []store.Change {
 			// As they are now: what is queued asks later, when the journal may have
 			// been widened or gone on.
 			now := *c
-			told[i].Keys = now.keys
+			told[i].Keys, told[i].Marks = now.keys, now.marks
 		}
 	}
 	return told

@@ -176,6 +176,9 @@ func (s *Statement) needed(ctx context.Context, table *catalog.Table, assigned [
 			continue
 		}
 		columns, _ := table.SchemeColumns(scheme)
+		if by, key, ok := table.ListColumns(scheme); ok {
+			columns = append(by, key)
+		}
 		for _, i := range columns {
 			need[i] = true
 		}

@@ -125,15 +125,20 @@ func (e *encoder) size() int { return len(e.buf) }
 func (e *encoder) finish() []byte {
 	binary.LittleEndian.PutUint32(e.buf[countAt:], e.rows)
 	binary.LittleEndian.PutUint32(e.buf[zonesAt:], uint32(len(e.buf)))
-	e.buf = binary.AppendUvarint(e.buf, uint64(len(e.zones)))
-	for _, z := range e.zones {
-		e.buf = append(e.buf, z.kind)
-		e.buf = appendString(e.buf, z.name)
+	e.buf = appendZones(e.buf, e.zones)
+	return e.buf
+}
+
+func appendZones(b []byte, zones []zone) []byte {
+	b = binary.AppendUvarint(b, uint64(len(zones)))
+	for _, z := range zones {
+		b = append(b, z.kind)
+		b = appendString(b, z.name)
 		if z.kind == zoneFixed {
-			e.buf = binary.AppendVarint(e.buf, int64(z.offset))
+			b = binary.AppendVarint(b, int64(z.offset))
 		}
 	}
-	return e.buf
+	return b
 }
 
 func appendString(b []byte, s string) []byte {

@@ -40,9 +40,11 @@ const (
 	noMessage = "near caches of other processes are not told what was invalidated"
 	noPlain   = "look-ups are scripts, as without DirectConnections"
 	noChecks  = "shadow reads report nothing"
+	noLists   = "package lists reads the database"
 )
 
 func inSets(o Options) bool      { return o.Mode == ConjunctionSets }
+func inStamps(o Options) bool    { return o.Mode == InsideOut }
 func ifDirect(o Options) bool    { return o.DirectConnections }
 func ifListening(o Options) bool { return o.Notices }
 
@@ -80,6 +82,16 @@ var commands = []Command{
 	{InScripts: true, Name: "HMGET", words: "HMGET KEY f", when: inSets},
 	{InScripts: true, Name: "HRANDFIELD", words: "HRANDFIELD KEY 1", when: inSets},
 	{InScripts: true, Name: "RENAME", words: "RENAME OTHER KEY", when: inSets}, // there is no other
+	{InScripts: true, Name: "HLEN", words: "HLEN KEY", when: inStamps, Without: noLists},
+	{InScripts: true, Name: "HMGET", words: "HMGET KEY f", when: inStamps, Without: noLists},
+	{InScripts: true, Name: "ZADD", words: "ZADD KEY 0 x", Without: noLists},
+	{InScripts: true, Name: "ZCARD", words: "ZCARD KEY", Without: noLists},
+	{InScripts: true, Name: "ZLEXCOUNT", words: "ZLEXCOUNT KEY - +", Without: noLists},
+	{InScripts: true, Name: "ZRANGE", words: "ZRANGE KEY 0 0", Without: noLists},
+	{InScripts: true, Name: "ZRANGEBYLEX", words: "ZRANGEBYLEX KEY - +", Without: noLists},
+	{InScripts: true, Name: "ZREM", words: "ZREM KEY x", Without: noLists},
+	{InScripts: true, Name: "ZREVRANGE", words: "ZREVRANGE KEY 0 0", Without: noLists},
+	{InScripts: true, Name: "ZREVRANGEBYLEX", words: "ZREVRANGEBYLEX KEY + -", Without: noLists},
 	{InScripts: true, Name: "INFO", words: "INFO replication", Without: unnoticed},
 	{InScripts: true, Name: "PUBLISH", words: "PUBLISH CHANNEL NOTICE", Without: noMessage},
 	{InScripts: true, Name: "PEXPIRE", words: "PEXPIRE KEY 1000"},

@@ -34,6 +34,10 @@
 // the tables from taking new ones until Invalidate drops the fence, or until it
 // runs out. Reads of fenced tables that find no entry are told Fenced.
 //
+// Lists of rows (List) are maintained: Invalidate marks the rows of a list that were
+// changed, and ReadList tells of the marks, so that its caller reads these rows again,
+// and nothing else. docs/lists.md argues why that is never stale.
+//
 // What protects entries also vouches for them: an entry carries a witness made
 // of the namespace's epoch and the generations of its tables (and, in mode
 // InsideOut, the stamps of its conjunctions), and in mode ConjunctionSets must
@@ -52,6 +56,9 @@
 //	             s:scheme for each scheme, f:id fences (ms of expiry)
 //	{ns}c:key    conjunction: a set of entries, or a stamp. A set is a hash: the
 //	             names of entries, and how the version of each begins
+//	{ns}l:key    head of a list of rows: a hash of its version, what vouches for it, and
+//	             the marks of rows that were changed; behind it :z:version, the places
+//	             of its rows in order, and :r:version, the rows
 //	{ns}x:key:t  garbage: a set that was taken away, and when
 //	{ns}e:key    entry: "V" version sum length ":" witness payload,
 //	             "J" version sum length ":" witness number ":" key.. payload of one

@@ -34,6 +34,11 @@ type Change struct {
 	// schemes turns out to be newer; false says that it can't tell, and the
 	// table is dropped whole. It may be called later and by another goroutine if the change has to be queued.
 	Keys func(schemes []conj.Scheme) (keys []conj.Key, ok bool)
+
+	// Marks returns the rows of lists, of the given schemes of lists, that the change
+	// touches, and is called as Keys is. If it is nil, lists can only be dropped with
+	// the table.
+	Marks func(schemes []conj.Scheme) (marks []Mark, ok bool)
 }
 
 // Report says what an invalidation did to one table.
@@ -56,6 +61,7 @@ type Report struct {
 type schemeList struct {
 	version string // empty: the table had no list
 	schemes []conj.Scheme
+	lists   []conj.Scheme // those of lists of rows
 }
 
 // Schemes returns the schemes of a table as of this process's last
@@ -67,10 +73,14 @@ func (s *Store) Schemes(table string) (schemes []conj.Scheme, known bool) {
 	if !known {
 		return nil, false
 	}
-	if own, ok := s.registered.Load(table); ok {
-		return append(slices.Clone(list.schemes), *own.(*[]conj.Scheme)...), true
+	schemes = list.schemes
+	if len(list.lists) > 0 {
+		schemes = slices.Concat(schemes, list.lists)
 	}
-	return list.schemes, true
+	if own, ok := s.registered.Load(table); ok {
+		return append(slices.Clone(schemes), *own.(*[]conj.Scheme)...), true
+	}
+	return schemes, true
 }
 
 // register notes the schemes that this process has added to the lists of
@@ -83,7 +93,7 @@ func (s *Store) register(deps []Dependency) {
 			continue // all columns are collected
 		}
 		for _, scheme := range d.Schemes {
-			if !slices.Contains(list.schemes, scheme) {
+			if !slices.Contains(list.schemes, scheme) && !slices.Contains(list.lists, scheme) {
 				s.registerOne(d.Table, scheme)
 			}
 		}
@@ -223,13 +233,14 @@ func (s *Store) calls(w *tableWork, whole bool, fences fencing) []lua.Call {
 	list, _ := s.schemeList(w.table)
 	w.keys = nil
 	seen := make(map[conj.Key]struct{})
+	marks := make(map[Mark]struct{})
 	w.whole = w.whole || whole
 	for _, c := range w.changes {
 		if w.whole {
 			break
 		}
 		keys, ok := c.Keys(list.schemes)
-		if !ok {
+		if !ok || !c.mark(list.lists, marks) {
 			w.whole = true
 		}
 		for _, k := range keys {
@@ -270,7 +281,9 @@ func (s *Store) calls(w *tableWork, whole bool, fences fencing) []lua.Call {
 		calls = append(calls, lua.Call{Script: lua.Invalidate, Keys: keys, Args: fences.args(first, last, s.mode, "keys", version, s.entries, s.unlinked, fences.seen())})
 		version = "*"
 	}
-	return calls
+	// In calls of their own: a list that is begun in between reads what is committed,
+	// or is refused by the fence.
+	return append(calls, s.marking(w.table, marks)...)
 }
 
 // pipeline executes calls in order. It returns the results that are known;
@@ -347,6 +360,8 @@ func newSchemeList(reply []any) (*schemeList, error) {
 			return nil, replyError("invalidate", v)
 		case i == 0:
 			list.version = text
+		case conj.Scheme(text).Lists():
+			list.lists = append(list.lists, conj.Scheme(text))
 		default:
 			list.schemes = append(list.schemes, conj.Scheme(text))
 		}

@@ -70,6 +70,15 @@ func (k keyspace) appendConjunction(b []byte, table string, key conj.Key) []byte
 	return appendEncoded(append(b, "c:"...), key)
 }
 
+// list names the head of a list, in its table's slot.
+func (k keyspace) list(table string, key conj.Key) string {
+	b := []byte(k.tag)
+	if k.spread {
+		b = append(append(b, table...), '}')
+	}
+	return string(appendEncoded(append(b, "l:"...), key))
+}
+
 // origin returns the conjunction whose set has been taken away under a key. Its
 // name is followed by the time.
 func (k keyspace) origin(garbage string) (conjunction string, ok bool) {
@@ -115,6 +124,7 @@ const (
 	tableKey
 	conjunctionKey
 	entryKey
+	listKey
 )
 
 // classify tells what is under a key, and of which table, or with which tag in
@@ -145,6 +155,8 @@ func (k keyspace) classify(key string) (keyKind, string) {
 		return entryKey, tag
 	case strings.HasPrefix(rest, "c:"), strings.HasPrefix(rest, "x:"):
 		return conjunctionKey, ""
+	case strings.HasPrefix(rest, "l:"):
+		return listKey, ""
 	case strings.HasPrefix(rest, "t:"):
 		return tableKey, rest[len("t:"):]
 	}

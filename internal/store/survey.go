@@ -167,6 +167,8 @@ type Survey struct {
 	Entries, Leases, Invalid Usage
 	// Conjunctions are sets, those that wait to be reclaimed included, or stamps; Tables the schemes of tables.
 	Conjunctions, Tables Usage
+	// Lists are the keys of lists of rows, three of each.
+	Lists Usage
 	// ByTable are the entries by the tables that they read; one that reads
 	// several counts for each. ManyTables are those with so many tables that
 	// the entry does not tell them.
@@ -264,6 +266,8 @@ func (s *Store) look(ctx context.Context, node *redis.Client, survey *Survey, ke
 			survey.Conjunctions.add(bytes)
 		case tableKey:
 			survey.Tables.add(bytes)
+		case listKey:
+			survey.Lists.add(bytes)
 		default:
 			if length, ok := q.length.(*redis.IntCmd); ok && bytes == 0 {
 				bytes = length.Val()

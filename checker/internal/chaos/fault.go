@@ -225,6 +225,10 @@ func Faults() []Fault {
 			Returned: Expected{Some, Some, Some}, Strict: Expected{May, May, May}, Why: "the protocol is weakened", Only: onlyReturned,
 		},
 		{
+			Name: "control-unmarked", What: "weakened: lists are not told which rows were changed", Weakness: weaken.Unmarked,
+			Returned: Expected{Some, Some, Some}, Strict: Expected{May, May, May}, Why: "the protocol is weakened", Only: onlyReturned,
+		},
+		{
 			Name: "control-unfenced", What: "weakened: no fence is set; a writer is killed between COMMIT and the invalidation", Weakness: weaken.Unfenced,
 			Strict: Expected{rules.Committed: Some}, Why: "the protocol is weakened", inject: at(work.Committed, die), Only: onlyStrict,
 		},

@@ -25,7 +25,7 @@ func records() *rapid.Generator[history.Record] {
 			States: rapid.SliceOfN(state, 0, 5).Draw(t, "states"),
 		}
 		if rapid.Bool().Draw(t, "read") {
-			r.Kind = history.Kind(rapid.IntRange(int(history.ReadItem), int(history.ReadGroupOf)).Draw(t, "kind"))
+			r.Kind = history.Kind(rapid.IntRange(int(history.ReadItem), int(history.CountFeed)).Draw(t, "kind"))
 			r.End = r.Start + rapid.Int64Range(0, 1<<40).Draw(t, "took")
 			r.A, r.B, r.Count = number.Draw(t, "a"), number.Draw(t, "b"), number.Draw(t, "count")
 			r.Source = history.Source(rapid.IntRange(0, 2).Draw(t, "source"))

@@ -52,7 +52,9 @@ const (
 	ReadJoined                   // the items of group A, each with its group
 	ReadGroup                    // A is the ID
 	ReadGroupOf                  // the group of the item A, by a subquery
-	lastRead          = ReadGroupOf
+	ReadFeed                     // A is the group; its items as package lists keeps them
+	CountFeed                    // A is the group; gives Count
+	lastRead          = CountFeed
 	WriteBegin   Kind = iota + 8 // COMMIT is about to be sent; States are what it makes
 	WriteDone                    // COMMIT was answered, the invalidation is about to be sent
 	WriteReturn                  // Commit has returned nil
@@ -61,13 +63,20 @@ const (
 	FollowTold                   // a follower has told of the database's log up to Place
 )
 
+// Counts reports whether the answer is Count, and no States.
+func (k Kind) Counts() bool { return k == ReadCount || k == CountFeed }
+
+// IsFeed reports whether the kind is a read of a list that writes maintain. Each of
+// its rows is as new as it must be by itself.
+func (k Kind) IsFeed() bool { return k == ReadFeed || k == CountFeed }
+
 // IsRead reports whether the kind is a read.
 func (k Kind) IsRead() bool { return k >= ReadItem && k <= lastRead }
 
 func (k Kind) String() string {
 	if s, ok := map[Kind]string{
 		ReadItem: "item", ReadItems: "items", ReadList: "list", ReadCount: "count", ReadEither: "either",
-		ReadJoined: "joined", ReadGroup: "group", ReadGroupOf: "group of",
+		ReadJoined: "joined", ReadGroup: "group", ReadGroupOf: "group of", ReadFeed: "feed", CountFeed: "feed's count",
 		WriteBegin: "begin", WriteDone: "done", WriteReturn: "return", WriteAborted: "aborted",
 		WriteLogged: "logged", FollowTold: "told",
 	}[k]; ok {

@@ -24,7 +24,7 @@ func (x *Index) Explain(w Wrong, files []string, marks []Mark) (string, error) {
 		text string
 	}
 	events := []event{{w.Read.Start, fmt.Sprintf("%s asks for %s, %s: %s; %s", w.Client, describe(&w.Read), w.Read.Source, show(w.Read.States), w.Text)}}
-	if w.Read.Kind == history.ReadCount {
+	if w.Read.Kind.Counts() {
 		events[0].text += fmt.Sprintf(", got %d", w.Read.Count)
 	}
 	var (
@@ -55,11 +55,11 @@ func (x *Index) Explain(w Wrong, files []string, marks []Mark) (string, error) {
 			event{fill.End, by + " has stored what it got"})
 	}
 	for _, c := range slices.Concat(x.items, x.groups) {
-		if c == nil || w.Read.Kind != history.ReadCount && c.Row != w.Row {
+		if c == nil || !w.Read.Kind.Counts() && c.Row != w.Row {
 			continue
 		}
 		for i, v := range c.versions[1:] {
-			if w.Read.Kind == history.ReadCount && !slices.Contains(c.versions[i].touches(v.State), w.Read.A) {
+			if w.Read.Kind.Counts() && !slices.Contains(c.versions[i].touches(v.State), w.Read.A) {
 				continue
 			}
 			what := fmt.Sprintf("%s %d version %d (%s)", c.Table, c.ID, v.Version, place(v.State))
@@ -106,6 +106,10 @@ func describe(r *history.Record) string {
 		return fmt.Sprintf("the items of group %d or of ID %d", r.A, r.B)
 	case history.ReadJoined:
 		return fmt.Sprintf("the items of group %d with their group", r.A)
+	case history.ReadFeed:
+		return fmt.Sprintf("the feed of group %d", r.A)
+	case history.CountFeed:
+		return fmt.Sprintf("the length of the feed of group %d", r.A)
 	case history.ReadGroup:
 		return fmt.Sprintf("group %d", r.A)
 	default:

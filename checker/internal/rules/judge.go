@@ -63,7 +63,7 @@ func (j *judge) at(s *steps, t int64) int64 {
 }
 
 // floor is the moment that the answer must not be older than: a commit that
-// changes the answer and binds has taken effect after it was sent.
+// changes the answer and binds has taken effect after it was sent. A feed has none.
 func (j *judge) floor(b *bonds, r *history.Record, start int64) int64 {
 	row := func(t history.Table, id uint32) int64 {
 		return j.at(b.floor[query{Row: history.Row{Table: t, ID: id}}], start)
@@ -130,7 +130,7 @@ func (j *judge) check(g Grade, r *history.Record, start int64) *problem {
 		owed = j.owed(g, c, r, start, floor)
 		return owed, max(owed, c.begun.before(r.End, &j.begun[c.Table][c.ID]))
 	}
-	if r.Kind == history.ReadCount {
+	if r.Kind.Counts() {
 		least, most := 0, 0
 		for _, c := range j.items {
 			if c == nil {
@@ -191,7 +191,7 @@ func (j *judge) check(g Grade, r *history.Record, start int64) *problem {
 				}
 			}
 		}
-	case history.ReadList, history.ReadEither, history.ReadJoined:
+	case history.ReadList, history.ReadEither, history.ReadJoined, history.ReadFeed:
 		for id, c := range j.items {
 			if j.seen[id] == 0 {
 				if p := absent(c, in); p != nil {

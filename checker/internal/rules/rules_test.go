@@ -229,6 +229,24 @@ func TestEachWayToBeWrong(t *testing.T) {
 			h.commit("x", times{3, 4, 5}, false, item(2, 1, 1))
 			h.hit(history.ReadList, 1, 0, 6, 7, item(1, 0, 1), item(2, 1, 1))
 		}, [5]int64{1, 1, 1, 0, 0}},
+		// Of a feed x has told its own row alone.
+		"a row of a feed before a commit that binds": {func(h *hand) {
+			h.commit("w", times{1, 2, 0}, false, item(1, 1, 2))
+			h.commit("x", times{3, 4, 5}, false, item(2, 1, 1))
+			h.hit(history.ReadFeed, 1, 0, 6, 7, item(1, 0, 1), item(2, 1, 1))
+		}, [5]int64{0, 0, 1, 0, 0}},
+		"a row of a feed that was told": {func(h *hand) {
+			h.commit("w", times{1, 2, 0}, false, item(1, 1, 2))
+			h.commit("x", times{3, 4, 5}, false, item(2, 1, 1))
+			h.hit(history.ReadFeed, 1, 0, 6, 7, item(1, 1, 1), item(2, 0, 1))
+			h.hit(history.ReadFeed, 1, 0, 6, 7, item(2, 0, 1))
+			h.hit(history.ReadFeed, 2, 0, 6, 7, item(1, 1, 2))
+		}, [5]int64{1, 1, 1, 1, 0}},
+		"the length of a feed": {func(h *hand) {
+			h.commit("w", times{1, 2, 3}, false, item(1, 1, 2))
+			h.add("reader", history.Record{Kind: history.CountFeed, A: 1, Start: 4 * ms, End: 5 * ms, Count: 2})
+			h.add("reader", history.Record{Kind: history.CountFeed, A: 1, Start: 4 * ms, End: 5 * ms, Count: 1})
+		}, [5]int64{1, 1, 1, 0, 0}},
 		"a version that was rolled back": {func(h *hand) {
 			h.hit(history.ReadItem, 1, 0, 4, 5, item(1, 1, 1))
 		}, [5]int64{0, 0, 0, 1, 0}},

@@ -172,7 +172,7 @@ func (j *judge) read(r *history.Record, promised Grade, v *Verdict) {
 		}
 		p = j.check(g-1, r, r.Start)
 	}
-	if p == nil && j.torn(r) {
+	if p == nil && !r.Kind.IsFeed() && j.torn(r) {
 		v.Torn++
 		keep(problem{text: "no single moment was like this"}, 0)
 	}

@@ -33,13 +33,15 @@ const (
 	Unfenced = "unfenced"
 	// Deaf drops nothing at all.
 	Deaf = "deaf"
+	// Unmarked leaves out which rows of maintained lists were changed.
+	Unmarked = "unmarked"
 	// Hasty takes what others have committed to have been seen by all some time before
 	// it was: what was leased in between stays.
 	Hasty = "hasty"
 )
 
 // All are the weaknesses.
-func All() []string { return []string{Late, Unverified, Faithful, Unfenced, Deaf, Hasty} }
+func All() []string { return []string{Late, Unverified, Faithful, Unfenced, Deaf, Unmarked, Hasty} }
 
 // Hook weakens what a client sends.
 type Hook struct {
@@ -64,6 +66,7 @@ func New(weakness string) (*Hook, error) {
 		Faithful:   {"string.match(info, 'master_replid:(%x+)') or 'none'", "'none'"},
 		Unfenced:   {},
 		Deaf:       {},
+		Unmarked:   {},
 		Hasty:      {},
 	}
 	edit, known := edits[weakness]
@@ -131,6 +134,9 @@ func (h *Hook) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 
 // drops reports whether a call is to be answered as if it had been carried out.
 func (h *Hook) drops(cmd redis.Cmder) bool {
+	if h.weakness == Unmarked {
+		return runs(cmd, lua.ListMark)
+	}
 	if h.weakness != Unfenced && h.weakness != Deaf || !runs(cmd, lua.Invalidate) {
 		return false
 	}

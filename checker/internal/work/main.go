@@ -20,6 +20,7 @@ import (
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/checker/internal/history"
+	"github.com/cacheplugin/cacheplugin/lists"
 )
 
 // Env is set in the environment of the checker's processes.
@@ -50,6 +51,7 @@ type process struct {
 	job    Job
 	db     *gorm.DB
 	beside *gorm.DB            // on the same pool, without the plugin
+	feeds  *lists.List[Item]   // of a reader
 	plugin *cacheplugin.Plugin // nil in a foreign writer, as what follows
 	client redis.UniversalClient
 	wire   *wire
@@ -134,7 +136,7 @@ func (p *process) serve(random *rand.Rand, log *history.Writer) error {
 	case Follower:
 		return p.follow(log)
 	case Reader:
-		r := newReader(p.job, p.db, random, log)
+		r := newReader(p.job, p.db, p.feeds, random, log)
 		failures := int64(0)
 		for !p.done.Load() {
 			if err := r.one(); err != nil {

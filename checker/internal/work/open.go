@@ -91,6 +91,11 @@ func (p *process) open() error {
 		return fmt.Errorf("work: use the plugin: %w", err)
 	}
 	p.db = db
+	if p.job.Role == Reader {
+		if p.feeds, err = declareFeeds(db, p.job.Timeout); err != nil {
+			return fmt.Errorf("work: declare the feeds: %w", err)
+		}
+	}
 	p.beside, err = besideOf(db, p.job.Dialect, dsn)
 	return err
 }

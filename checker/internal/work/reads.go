@@ -5,11 +5,13 @@ import (
 	"errors"
 	"math/rand/v2"
 	"strings"
+	"time"
 
 	"gorm.io/gorm"
 
 	"github.com/cacheplugin/cacheplugin"
 	"github.com/cacheplugin/cacheplugin/checker/internal/history"
+	"github.com/cacheplugin/cacheplugin/lists"
 )
 
 // readingKey is where a reader's context has its reading.
@@ -19,6 +21,7 @@ type readingKey struct{}
 type reading struct {
 	items, teams history.Source
 	inside       bool // in a transaction, which takes no leases
+	asked        bool // the database was, by package lists
 	*tally
 }
 
@@ -51,10 +54,28 @@ func (r *reading) observe(e cacheplugin.Event) {
 	}
 }
 
+// declareFeeds declares lists of each group's items, and has a reading told when these ask
+// the database.
+func declareFeeds(db *gorm.DB, timeout time.Duration) (*lists.List[Item], error) {
+	asked := func(db *gorm.DB) {
+		if r, ok := db.Statement.Context.Value(readingKey{}).(*reading); ok {
+			r.asked = true
+		}
+	}
+	err := errors.Join(
+		db.Callback().Row().Before("gorm:row").Register("checker:asked", asked),
+		db.Callback().Query().Before("gorm:query").Register("checker:asked", asked))
+	if err != nil {
+		return nil, err
+	}
+	return lists.New[Item](db, "feeds", lists.By("Grp"), lists.Order("Ver", lists.Descending), lists.Timeout(timeout))
+}
+
 // reader is one client that reads.
 type reader struct {
 	job    Job
 	db     *gorm.DB
+	feeds  *lists.List[Item]
 	random *rand.Rand
 	log    *history.Writer
 	now    reading
@@ -77,7 +98,7 @@ var ways = []history.Kind{
 	history.ReadItem, history.ReadItem, history.ReadItem, history.ReadItem,
 	history.ReadList, history.ReadList, history.ReadList, history.ReadItems,
 	history.ReadCount, history.ReadEither, history.ReadJoined, history.ReadGroup,
-	history.ReadGroupOf, related,
+	history.ReadGroupOf, related, history.ReadFeed, history.ReadFeed, history.CountFeed,
 }
 
 // related is a group with its items, which are two queries and two records.
@@ -86,8 +107,8 @@ const related history.Kind = 0
 // inTransaction is how many reads there are to one in a transaction.
 const inTransaction = 32
 
-func newReader(job Job, db *gorm.DB, random *rand.Rand, log *history.Writer) *reader {
-	r := &reader{job: job, random: random, log: log}
+func newReader(job Job, db *gorm.DB, feeds *lists.List[Item], random *rand.Rand, log *history.Writer) *reader {
+	r := &reader{job: job, feeds: feeds, random: random, log: log}
 	r.db = db.WithContext(context.WithValue(context.Background(), readingKey{}, &r.now))
 	return r
 }
@@ -155,6 +176,14 @@ func (r *reader) ask(db *gorm.DB, h *history.Record) error {
 			Joins("LEFT JOIN teams ON teams.id = items.grp").Where("items.grp = ?", h.A).Find(&r.joined).Error
 	case history.ReadGroup:
 		return db.Find(&r.teams, h.A).Error
+	case history.ReadFeed:
+		items, err := r.feeds.On(db).Get(db.Statement.Context, lists.Key("Grp", h.A)).Page(0, r.job.Items+1)
+		r.items = append(r.items, items...)
+		return err
+	case history.CountFeed:
+		n, err := r.feeds.On(db).Count(db.Statement.Context, lists.Key("Grp", h.A))
+		h.Count = uint32(n)
+		return err
 	case history.ReadGroupOf:
 		return db.Where("id IN (SELECT grp FROM items WHERE id = ?)", h.A).Find(&r.teams).Error
 	default:
@@ -180,6 +209,9 @@ func (r *reader) note(h *history.Record) error {
 	h.Source = r.now.items
 	if h.Kind == history.ReadGroup || h.Kind == history.ReadGroupOf {
 		h.Source = r.now.teams
+	}
+	if h.Kind.IsFeed() && !r.now.asked {
+		h.Source = history.FromCache
 	}
 	for _, i := range r.items {
 		h.States = append(h.States, i.state())

@@ -88,7 +88,7 @@ func (w *wire) ProcessPipelineHook(next redis.ProcessPipelineHook) redis.Process
 
 func (w *wire) before(ctx context.Context, cmd redis.Cmder) {
 	switch script(cmd) {
-	case lua.Save, lua.SaveJoined:
+	case lua.Save, lua.SaveJoined, lua.ListFill, lua.ListMerge:
 		w.reach(Saving)
 	case lua.Invalidate:
 		if fences(cmd) {
@@ -129,7 +129,7 @@ func script(cmd redis.Cmder) *lua.Script {
 		return nil
 	}
 	text, _ := args[1].(string)
-	for _, s := range []*lua.Script{lua.Acquire, lua.Save, lua.SaveJoined, lua.Invalidate} {
+	for _, s := range []*lua.Script{lua.Acquire, lua.Save, lua.SaveJoined, lua.Invalidate, lua.ListFill, lua.ListMerge} {
 		if args[0] == "evalsha" && text == s.Hash() || args[0] == "eval" && text == s.Source() {
 			return s
 		}
