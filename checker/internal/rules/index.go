@@ -70,6 +70,8 @@ type chain struct {
 type bonds struct {
 	byRow   map[history.Row]*steps // version that a row owes to what asks for it by its ID
 	byGroup map[membership]*steps  // and to what asks for a group's items
+	byPlace map[history.Row]*steps // and to what asks for nothing of it but its group
+	byCount map[membership]*steps  // and to what counts a group's items
 	floor   map[query]*steps       // the moment that an answer must not be older than
 }
 
@@ -80,6 +82,9 @@ type membership struct{ item, group uint32 }
 type query struct {
 	history.Row
 	members bool
+	// placed says that it shows nothing of the items but their groups: a commit that
+	// leaves an item where it is does not change it.
+	placed bool
 }
 
 // Index is everything that was committed.
@@ -238,6 +243,7 @@ func newChain(initial, final history.State, candidates []version) (*chain, error
 func (x *Index) bind() {
 	for g := range x.bonds {
 		rows, members, floors := map[history.Row][]point{}, map[membership][]point{}, map[query][]point{}
+		places, counted := map[history.Row][]point{}, map[membership][]point{}
 		for _, c := range slices.Concat(x.items, x.groups) {
 			if c == nil {
 				continue
@@ -254,10 +260,23 @@ func (x *Index) bind() {
 					m, q := membership{c.ID, group}, groupQuery(group)
 					members[m] = append(members[m], own)
 					floors[q] = append(floors[q], point{at, v.began})
+					if c.versions[i].stays(v.State) {
+						continue
+					}
+					q.placed = true
+					counted[m] = append(counted[m], own)
+					floors[q] = append(floors[q], point{at, v.began})
+				}
+				if !c.versions[i].stays(v.State) {
+					q := query{Row: c.Row, placed: true}
+					places[c.Row] = append(places[c.Row], own)
+					floors[q] = append(floors[q], point{at, v.began})
 				}
 			}
 		}
-		x.bonds[g] = bonds{byRow: stepsOf(rows), byGroup: stepsOf(members), floor: stepsOf(floors)}
+		x.bonds[g] = bonds{
+			byRow: stepsOf(rows), byGroup: stepsOf(members), byPlace: stepsOf(places), byCount: stepsOf(counted), floor: stepsOf(floors),
+		}
 	}
 	seen := map[*commit]bool{}
 	for _, c := range slices.Concat(x.items, x.groups) {
@@ -296,6 +315,11 @@ func (v version) touches(next history.State) []uint32 {
 		groups = append(groups, next.Group)
 	}
 	return groups
+}
+
+// stays reports whether a step from one state to the next leaves an item where it is.
+func (v version) stays(next history.State) bool {
+	return v.Present == next.Present && (!next.Present || v.Group == next.Group)
 }
 
 func stepsOf[K comparable](points map[K][]point) map[K]*steps {

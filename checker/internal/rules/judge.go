@@ -69,12 +69,18 @@ func (j *judge) floor(b *bonds, r *history.Record, start int64) int64 {
 		return j.at(b.floor[query{Row: history.Row{Table: t, ID: id}}], start)
 	}
 	switch r.Kind {
-	case history.ReadItem, history.ReadGroupOf:
+	case history.ReadItem:
 		return row(history.Items, r.A)
+	case history.ReadGroupOf:
+		return j.at(b.floor[query{Row: history.Row{Table: history.Items, ID: r.A}, placed: true}], start)
 	case history.ReadItems:
 		return max(row(history.Items, r.A), row(history.Items, r.B))
-	case history.ReadList, history.ReadCount:
+	case history.ReadList:
 		return j.at(b.floor[groupQuery(r.A)], start)
+	case history.ReadCount:
+		q := groupQuery(r.A)
+		q.placed = true
+		return j.at(b.floor[q], start)
 	case history.ReadEither:
 		return max(j.at(b.floor[groupQuery(r.A)], start), row(history.Items, r.B))
 	case history.ReadJoined:
@@ -100,8 +106,12 @@ func (j *judge) owed(g Grade, c *chain, r *history.Record, start, floor int64) i
 		return max(owed, j.at(b.byRow[c.Row], start))
 	}
 	switch r.Kind {
-	case history.ReadItem, history.ReadItems, history.ReadGroupOf:
+	case history.ReadItem, history.ReadItems:
 		return max(owed, j.at(b.byRow[c.Row], start))
+	case history.ReadGroupOf:
+		return max(owed, j.at(b.byPlace[c.Row], start))
+	case history.ReadCount:
+		return max(owed, j.at(b.byCount[membership{c.ID, r.A}], start))
 	case history.ReadEither:
 		if c.ID == r.B {
 			return max(owed, j.at(b.byRow[c.Row], start))

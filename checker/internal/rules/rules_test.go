@@ -189,6 +189,21 @@ func TestEachWayToBeWrong(t *testing.T) {
 			h.count(1, 2, 4, 5)
 			h.count(1, 1, 4, 5)
 		}, [5]int64{1, 1, 1, 0, 0}},
+		// The one that returned leaves the count as it is; the one that moved a row
+		// away before it has not returned.
+		"a count that only another commit changes": {func(h *hand) {
+			h.commit("dead", times{1, 2, 0}, false, item(1, 1, 2))
+			h.commit("w", times{3, 4, 5}, false, item(2, 1, 1))
+			h.count(1, 2, 6, 7)
+			h.hit(history.ReadList, 1, 0, 6, 7, item(1, 0, 1), item(2, 0, 1))
+		}, [5]int64{1, 1, 2, 0, 0}},
+		"a count of a row that another commit has moved": {func(h *hand) {
+			h.commit("dead", times{1, 2, 0}, false, item(1, 1, 2))
+			h.commit("w", times{3, 4, 5}, false, item(1, 2, 2))
+			h.count(1, 2, 6, 7)
+			h.count(2, 0, 6, 7)
+			h.hit(history.ReadGroupOf, 1, 0, 6, 7, group(1, 0))
+		}, [5]int64{0, 0, 3, 0, 0}},
 		"an OR, by its ID": {func(h *hand) {
 			h.commit("w", times{1, 2, 3}, false, item(1, 1, 1))
 			h.hit(history.ReadEither, 2, 1, 4, 5, item(1, 0, 1))
