@@ -95,7 +95,7 @@ func (c cached[T]) fill(ctx context.Context) error {
 	if opening == nil {
 		return errElsewhere
 	}
-	rows, layout, err := l.load(ctx, l.ordered(lookup.FromSource(l.query(ctx, c.of))).Limit(l.keep+1))
+	rows, layout, err := l.load(ctx, l.ordered(l.query(ctx, c.of)).Limit(l.keep+1))
 	if err != nil {
 		return errors.Join(err, s.AbandonList(context.WithoutCancel(ctx), opening))
 	}
@@ -115,7 +115,7 @@ func (c cached[T]) repair(ctx context.Context, a store.ListAnswer) error {
 	for i, m := range a.Marked {
 		keys[i] = m.Row
 	}
-	rows, layout, err := l.load(ctx, lookup.FromSource(l.query(ctx, c.of)).Where(map[string]any{l.key.DBName: keys}))
+	rows, layout, err := l.load(ctx, l.query(ctx, c.of).Where(map[string]any{l.key.DBName: keys}))
 	if err != nil {
 		return err
 	}
@@ -128,7 +128,8 @@ func (c cached[T]) repair(ctx context.Context, a store.ListAnswer) error {
 
 // load reads rows as a list keeps them.
 func (l *List[T]) load(ctx context.Context, tx *gorm.DB) (rows []store.ListRow, layout string, err error) {
-	live, err := tx.Rows()
+	source, strayed := lookup.FromSource(tx)
+	live, err := source.Rows()
 	if err != nil {
 		return nil, "", err
 	}
@@ -148,6 +149,8 @@ func (l *List[T]) load(ctx context.Context, tx *gorm.DB) (rows []store.ListRow, 
 	switch {
 	case err != nil:
 		return nil, "", err
+	case strayed():
+		return nil, "", errElsewhere
 	case packed.Reason != "":
 		return nil, "", fmt.Errorf("the rows can't be kept: %s", packed.Reason)
 	}

@@ -38,7 +38,12 @@ func (m *mark) answer(c *Conn) bool {
 // of Autocommit, and comes to a connection that is in a transaction, is shown all the
 // same, and so is one on a connection that may still be in one: what it changes may not
 // be committed yet when it is done.
+//
+// A query of Reading stays one.
 func Known(ctx context.Context, at Where) context.Context {
+	if m := markOf(ctx); m != nil && m.reads {
+		return ctx
+	}
 	if at == Autocommit {
 		return context.WithValue(ctx, markKey{}, knownAutocommit)
 	}

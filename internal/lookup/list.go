@@ -85,9 +85,13 @@ func (h *Handle) ListTable(db *gorm.DB, name string) (*catalog.Table, error) {
 	return nil, misconfig.New("lists.New", name, remedy)
 }
 
-// FromSource returns a handle whose queries a source answers: what a list is filled with
-// must not be older than what Redis was told.
-func FromSource(db *gorm.DB) *gorm.DB { return db.Set(resolverWrite, struct{}{}) }
+// FromSource returns a handle whose query a source answers: what a list is filled with
+// must not be older than what Redis was told. strayed reports, once it was sent, that it
+// came to a connection that is in a transaction: what it gives is not to be kept.
+func FromSource(db *gorm.DB) (source *gorm.DB, strayed func() bool) {
+	ctx, strayed := txn.Reading(db.Statement.Context)
+	return db.Set(resolverWrite, struct{}{}).WithContext(ctx), strayed
+}
 
 var selects = regexp.MustCompile(`(?i)\bselect\b`)
 
